@@ -1,0 +1,166 @@
+"""Sets of IPv4 and IPv6 addresses as sorted, disjoint, non-adjacent intervals of integers.
+
+`inet_pton` and integers rather than `ipaddress`: parsing and collapsing 100k addresses takes a
+tenth of the time, and start-up does not pay for the import.
+"""
+
+from __future__ import annotations
+
+# The C half of `socket`: the whole module costs 2 ms of start-up for four names.
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Interval = tuple[int, int]
+    Intervals = tuple[Interval, ...]
+
+BITS = {4: 32, 6: 128}
+_AF = {4: AF_INET, 6: AF_INET6}
+
+
+class AddressError(ValueError):
+    """The text is not an address, prefix or range; the message says what is wrong with it."""
+
+
+def _parse_address(text: str) -> tuple[int, int]:
+    family = 6 if ":" in text else 4
+    try:
+        return family, int.from_bytes(inet_pton(_AF[family], text), "big")
+    except (OSError, ValueError):
+        raise AddressError(_why_no_address(text, family)) from None
+
+
+def _why_no_address(text: str, family: int) -> str:
+    if family == 4 and text and all(c.isdigit() or c == "." for c in text):
+        parts = text.split(".")
+        if any(len(part) > 1 and part[0] == "0" for part in parts):
+            return f"'{text}' has a leading zero, which some programs read as octal"
+        if any(part and int(part) > 255 for part in parts):
+            return f"'{text}' has a part above 255"
+        return f"'{text}' is not an IPv4 address: it needs four numbers"
+    return f"'{text}' is not an IP{'v6' if family == 6 else ''} address"
+
+
+def parse(text: str) -> tuple[int, int, int]:
+    """`ADDR`, `ADDR/LEN` or `ADDR-ADDR` as (family 4|6, first, last).
+
+    Raises AddressError: not an address, a prefix length out of range, a host bit set, a range that
+    runs backwards or mixes families.
+    """
+    if "/" in text:
+        return _parse_prefix(text)
+    if "-" in text:
+        first_text, _, last_text = text.partition("-")
+        family, first = _parse_address(first_text.strip())
+        last_family, last = _parse_address(last_text.strip())
+        if family != last_family:
+            raise AddressError(f"the range '{text}' mixes IPv4 and IPv6")
+        if first > last:
+            raise AddressError(f"the range '{text}' runs backwards")
+        return family, first, last
+    family, value = _parse_address(text)
+    return family, value, value
+
+
+def _parse_prefix(text: str) -> tuple[int, int, int]:
+    address, _, length_text = text.partition("/")
+    family, value = _parse_address(address)
+    bits = BITS[family]
+    if not (length_text.isascii() and length_text.isdigit()) or int(length_text[:4]) > bits:
+        raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}")
+    size = 1 << (bits - int(length_text))
+    if value & (size - 1):
+        network = format_address(family, value & ~(size - 1))
+        raise AddressError(f"'{text}' has host bits set; the prefix is {network}/{length_text}")
+    return family, value, value + size - 1
+
+
+def format_address(family: int, value: int) -> str:
+    """The canonical text of one address (RFC 5952 for IPv6)."""
+    return inet_ntop(_AF[family], value.to_bytes(BITS[family] // 8, "big"))
+
+
+def merge(intervals: Iterable[Interval]) -> Intervals:
+    """Sorted, with overlapping and adjacent intervals joined."""
+    merged: list[Interval] = []
+    for first, last in sorted(intervals):
+        if merged and first <= merged[-1][1] + 1:
+            if last > merged[-1][1]:
+                merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def prefixes(family: int, interval: Interval) -> tuple[tuple[int, int], ...]:
+    """The fewest (network, length) prefixes that make up `interval`, in order."""
+    first, last = interval
+    bits = BITS[family]
+    found: list[tuple[int, int]] = []
+    while first <= last:
+        size = min(first & -first if first else 1 << bits, 1 << ((last - first + 1).bit_length() - 1))
+        found.append((first, bits - size.bit_length() + 1))
+        first += size
+    return tuple(found)
+
+
+@record
+class AddressSet:
+    """Addresses of both families; `v4` and `v6` are merged intervals of integers."""
+
+    v4: Intervals = ()
+    v6: Intervals = ()
+
+    def of(self, family: int) -> Intervals:
+        return self.v4 if family == 4 else self.v6
+
+    def __bool__(self) -> bool:
+        return bool(self.v4 or self.v6)
+
+    def __contains__(self, address: tuple[int, int]) -> bool:
+        """`(family, value) in addresses`, by bisection."""
+        family, value = address
+        intervals = self.of(family)
+        low, high = 0, len(intervals)
+        while low < high:
+            middle = (low + high) // 2
+            if intervals[middle][1] < value:
+                low = middle + 1
+            else:
+                high = middle
+        return low < len(intervals) and intervals[low][0] <= value
+
+    def __or__(self, other: AddressSet) -> AddressSet:
+        return AddressSet(merge((*self.v4, *other.v4)), merge((*self.v6, *other.v6)))
+
+    def prefixes(self) -> tuple[str, ...]:
+        """`ADDR` or `ADDR/LEN` texts, IPv4 first: for daemons, which know no ranges."""
+        texts = []
+        for family in (4, 6):
+            for interval in self.of(family):
+                for network, length in prefixes(family, interval):
+                    text = format_address(family, network)
+                    texts.append(text if length == BITS[family] else f"{text}/{length}")
+        return tuple(texts)
+
+
+def collect(items: Iterable[tuple[int, int, int]]) -> AddressSet:
+    """An AddressSet of parsed (family, first, last) items."""
+    v4: list[Interval] = []
+    v6: list[Interval] = []
+    for family, first, last in items:
+        (v4 if family == 4 else v6).append((first, last))
+    return AddressSet(merge(v4), merge(v6))
+
+
+def of(*texts: str) -> AddressSet:
+    """An AddressSet written out: `of("10.0.0.0/8", "::1")`."""
+    return collect(parse(text) for text in texts)
+
+
+EVERYWHERE = AddressSet(((0, (1 << 32) - 1),), ((0, (1 << 128) - 1),))
+LOOPBACK = of("127.0.0.0/8", "::1")
