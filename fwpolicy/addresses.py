@@ -96,6 +96,22 @@ def merge(intervals: Iterable[Interval]) -> Intervals:
     return tuple(merged)
 
 
+def subtract(whole: Intervals, holes: Intervals) -> Intervals:
+    """The intervals of `whole` without those of `holes`; both merged."""
+    left: list[Interval] = []
+    for interval in whole:
+        first, last = interval
+        for hole_first, hole_last in holes:
+            if hole_last < first or hole_first > last:
+                continue
+            if hole_first > first:
+                left.append((first, hole_first - 1))
+            first = hole_last + 1
+        if first <= last:
+            left.append((first, last))
+    return tuple(left)
+
+
 def prefixes(family: int, interval: Interval) -> tuple[tuple[int, int], ...]:
     """The fewest (network, length) prefixes that make up `interval`, in order."""
     first, last = interval

@@ -1,0 +1,147 @@
+"""`roles.ntp`: resolved, and held against the lines that contradict it."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import EVERYWHERE, LOOPBACK, AddressSet, subtract
+from fwpolicy.policy.model import NtpRole, Rule, Section
+from fwpolicy.policy.services import PROTOCOLS, Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.policy.names import Names
+    from fwpolicy.policy.syntax import NtpText
+
+NTP = 123
+CHRONY_COMMANDS = 323
+NTS_KE = 4460
+_UDP, _TCP = PROTOCOLS["udp"], PROTOCOLS["tcp"]
+
+
+def resolve_ntp(text: NtpText, names: Names) -> NtpRole | None:
+    """The role with its groups resolved; None (and problems in `names`) where its mode is unknown."""
+    if text.mode is None:
+        return None
+    mode = text.mode.text
+    _keys_of_mode(text, mode, names)
+    servers, group, from_daemon = _servers(text, names)
+    monitors = names.addresses(text.monitors) if text.monitors else AddressSet()
+    if not _within(monitors, LOOPBACK):
+        names.error(
+            "monitors may only be loopback addresses: control queries never pass the filter",
+            text.monitors[0].span,
+            "127.0.0.1 and ::1 stand for an agent on the host itself",
+        )
+    return NtpRole(
+        mode=mode,
+        origin=text.mode.span,
+        servers=servers,
+        servers_group=group,
+        from_daemon=from_daemon,
+        serve=names.addresses(text.serve) if text.serve else AddressSet(),
+        monitors=monitors,
+        daemon=text.daemon.text if text.daemon else "auto",
+        nts=text.nts,
+    )
+
+
+def _keys_of_mode(text: NtpText, mode: str, names: Names) -> None:
+    if mode == "server" and not text.serve:
+        names.error("a server needs 'serve': the groups it answers", text.key.span, "serve: [private]")
+    if mode != "server" and text.serve:
+        names.error(f"'serve' belongs to mode server, not to {mode}", text.serve[0].span)
+    if mode == "closed" and text.servers:
+        names.error("'servers' means nothing under mode closed", text.servers.span)
+    if mode == "server" and text.daemon and text.daemon.text == "timesyncd":
+        names.error(
+            "systemd-timesyncd cannot serve time", text.daemon.span, "chrony, ntpd, ntpsec and openntpd can"
+        )
+
+
+def _servers(text: NtpText, names: Names) -> tuple[AddressSet | None, str | None, bool]:
+    word = text.servers
+    if word is None or word.text == "any":
+        return None, None, False
+    if word.text == "from-daemon":
+        return None, None, True
+    if word.text not in names.groups and "." in word.text and not word.text[0].isdigit():
+        hint = "pools rotate: use servers: any, or from-daemon"
+        names.error(f"'{word.text}' is a host name; servers must be a group of addresses", word.span, hint)
+        return AddressSet(), None, False
+    return names.addresses((word,)), names.group_name((word,)), False
+
+
+def _within(part: AddressSet, whole: AddressSet) -> bool:
+    return not subtract(part.v4, whole.v4) and not subtract(part.v6, whole.v6)
+
+
+def _disjoint(one: AddressSet, other: AddressSet) -> bool:
+    return all(subtract(one.of(family), other.of(family)) == one.of(family) for family in (4, 6))
+
+
+def check_conflicts(role: NtpRole, sections: tuple[Section, ...], names: Names) -> None:
+    """A role owns its ports: an `allow` that it always denies, or a `block` that stops its own
+    exchange, is an error that names both lines."""
+    for section in sections:
+        for rule in section.allow:
+            if _always_denied(role, section.hook, rule):
+                _contradiction(
+                    role, rule, names, f"the role ntp ({role.mode}) always denies what this line allows"
+                )
+        for rule in section.block:
+            if _stops_exchange(role, section.hook, rule):
+                _contradiction(
+                    role, rule, names, f"this line blocks the exchange of the role ntp ({role.mode})"
+                )
+
+
+def _contradiction(role: NtpRole, rule: Rule, names: Names, message: str) -> None:
+    line = names.texts[role.origin.file].line(role.origin.line).strip()
+    names.error(f"{message}; the role is at {role.origin}", rule.origin, f"either this line goes, or: {line}")
+
+
+def _is_only(services: tuple[Service, ...] | None, owned: frozenset[tuple[int, int]]) -> bool:
+    return bool(services) and all(
+        bool(service.ports) and all((service.protocol, port) in owned for port in _few(service))
+        for service in services or ()
+    )
+
+
+def _few(service: Service) -> tuple[int, ...]:
+    """The ports one by one; a range counts by its ends and middle, never as a role's ports."""
+    return tuple(port for first, last in service.ports for port in {first, (first + last) // 2, last})
+
+
+def _always_denied(role: NtpRole, hook: str, rule: Rule) -> bool:
+    services, peers = rule.match.services, _peers(rule, hook)
+    if hook == "input":
+        owned = {(_UDP, NTP), (_UDP, CHRONY_COMMANDS), (_TCP, NTS_KE)}
+        if role.mode != "server":
+            return _is_only(services, frozenset(owned))
+        outside = _disjoint(peers, role.serve)
+        shut = owned if outside else owned - {(_UDP, NTP)} - ({(_TCP, NTS_KE)} if role.nts else set())
+        return _is_only(services, frozenset(shut))
+    ntp_only = _is_only(services, frozenset({(_UDP, NTP)}))
+    if role.mode == "closed":
+        return ntp_only
+    reachable = (role.servers or EVERYWHERE) | role.serve
+    return ntp_only and not role.from_daemon and _disjoint(peers, reachable)
+
+
+def _stops_exchange(role: NtpRole, hook: str, rule: Rule) -> bool:
+    if rule.holes or role.mode == "closed" or not _covers_ntp(rule.match.services):
+        return False
+    if hook == "output":
+        return not role.from_daemon and _within(role.servers or EVERYWHERE, _peers(rule, hook))
+    return role.mode == "server" and _within(role.serve, _peers(rule, hook))
+
+
+def _covers_ntp(services: tuple[Service, ...] | None) -> bool:
+    return services is None or any(
+        service.protocol == _UDP and (not service.ports or any(a <= NTP <= b for a, b in service.ports))
+        for service in services
+    )
+
+
+def _peers(rule: Rule, hook: str) -> AddressSet:
+    peers = rule.match.source if hook == "input" else rule.match.destination
+    return EVERYWHERE if peers is None else peers
