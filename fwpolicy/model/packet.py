@@ -1,0 +1,142 @@
+"""Packets as the evaluation sees them, and the text that names one (docs/cli.md, PACKET)."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import AddressError, format_address, parse
+from fwpolicy.policy import services
+from fwpolicy.policy.services import PROTOCOLS, ServiceError
+from fwpolicy.record import record
+
+STATES = ("new", "established", "related", "invalid", "untracked")
+_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+
+@record
+class Packet:
+    """One packet at one hook.
+
+    `family` 4 or 6; `protocol` IANA number; addresses as integers; ports and `icmp_type` None where
+    the protocol has none; `mode` the NTP mode, None where the payload's first byte cannot be read;
+    `loopback`: over `lo`.
+    """
+
+    hook: str
+    family: int
+    protocol: int
+    source: int
+    destination: int
+    sport: int | None = None
+    dport: int | None = None
+    icmp_type: int | None = None
+    state: str = "new"
+    mode: int | None = 3
+    loopback: bool = False
+
+    def __str__(self) -> str:
+        """The packet in PACKET syntax."""
+        name = _PROTOCOL_NAMES.get(self.protocol)
+        detail = self.dport if self.dport is not None else self.icmp_type
+        what = f"ip/{self.protocol}" if name is None or detail is None else f"{name}/{detail}"
+        source = format_address(self.family, self.source)
+        port = f":{self.sport}" if self.sport is not None else ""
+        shown = f"[{source}]{port}" if self.family == 6 and port else f"{source}{port}"
+        words = [self.hook, what, "from", shown, "to", format_address(self.family, self.destination)]
+        if self.loopback:
+            words += ["in" if self.hook == "input" else "out", "lo"]
+        words += ["state", self.state]
+        if 123 in (self.sport, self.dport):
+            words += ["mode", "none" if self.mode is None else str(self.mode)]
+        return " ".join(words)
+
+
+class PacketError(ValueError):
+    """The text names no packet; the message says why."""
+
+
+# The host's own address where a packet leaves it out: RFC 5737 and RFC 3849 documentation ranges.
+_HERE = {4: parse("192.0.2.1")[1], 6: parse("2001:db8::1")[1]}
+
+
+def parse_packet(text: str) -> Packet:
+    """One packet of PACKET syntax; addresses are single ones here. Raises PacketError.
+
+    Left out: the hook follows from from/to, state new, source port 40000, interface not `lo`, mode 3.
+    """
+    words = text.split()
+    hook = words.pop(0) if words and words[0] in ("input", "output") else None
+    if not words:
+        raise PacketError("no packet: write, for example, udp/123 from 203.0.113.9:4000")
+    what = words.pop(0)
+    said = _clauses(words)
+    if hook is None:
+        hook = "input" if "from" in said else "output"
+    family, source, sport = _endpoint(said.get("from"))
+    other_family, destination, _ = _endpoint(said.get("to"))
+    family = family or other_family or 4
+    if other_family and other_family != family:
+        raise PacketError("the packet mixes IPv4 and IPv6")
+    service = _what(what, family)
+    has_port = bool(service.ports)
+    return Packet(
+        hook,
+        family,
+        service.protocol,
+        _HERE[family] if source is None else source,
+        _HERE[family] if destination is None else destination,
+        (sport or 40000) if has_port else None,
+        service.ports[0][0] if has_port else None,
+        service.icmp_types[0] if service.icmp_types else None,
+        _choice(said.get("state", "new"), STATES, "state"),
+        None
+        if said.get("mode") == "none"
+        else int(_choice(said.get("mode", "3"), tuple("01234567"), "mode")),
+        "lo" in (said.get("in"), said.get("out")),
+    )
+
+
+def _clauses(words: list[str]) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for keyword, value in zip(words[::2], words[1::2], strict=False):
+        if keyword not in ("from", "to", "in", "out", "state", "mode") or keyword in said:
+            raise PacketError(f"'{keyword}' is not expected here")
+        said[keyword] = value
+    if len(words) % 2:
+        raise PacketError(f"'{words[-1]}' has nothing after it")
+    return said
+
+
+def _endpoint(text: str | None) -> tuple[int | None, int | None, int | None]:
+    """`ADDR`, `V4:PORT` or `[V6]:PORT` as (family, address, port)."""
+    if text is None:
+        return None, None, None
+    address, port = text, ""
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]:")
+        address = address.rstrip("]")
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        family, first, last = parse(address)
+        if first != last:
+            raise PacketError(f"'{address}' is more than one address")
+        return family, first, services.ports(port)[0] if port else None
+    except (AddressError, ServiceError) as error:
+        raise PacketError(str(error)) from None
+
+
+def _what(text: str, family: int) -> services.Service:
+    candidates = services.built_in(text)
+    try:
+        candidates = candidates or (services.parse(text),)
+    except ServiceError as error:
+        raise PacketError(str(error)) from None
+    for candidate in candidates:
+        if candidate.family in (None, family):
+            return candidate
+    raise PacketError(f"'{text}' does not exist in IPv{family}")
+
+
+def _choice(text: str, known: tuple[str, ...], what: str) -> str:
+    if text not in known:
+        raise PacketError(f"{what} '{text}' is none of {', '.join(known)}")
+    return text
