@@ -107,10 +107,8 @@ def _chain(chain: Chain) -> Iterable[tuple[str, Span | None]]:
     yield f"\tchain {chain.name} {{", None
     if chain.base:
         base = chain.base
-        yield (
-            f"\t\ttype {base.type} hook {base.hook} priority {_priority(base.priority)}; policy {base.policy};",
-            None,
-        )
+        hook = f"type {base.type} hook {base.hook} priority {_priority(base.priority)}"
+        yield f"\t\t{hook}; policy {base.policy};", None
     for rule in chain.rules:
         yield f"\t\t{rule_text(rule)}", rule.origin
     yield "\t}", None

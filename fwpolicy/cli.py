@@ -1,0 +1,123 @@
+"""The command line: which verb, which module, which exit code. No logic (docs/cli.md).
+
+`--help` must cost little more than Python itself, so a verb's module is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import NoReturn
+
+USAGE = 64
+INTERRUPTED = 130
+
+# Verb: one line of help. A verb is a module of fwpolicy.commands with arguments() and run().
+COMMANDS = {
+    "check": "parse, resolve, compile and test policies; needs no root and no network",
+    "compile": "print or write what a policy compiles to",
+    "plan": "show what apply would do here",
+    "apply": "put a policy in force: rules, daemon and boot, verified",
+    "status": "is the host what was applied?",
+    "remove": "undo everything that apply did",
+    "probe": "ask a host everything an NTP server may answer, and count the answers",
+}
+
+NEWCOMER = """\
+fwpolicy: firewall policies compiled, applied, verified and undone as one.
+
+  fwpolicy check POLICY     is the policy right? its own tests included
+  fwpolicy plan POLICY      what would change on this host
+  fwpolicy apply POLICY     change it: rules, daemon and boot together
+  fwpolicy status           is the host still what was applied?
+  fwpolicy remove           take everything back
+
+Try: fwpolicy plan ntp-client      (a shipped policy; all commands: fwpolicy --help)
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit code of docs/cli.md."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments:
+        print(NEWCOMER, end="")
+        return 0
+    if arguments[0] in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return 0
+    if arguments[0] == "--version":
+        from fwpolicy import VERSION  # noqa: PLC0415
+
+        print(f"fwpolicy {VERSION}")
+        return 0
+    return _guarded(arguments[0], arguments[1:])
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    verbs = "".join(f"  {verb:<{width}}  {line}\n" for verb, line in COMMANDS.items())
+    return (
+        f"usage: fwpolicy VERB [OPTIONS] ...\n\n{verbs}\n"
+        "fwpolicy VERB --help tells a verb's options; --json and --quiet go with each that reports.\n"
+        "exit: 0 done or nothing differs, 1 error, 2 differences, 3 a check failed, 64 usage\n"
+    )
+
+
+def _guarded(verb: str, rest: list[str]) -> int:
+    """Every failure is a message on stderr and an exit code; never a traceback."""
+    try:
+        return _run(verb, rest)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at exit: signal(7), SIGPIPE.
+        import os  # noqa: PLC0415
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("fwpolicy: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        from fwpolicy.errors import FwpolicyError  # noqa: PLC0415
+
+        if not isinstance(error, FwpolicyError):
+            raise
+        message = str(error)
+        print(message if "\n" in message else f"fwpolicy: {message}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    if verb not in COMMANDS:
+        _unknown(verb)
+    from importlib import import_module  # noqa: PLC0415
+
+    command = import_module(f"fwpolicy.commands.{verb}")
+    options = _parser(verb, command).parse_args(rest)
+    code: int = command.run(options)
+    sys.stdout.flush()
+    return code
+
+
+def _parser(verb: str, command: object) -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.print_usage(sys.stderr)
+            self.exit(USAGE, f"{self.prog}: {message}\n")
+
+    parser = Parser(prog=f"fwpolicy {verb}", description=f"{COMMANDS[verb]}.", allow_abbrev=False)
+    command.arguments(parser)  # type: ignore[attr-defined]
+    return parser
+
+
+def _unknown(verb: str) -> NoReturn:
+    import difflib  # noqa: PLC0415
+
+    near = difflib.get_close_matches(verb, COMMANDS, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else " (see: fwpolicy --help)"
+    print(f"fwpolicy: no command '{verb}'{hint}", file=sys.stderr)
+    raise SystemExit(USAGE)

@@ -1,0 +1,59 @@
+"""fwpolicy check: what a pipeline runs on a pull request."""
+
+from __future__ import annotations
+
+import sys
+
+from fwpolicy.commands import operands
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.errors import CheckFailedError, PolicyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.policy.model import Policy
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    operands.policy_arguments(parser)
+    operands.report_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        policy = operands.read_policy(options.policy)
+        compile_ruleset(policy)
+        tests = operands.require_tests(policy)
+    except (PolicyError, CheckFailedError) as error:
+        if not options.json:
+            raise
+        _print_failure(error)
+        return error.exit_code
+    if options.json:
+        _print_json(policy, tests)
+    elif not options.quiet:
+        operands.warn(policy)
+        print(_sentence(policy, tests))
+    return 0
+
+
+def _sentence(policy: Policy, tests: int) -> str:
+    parts = [f"role ntp: {policy.ntp.mode}"] if policy.ntp else []
+    parts += [f"{section.hook}: default {section.default}" for section in policy.sections]
+    kind = " (an overlay: it can only close)" if policy.is_overlay else ""
+    held = f"; {tests} test{'s' if tests != 1 else ''} held" if tests else ""
+    return f"{policy.name}: ok, {', '.join(parts)}{kind}{held}"
+
+
+def _print_json(policy: Policy, tests: int) -> None:
+    problems = [operands.problem_json(problem) for problem in policy.warnings]
+    report = {"ok": True, "changed": False, "policy": policy.name, "problems": problems, "tests": tests}
+    operands.print_json(report)
+
+
+def _print_failure(error: PolicyError | CheckFailedError) -> None:
+    problems = operands.problems_json(error) if isinstance(error, PolicyError) else []
+    report = {"ok": False, "changed": False, "problems": problems, "message": str(error)}
+    operands.print_json(report)
+    print(str(error), file=sys.stderr)

@@ -1,0 +1,88 @@
+"""What the verbs have in common: policy operands in, problems and JSON out."""
+
+from __future__ import annotations
+
+import sys
+
+from fwpolicy.errors import CheckFailedError, PolicyError
+from fwpolicy.host import texts
+from fwpolicy.policy.load import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.errors import Problem
+    from fwpolicy.policy.model import Policy
+
+
+def policy_arguments(parser: argparse.ArgumentParser) -> None:
+    """POLICY..., several of which merge into one policy."""
+    parser.add_argument("policy", nargs="+", metavar="POLICY", help="a file, or the name of a shipped policy")
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="machine output (docs/cli.md)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def host_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which host: this one, a network namespace of it, or the files of an image."""
+    parser.add_argument("--netns", metavar="NAME", help="work inside this network namespace (ip-netns(8))")
+    parser.add_argument("--root", metavar="DIR", default="/", help="the files of an image instead of /")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", default="/var/lib/fwpolicy", help="default: %(default)s"
+    )
+
+
+def read_policy(operands: list[str]) -> Policy:
+    """The policy that the operands make together. Raises PolicyError, HostError."""
+    return load(tuple(texts.read_operand(operand) for operand in operands), texts.read_file)
+
+
+def require_tests(policy: Policy) -> int:
+    """Run the policy's own tests; how many held. Raises CheckFailedError with those that did not."""
+    if not policy.tests:
+        return 0
+    from fwpolicy.model.expect import failures  # noqa: PLC0415
+
+    failed = failures(policy)
+    if failed:
+        raise CheckFailedError("\n".join(located(problem) for problem in failed))
+    return len(policy.tests)
+
+
+def located(problem: Problem) -> str:
+    """The problem with its source line, read again where it came without."""
+    from fwpolicy.record import replace  # noqa: PLC0415
+
+    if problem.text is None and problem.span is not None:
+        try:
+            lines = texts.read_file(problem.span.file).decode("utf-8", "replace").splitlines()
+        except OSError:
+            return problem.render()
+        if problem.span.line <= len(lines):
+            return replace(problem, text=lines[problem.span.line - 1]).render()
+    return problem.render()
+
+
+def warn(policy: Policy) -> None:
+    """The policy's warnings, on stderr."""
+    for problem in policy.warnings:
+        print(problem.render(), file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    import json  # noqa: PLC0415
+
+    print(json.dumps(value, indent=2, sort_keys=True))
+
+
+def problem_json(problem: Problem) -> dict[str, object]:
+    span = problem.span
+    place = {"file": span.file, "line": span.line, "column": span.column} if span else None
+    return {"severity": problem.severity, "message": problem.message, "at": place, "hint": problem.hint}
+
+
+def problems_json(error: PolicyError) -> list[dict[str, object]]:
+    return [problem_json(problem) for problem in error.problems]

@@ -1,0 +1,37 @@
+"""Policy -> artifacts: the whole pure way, and its one gate."""
+
+from __future__ import annotations
+
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.compiler.lower import lower
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.ir.ruleset import Ruleset
+    from fwpolicy.ir.timeservice import TimeService
+    from fwpolicy.policy.model import Policy
+
+UNKNOWN = Facts()
+
+
+def compile_ruleset(policy: Policy, facts: Facts = UNKNOWN) -> Ruleset:
+    """The packet filter of `policy`."""
+    return lower(policy, facts)
+
+
+def compile_timeservice(policy: Policy) -> TimeService | None:
+    """What the policy wants of the host's time daemon; None where it has no say."""
+    from fwpolicy.ir.timeservice import TimeService  # noqa: PLC0415
+
+    role = policy.ntp
+    if role is None or role.daemon == "none":
+        return None
+    return TimeService(
+        mode=role.mode,
+        serve=role.serve,
+        servers=role.servers,
+        monitors=bool(role.monitors),
+        nts=role.nts,
+        daemon=role.daemon,
+        origin=role.origin,
+    )

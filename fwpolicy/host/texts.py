@@ -1,0 +1,53 @@
+"""Reading the texts that a user names: policies and what they include."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from fwpolicy.errors import HostError
+from fwpolicy.source import MAX_BYTES
+
+# Beside the package when installed, beside its folder in a checkout.
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (pathlib: 8 ms)
+SHIPPED = (f"{_PACKAGE}/policies", f"{os.path.dirname(_PACKAGE)}/policies")  # noqa: PTH120
+
+
+def read_operand(operand: str) -> tuple[str, bytes]:
+    """(name, bytes) of a policy: a file, `-` for standard input, or a shipped policy's name.
+
+    Raises HostError: not there, a directory, not a regular file, unreadable.
+    """
+    if operand == "-":
+        return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1)
+    if "/" not in operand and not os.path.lexists(operand):
+        for directory in SHIPPED:
+            path = f"{directory}/{operand.removesuffix('.yaml')}.yaml"
+            if os.path.isfile(path):  # noqa: PTH113
+                return path, read_file(path)
+    try:
+        return operand, read_file(operand)
+    except FileNotFoundError:
+        hint = f"; shipped policies: {', '.join(shipped_names())}" if "/" not in operand else ""
+        raise HostError(f"{operand}: no such file{hint}") from None
+    except OSError as error:
+        raise HostError(f"{operand}: {error.strerror or error}") from None
+
+
+def read_file(path: str) -> bytes:
+    """At most 64 MiB and one byte of a regular file. Raises OSError; a FIFO or device is refused too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(None, "is a directory", path)
+        if not stat.S_ISREG(mode):
+            raise OSError(None, "is not a regular file", path)
+        return stream.read(MAX_BYTES + 1)
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The names of the policies that come with the program."""
+    found = {name.removesuffix(".yaml") for d in SHIPPED if os.path.isdir(d) for name in os.listdir(d)}  # noqa: PTH112, PTH208
+    return tuple(sorted(name for name in found if "." not in name))
