@@ -44,14 +44,23 @@ def _repr(self: Any) -> str:
     return f"{type(self).__name__}({fields})"
 
 
-def _initializer(fields: tuple[str, ...], defaults: dict[str, object]) -> Callable[..., None]:
-    parameters = ", ".join(f"{name}=_{name}" if name in defaults else name for name in fields)
-    body = "".join(f"\n _set(self, {name!r}, {name})" for name in fields) or "\n pass"
+def _compile_init(cls: type) -> None:
+    """Give `cls` its `__init__`: as fast as a handwritten one."""
+    names = cls.__slots__  # type: ignore[attr-defined]
+    defaults = cls._defaults  # type: ignore[attr-defined]
+    parameters = "".join(f", {name}=_{name}" if name in defaults else f", {name}" for name in names)
+    body = "".join(f"\n _set(self, {name!r}, {name})" for name in names) or "\n pass"
     scope: dict[str, Any] = {f"_{name}": value for name, value in defaults.items()}
     scope["_set"] = object.__setattr__
     # The names are class attributes of this source tree, never input.
-    exec(f"def __init__(self{', ' if fields else ''}{parameters}):{body}", scope)  # noqa: S102
-    return scope["__init__"]  # type: ignore[no-any-return]
+    exec(f"def __init__(self{parameters}):{body}", scope)  # noqa: S102
+    cls.__init__ = scope["__init__"]  # type: ignore[misc]
+
+
+def _first_init(self: Any, *args: object, **kwargs: object) -> None:
+    """Compiled at the first use: most runs use few of the records that they import."""
+    _compile_init(type(self))
+    self.__init__(*args, **kwargs)
 
 
 @dataclass_transform(frozen_default=True, eq_default=True)
@@ -64,7 +73,8 @@ def record(cls: type[T]) -> type[T]:
     namespace |= {
         "__slots__": fields,
         "__match_args__": fields,
-        "__init__": _initializer(fields, defaults),
+        "__init__": _first_init,
+        "_defaults": defaults,
         "__setattr__": _refuse,
         "__delattr__": _refuse,
         "__eq__": _eq,
