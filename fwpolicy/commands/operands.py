@@ -6,12 +6,12 @@ import sys
 
 from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.host import texts
-from fwpolicy.policy.load import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from fwpolicy.deploy.machine import Machine
     from fwpolicy.errors import Problem
     from fwpolicy.policy.model import Policy
 
@@ -35,8 +35,16 @@ def host_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def machine_of(options: argparse.Namespace) -> Machine:
+    from fwpolicy.deploy.machine import machine  # noqa: PLC0415
+
+    return machine(options.root, options.netns, options.state_dir)
+
+
 def read_policy(operands: list[str]) -> Policy:
     """The policy that the operands make together. Raises PolicyError, HostError."""
+    from fwpolicy.policy.load import load  # noqa: PLC0415
+
     return load(tuple(texts.read_operand(operand) for operand in operands), texts.read_file)
 
 

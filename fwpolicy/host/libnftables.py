@@ -84,6 +84,13 @@ class Nftables:
         listing: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return listing
 
+    def text(self, family: str, name: str) -> str:
+        """A table as a text that loads again; empty where it is absent."""
+        code, output, error = self._nft.cmd(f"list table {family} {name}")
+        if code != 0 and "No such file or directory" not in error:
+            raise HostError(f"cannot list the ruleset: {_explained(error)}")
+        return str(output) if code == 0 else ""
+
     def delete_table(self, family: str, name: str) -> None:
         """Remove a table if it is there, in one transaction."""
         self.load(f"table {family} {name}\ndelete table {family} {name}\n")

@@ -1,0 +1,65 @@
+"""fwpolicy compile: the artifacts of a policy, the same bytes every time."""
+
+from __future__ import annotations
+
+import sys
+
+from fwpolicy.commands import operands
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.artifact import Artifact
+    from fwpolicy.policy.model import Policy
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    operands.policy_arguments(parser)
+    parser.add_argument("--backend", choices=("nft",), default="nft", help="default: %(default)s")
+    parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
+    parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
+    parser.add_argument("--quiet", action="store_true", help="no warnings")
+
+
+def run(options: argparse.Namespace) -> int:
+    policy = operands.read_policy(options.policy)
+    if not options.quiet:
+        operands.warn(policy)
+    if options.directory is None:
+        print(_ruleset(policy, options.beside_nat).text, end="")
+        return 0
+    from fwpolicy.host.files import Files  # noqa: PLC0415
+
+    files = Files("/")
+    target = _absolute(options.directory)
+    files.make_directory(target)
+    for artifact in (_ruleset(policy, options.beside_nat), *_others(policy)):
+        path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
+        files.write(path, artifact.text, artifact.mode)
+        print(path, file=sys.stderr)
+    return 0
+
+
+def _ruleset(policy: Policy, nat: bool) -> Artifact:
+    from fwpolicy.backends.nft.render import render  # noqa: PLC0415
+    from fwpolicy.compiler.compile import compile_ruleset  # noqa: PLC0415
+    from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
+
+    return render(compile_ruleset(policy, Facts(nat=nat)), policy.name)
+
+
+def _others(policy: Policy) -> tuple[Artifact, ...]:
+    from fwpolicy.compiler.compile import compile_timeservice  # noqa: PLC0415
+    from fwpolicy.deploy.daemons import snippets  # noqa: PLC0415
+    from fwpolicy.deploy.persist import boot_files  # noqa: PLC0415
+
+    service = compile_timeservice(policy)
+    daemon = snippets(service) if service and service.mode != "closed" else ()
+    return (*daemon, *boot_files(policy, "/var/lib/fwpolicy"))
+
+
+def _absolute(path: str) -> str:
+    import os  # noqa: PLC0415
+
+    return os.path.abspath(path)  # noqa: PTH100

@@ -1,0 +1,58 @@
+"""fwpolicy plan: what apply would do here, and everything that follows from it."""
+
+from __future__ import annotations
+
+from fwpolicy.commands import operands, plantext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.plan import Plan
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    operands.policy_arguments(parser)
+    change_arguments(parser)
+    operands.host_arguments(parser)
+    operands.report_arguments(parser)
+
+
+def change_arguments(parser: argparse.ArgumentParser) -> None:
+    """What plan and apply share."""
+    parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
+    parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
+    parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
+
+
+def run(options: argparse.Namespace) -> int:
+    from fwpolicy.host.netns import entered  # noqa: PLC0415
+
+    machine = operands.machine_of(options)
+    with entered(options.netns):
+        plan = planned(options, machine)
+    if options.json:
+        operands.print_json(plantext.as_json(plan))
+    elif not options.quiet:
+        print(plantext.as_text(plan))
+    if plan.refusals:
+        return 1
+    return 2 if plan.changed else 0
+
+
+def planned(options: argparse.Namespace, machine: Machine) -> Plan:
+    """Read, test and plan. A named namespace has no daemons and no boot of its own."""
+    from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
+
+    policy = operands.read_policy(options.policy)
+    if not options.json and not options.quiet:
+        operands.warn(policy)
+    operands.require_tests(policy)
+    alone = options.netns is not None
+    how = Options(
+        persist=not (options.no_persist or alone),
+        daemon=not (options.no_daemon or alone),
+        replace=options.replace,
+    )
+    return make_plan(policy, machine, how)

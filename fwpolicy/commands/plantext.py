@@ -1,0 +1,118 @@
+"""A plan, for people and for programs (docs/cli.md)."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import format_address
+from fwpolicy.backends.nft.render import render
+from fwpolicy.deploy.persist import UNIT
+from fwpolicy.ir.ruleset import Ruleset
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.deploy.plan import Plan
+    from fwpolicy.deploy.timeservice import DaemonPlan
+    from fwpolicy.host.conntrack import Flow
+
+
+def as_text(plan: Plan) -> str:
+    """The whole plan; sections without content are left out."""
+    lines = [_headline(plan)]
+    lines += _rules(plan)
+    for daemon in plan.daemons:
+        lines += _daemon(daemon)
+    lines += [f"restart: {unit}" for unit in plan.restarts]
+    lines += [f"stop, and keep out of the boot: {unit}" for unit in plan.stops]
+    lines += _flows(plan.purge)
+    if plan.losing:
+        lines.append(f"clients that lose their time server: {', '.join(plan.losing)}")
+    lines += [f"boot: write {change.path}" for change in plan.boot]
+    if plan.boot or plan.enable_boot:
+        lines.append(f"boot: enable {UNIT}, which loads the rules before the network")
+    lines += [f"note: {note}" for note in plan.notes]
+    lines += [f"refused: {refusal}" for refusal in plan.refusals]
+    return "\n".join(lines)
+
+
+def _headline(plan: Plan) -> str:
+    what = f"policy {plan.policy.name}"
+    if plan.current is None:
+        return f"{what}: not applied here yet"
+    in_force = (
+        f"generation {plan.current.number} of '{plan.current.policy}' is in force since {plan.current.time}"
+    )
+    return f"{what}: {in_force}" if plan.changed else f"{what}: nothing to change; {in_force}"
+
+
+def _rules(plan: Plan) -> list[str]:
+    count = sum(len(chain.rules) for table in plan.ruleset.tables for chain in table.chains)
+    if not plan.rules_changed:
+        return [f"rules: unchanged ({count} in table inet fwpolicy)"]
+    if plan.survey.ours is None:
+        state = "not looked at" if plan.survey.unreadable else "new"
+        return [f"rules: {state}, {count} in table inet fwpolicy", *_indented(_body(plan.artifact.text))]
+    import difflib  # noqa: PLC0415
+
+    before = _body(render(Ruleset((plan.survey.ours,)), plan.policy.name).text)
+    lines = difflib.unified_diff(before, _body(plan.artifact.text), "live", "new", n=1, lineterm="")
+    return ["rules: changed, in table inet fwpolicy", *_indented(list(lines))]
+
+
+def _body(text: str) -> list[str]:
+    return text.splitlines()[5:]
+
+
+def _daemon(daemon: DaemonPlan) -> list[str]:
+    lines = [f"time daemon: {daemon.title} ({daemon.main})"]
+    if not daemon.changed:
+        lines[0] += ": nothing to change"
+    for change in daemon.changes:
+        lines += _indented(change.diff().splitlines())
+    return lines + [f"  {note}" for note in daemon.notes]
+
+
+def _flows(flows: tuple[Flow, ...]) -> list[str]:
+    if not flows:
+        return []
+    shown = [f"  {flow_text(flow)}" for flow in flows[:5]]
+    more = [f"  ... and {len(flows) - 5} more"] if len(flows) > 5 else []
+    return [f"connections to delete: {len(flows)}", *shown, *more]
+
+
+def flow_text(flow: Flow) -> str:
+    """`udp ADDR port N -> ADDR port N`."""
+    source, destination = (format_address(flow.family, each) for each in (flow.source, flow.destination))
+    protocol = {6: "tcp", 17: "udp"}.get(flow.protocol, str(flow.protocol))
+    return f"{protocol} {source} port {flow.sport} -> {destination} port {flow.dport}"
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """Stable keys (docs/cli.md)."""
+    return {
+        "changed": plan.changed,
+        "policy": plan.policy.name,
+        "rules": {"changed": plan.rules_changed, "text": plan.artifact.text},
+        "daemons": [
+            {
+                "kind": daemon.kind,
+                "version": ".".join(map(str, daemon.version)),
+                "file": daemon.main,
+                "unit": daemon.state.unit if daemon.state else None,
+                "files": [{"path": change.path, "diff": change.diff()} for change in daemon.changes],
+                "notes": list(daemon.notes),
+            }
+            for daemon in plan.daemons
+        ],
+        "restart": list(plan.restarts),
+        "stop": list(plan.stops),
+        "connections": [flow_text(flow) for flow in plan.purge],
+        "losing_clients": list(plan.losing),
+        "boot": [change.path for change in plan.boot],
+        "foreign": [str(chain) for chain in plan.survey.foreign],
+        "nat": plan.facts.nat,
+        "notes": list(plan.notes),
+        "refusals": list(plan.refusals),
+    }

@@ -1,0 +1,269 @@
+"""A plan, carried out: daemon configuration, rules, restart, connections, boot; or nothing at all.
+
+The order is measured (docs/ntp.md): the daemon's configuration is written and checked first, the
+rules arrive in one transaction, then the daemon restarts, so that what waits in its socket is never
+answered, and only then are connection tracking entries deleted.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from fwpolicy import VERSION
+from fwpolicy.backends.nft.read import normal_form
+from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.state import Generation, Originals, State, digest
+from fwpolicy.deploy.survey import Survey, survey
+from fwpolicy.errors import HostError, PolicyError, Problem
+from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fwpolicy.deploy.changes import FileChange
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.plan import Plan
+    from fwpolicy.host.conntrack import Flow
+
+    Tell = Callable[[str], None]
+
+
+@record
+class Applied:
+    """What was done: the new generation's number, and the connections that were deleted."""
+
+    generation: int
+    purged: tuple[Flow, ...]
+
+
+def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, tell: Tell) -> Applied:
+    """Make `machine` what `plan` says. `now` is the time to record (ISO 8601), `tell` hears each step.
+
+    Raises HostError or PolicyError when anything fails; what was done until then is undone first.
+    """
+    if plan.refusals:
+        raise HostError("; ".join(plan.refusals))
+    state = State(machine)
+    with ExitStack() as undo:
+        _keep_originals(plan, machine, state, undo)
+        restarted: list[str] = []
+        # Last on the way back: a daemon restarts once its files are what they were.
+        undo.callback(_restart_all, machine, restarted)
+        _write_daemon_files(plan, machine, undo, tell)
+        listing = _load_rules(plan, machine, undo, tell)
+        _turn_daemons(plan, machine, undo, restarted, tell)
+        purged = _purge(plan, machine, tell)
+        number = _persist(plan, machine, state, listing, sources, now, undo, tell)
+        undo.pop_all()
+    return Applied(number, purged)
+
+
+# What was there before
+
+
+def _keep_originals(plan: Plan, machine: Machine, state: State, undo: ExitStack) -> None:
+    known = state.originals()
+    first = state.current() is None
+    undo.callback(state.forget if first else lambda: state.keep(known))
+    kept_paths = {snapshot.path for snapshot in known.snapshots}
+    kept_units = {service.unit for service in known.services}
+    changes = [change for change in _all_changes(plan) if not change.path.startswith(f"{machine.state_dir}/")]
+    snapshots = [machine.files.snapshot(each.path) for each in changes if each.path not in kept_paths]
+    states = [
+        daemon.state
+        for daemon in plan.daemons
+        if daemon.state and daemon.state.unit not in kept_units and (daemon.stop or daemon.changes)
+    ]
+    state.keep(
+        Originals(
+            (*known.snapshots, *snapshots),
+            (*known.services, *states),
+            known.directories,
+        )
+    )
+
+
+def _all_changes(plan: Plan) -> tuple[FileChange, ...]:
+    return (*(change for daemon in plan.daemons for change in daemon.changes), *plan.boot)
+
+
+# Step 1: the daemon's configuration
+
+
+def _write_daemon_files(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:
+    for daemon in plan.daemons:
+        for change in daemon.changes:
+            before = machine.files.snapshot(change.path)
+            undo.callback(machine.files.restore, before)
+            machine.files.write(change.path, change.after, change.mode)
+            tell(f"wrote {change.path}")
+        if daemon.changes and daemon.check and machine.live:
+            _check_syntax(daemon.check)
+
+
+def _check_syntax(command: tuple[str, ...]) -> None:
+    import subprocess  # noqa: PLC0415
+
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"cannot run {command[0]} to check its configuration: {error}") from None
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise HostError(f"{command[0]} refuses its configuration: {said[-1] if said else done.returncode}")
+
+
+# Step 2: the rules
+
+
+def _load_rules(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> str:
+    """Load, read back, compare; the listing as it is stored."""
+    if not machine.live:
+        return ""
+    from fwpolicy.host.libnftables import Nftables, RefusedError  # noqa: PLC0415
+
+    if not plan.rules_changed:
+        return plan.survey.listing
+    kernel = Nftables()
+    before = kernel.text(FAMILY, TABLE)
+    undo.callback(_put_back, before)
+    try:
+        kernel.load(plan.artifact.text)
+    except RefusedError as error:
+        raise _located(plan, error.refusals) or error from None
+    seen = _read_back(plan, machine)
+    tell("loaded the rules in one transaction and read them back: equal")
+    return seen.listing
+
+
+def _put_back(text: str) -> None:
+    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+
+    Nftables().load(f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n{text}")
+
+
+def _located(plan: Plan, refusals: tuple[object, ...]) -> PolicyError | None:
+    """The kernel's errors, at the lines of the policy that the refused rules come from."""
+    problems = []
+    for refusal in refusals:
+        line, message = refusal.line, refusal.message  # type: ignore[attr-defined]
+        span = plan.artifact.origin(line)
+        text = plan.artifact.text.splitlines()[line - 1].strip()
+        problems.append(Problem(f"the kernel refused this: {message}", span, None, f"compiled to: {text}"))
+    return PolicyError(tuple(problems)) if problems else None
+
+
+def _read_back(plan: Plan, machine: Machine) -> Survey:
+    seen = survey(machine)
+    if seen.ours is None or normal_form(Ruleset((seen.ours,))) != normal_form(plan.ruleset):
+        why = seen.strange or seen.unreadable or "it lists other rules than were loaded"
+        raise HostError(f"the kernel does not hold what was loaded ({why}); everything was put back")
+    return seen
+
+
+# Steps 3 and 4: daemons and connections
+
+
+def _restart_all(machine: Machine, units: list[str]) -> None:
+    for unit in units:
+        machine.services.restart(unit)
+
+
+def _turn_daemons(plan: Plan, machine: Machine, undo: ExitStack, restarted: list[str], tell: Tell) -> None:
+    states = {daemon.state.unit: daemon.state for daemon in plan.daemons if daemon.state}
+    for unit in plan.stops:
+        undo.callback(machine.services.restore, states[unit])
+        machine.services.stop_and_disable(unit)
+        tell(f"stopped {unit} and took it out of the boot")
+    if not machine.live:
+        return
+    for unit in plan.restarts:
+        restarted.append(unit)
+        machine.services.restart(unit)
+        tell(f"restarted {unit}")
+
+
+def _purge(plan: Plan, machine: Machine, tell: Tell) -> tuple[Flow, ...]:
+    if not machine.live or plan.policy.ntp is None or plan.policy.apply.conntrack == "keep":
+        return ()
+    from fwpolicy.deploy.flows import condemned  # noqa: PLC0415
+    from fwpolicy.host.conntrack import purge  # noqa: PLC0415
+    from fwpolicy.host.processes import own_addresses  # noqa: PLC0415
+
+    here = own_addresses()
+    deleted = purge(lambda flow: bool(condemned(plan.policy, (flow,), here, plan.facts.servers)))
+    if deleted:
+        tell(f"deleted {len(deleted)} connection tracking entr{'y' if len(deleted) == 1 else 'ies'}")
+    return deleted
+
+
+# Step 5: the boot
+
+
+def _persist(
+    plan: Plan,
+    machine: Machine,
+    state: State,
+    listing: str,
+    sources: tuple[str, ...],
+    now: str,
+    undo: ExitStack,
+    tell: Tell,
+) -> int:
+    generation = _generation(plan, state, listing, sources, now)
+    state.write(generation)
+    for change in plan.boot:
+        undo.callback(machine.files.restore, machine.files.snapshot(change.path))
+        machine.files.write(change.path, change.after, change.mode)
+    before = state.current()
+    undo.callback(_point_back, state, before)
+    state.make_current(generation.number)
+    if plan.options.persist:
+        _enable_boot(plan, machine, undo, tell)
+    return generation.number
+
+
+def _point_back(state: State, before: Generation | None) -> None:
+    if before is None:
+        state.files.remove(state.path("current"))
+    else:
+        state.files.replace_symlink(state.path("current"), f"generations/{before.number}")
+
+
+def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:
+    services = machine.services
+    if not plan.boot and not plan.enable_boot and not plan.rules_changed:
+        return
+    services.reload_manager()
+    found = services.status((UNIT,))
+    if found is None:
+        return
+    undo.callback(services.restore, found)
+    services.enable(UNIT)
+    if machine.live:
+        # Through the boot's own path: what loads now is what will load then.
+        services.restart(UNIT)
+        _read_back(plan, machine)
+    tell(f"{UNIT} loads the rules at boot, before the network")
+
+
+def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...], now: str) -> Generation:
+    before = state.current()
+    written = dict(before.files) if before else {}
+    written |= {change.path: digest(change.after) for daemon in plan.daemons for change in daemon.changes}
+    services = {daemon.state.unit: "off" if daemon.stop else "on" for daemon in plan.daemons if daemon.state}
+    return Generation(
+        number=state.next_number(),
+        policy=plan.policy.name,
+        sections=tuple(section.hook for section in plan.policy.sections),
+        sources=sources,
+        time=now,
+        tool=VERSION,
+        nat=plan.facts.nat,
+        files=tuple(sorted(written.items())),
+        services=tuple(sorted(services.items())),
+        ruleset=plan.artifact.text,
+        listing=listing,
+    )

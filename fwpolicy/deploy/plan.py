@@ -1,0 +1,248 @@
+"""What apply would do here: gathered and compared, nothing touched."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import AddressError, AddressSet, collect, format_address, parse
+from fwpolicy.backends.nft.read import normal_form
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.deploy.changes import FileChange
+from fwpolicy.deploy.flows import condemned, losing_clients
+from fwpolicy.deploy.machine import Machine
+from fwpolicy.deploy.persist import boot_files
+from fwpolicy.deploy.state import Generation, State
+from fwpolicy.deploy.survey import ForeignChain, Survey, survey
+from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
+from fwpolicy.errors import HostError
+from fwpolicy.ir.ruleset import Ruleset
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.artifact import Artifact
+    from fwpolicy.host.conntrack import Flow
+    from fwpolicy.policy.model import Policy
+
+
+@record
+class Options:
+    """How to apply: without the boot unit (`persist`), without daemons, replacing another policy."""
+
+    persist: bool = True
+    daemon: bool = True
+    replace: bool = False
+
+
+@record
+class Plan:
+    """Everything that apply would do. `refusals`: why it would not, each a sentence."""
+
+    policy: Policy
+    options: Options
+    facts: Facts
+    ruleset: Ruleset
+    artifact: Artifact
+    survey: Survey
+    rules_changed: bool
+    daemons: tuple[DaemonPlan, ...]
+    boot: tuple[FileChange, ...]
+    enable_boot: bool
+    purge: tuple[Flow, ...]
+    losing: tuple[str, ...]
+    current: Generation | None
+    notes: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def restarts(self) -> tuple[str, ...]:
+        """Units to restart: what waits in a daemon's socket when the rules arrive is never answered."""
+        return tuple(
+            daemon.state.unit
+            for daemon in self.daemons
+            if daemon.state
+            and daemon.state.active
+            and not daemon.stop
+            and (self.rules_changed or daemon.changes)
+        )
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Units that the role takes off."""
+        return tuple(daemon.state.unit for daemon in self.daemons if daemon.stop and daemon.state)
+
+    @property
+    def changed(self) -> bool:
+        """Does the host differ from what the policy says?"""
+        return (
+            self.rules_changed
+            or any(daemon.changed for daemon in self.daemons)
+            or bool(self.boot)
+            or self.enable_boot
+            or self.current is None
+            or self.current.policy != self.policy.name
+            or self.current.ruleset != self.artifact.text
+        )
+
+
+def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
+    """Compare `policy` with `machine`. Reads only; raises HostError where even that is impossible."""
+    state = State(machine)
+    current = _current(state)
+    seen = survey(machine)
+    service = compile_timeservice(policy) if options.daemon else None
+    daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine)
+    facts, fact_notes = _facts(policy, seen, daemons)
+    ruleset = compile_ruleset(policy, facts)
+    rules_changed = seen.ours is None or normal_form(ruleset) != normal_form(Ruleset((seen.ours,)))
+    purge, losing, flow_notes = _connections(policy, machine, facts)
+    boot = _boot_changes(policy, machine) if options.persist else ()
+    plan_notes = (*_chain_notes(policy, seen), *fact_notes, *daemon_notes, *flow_notes)
+    return Plan(
+        policy=policy,
+        options=options,
+        facts=facts,
+        ruleset=ruleset,
+        artifact=render(ruleset, policy.name),
+        survey=seen,
+        rules_changed=rules_changed,
+        daemons=daemons,
+        boot=boot,
+        enable_boot=options.persist and _boot_is_disabled(machine),
+        purge=purge,
+        losing=losing,
+        current=current,
+        notes=plan_notes,
+        refusals=_refusals(policy, current, options, seen, daemons),
+    )
+
+
+def _current(state: State) -> Generation | None:
+    try:
+        return state.current()
+    except HostError as error:
+        # The state directory is root's alone (0700); a plan without root still shows the rest.
+        if "ermission denied" in str(error):
+            return None
+        raise
+
+
+def _facts(policy: Policy, seen: Survey, daemons: tuple[DaemonPlan, ...]) -> tuple[Facts, tuple[str, ...]]:
+    notes: list[str] = []
+    servers: AddressSet | None = None
+    if policy.ntp and policy.ntp.from_daemon:
+        sources = [source.host for daemon in daemons for source in daemon.sources]
+        items, names = [], []
+        for host in sources:
+            try:
+                items.append(parse(host))
+            except AddressError:
+                names.append(host)
+        if names or not items:
+            said = f"the daemon asks {', '.join(names)}, by name" if names else "the daemon names no server"
+            notes.append(f"servers: from-daemon: {said}; any server may answer, in mode 4 only")
+        else:
+            servers = collect(items)
+    return Facts(nat=seen.nat, servers=servers), tuple(notes)
+
+
+def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
+    notes: list[str] = []
+    if seen.unreadable:
+        notes.append(f"the live ruleset was not looked at: {seen.unreadable}")
+    if seen.strange:
+        notes.append(
+            f"table inet fwpolicy holds what fwpolicy never writes ({seen.strange}); it is replaced whole"
+        )
+    if seen.nat and policy.ntp:
+        notes.append(
+            "NAT on this host: what is dropped is dropped at the input hook, not before connection tracking"
+        )
+    notes += [f"foreign: {_interference(chain)}" for chain in seen.foreign]
+    if seen.legacy:
+        notes.append(f"foreign: iptables-legacy tables in use: {', '.join(seen.legacy)}; nft cannot see them")
+    return tuple(notes)
+
+
+def _interference(chain: ForeignChain) -> str:
+    if chain.drops:
+        return f"{chain} may drop what this policy lets through; an accept of ours never overrides it"
+    return f"{chain} only accepts; that never overrides a drop of ours"
+
+
+def _connections(
+    policy: Policy, machine: Machine, facts: Facts
+) -> tuple[tuple[Flow, ...], tuple[str, ...], tuple[str, ...]]:
+    """(entries to delete, clients that lose their time server, notes)."""
+    if not machine.live:
+        return (), (), ()
+    from fwpolicy.host.conntrack import flows  # noqa: PLC0415
+    from fwpolicy.host.processes import own_addresses  # noqa: PLC0415
+
+    try:
+        every = flows()
+    except HostError as error:
+        return (), (), (f"connections were not looked at: {error}",)
+    here = own_addresses()
+    losing = losing_clients(policy, every, here, facts.servers)
+    shown = tuple(format_address(family, address) for family, address in losing)
+    if policy.apply.conntrack == "keep":
+        return (), shown, ()
+    return condemned(policy, every, here, facts.servers), shown, ()
+
+
+def _boot_changes(policy: Policy, machine: Machine) -> tuple[FileChange, ...]:
+    changes = []
+    for artifact in boot_files(policy, machine.state_dir):
+        try:
+            before = machine.files.read(artifact.name)
+        except HostError:
+            before = None
+        if before != artifact.text:
+            changes.append(FileChange(artifact.name, before, artifact.text, artifact.mode))
+    return tuple(changes)
+
+
+def _boot_is_disabled(machine: Machine) -> bool:
+    from fwpolicy.deploy.persist import UNIT  # noqa: PLC0415
+
+    state = machine.services.status((UNIT,))
+    return state is not None and not state.enabled
+
+
+def _refusals(
+    policy: Policy,
+    current: Generation | None,
+    options: Options,
+    seen: Survey,
+    daemons: tuple[DaemonPlan, ...],
+) -> tuple[str, ...]:
+    found: list[str] = []
+    if current and not options.replace:
+        if current.policy != policy.name:
+            found.append(
+                f"the policy in force here is '{current.policy}', not '{policy.name}'; "
+                "--replace puts this one in its place"
+            )
+        gone = [
+            hook for hook in current.sections if hook not in {section.hook for section in policy.sections}
+        ]
+        if gone and current.policy == policy.name:
+            found.append(
+                f"the section '{gone[0]}' has disappeared from the policy, which would open the host; "
+                "--replace does it all the same"
+            )
+    if policy.apply.foreign == "refuse":
+        found += [
+            f"{chain} drops everything, whatever we allow; change it, or say apply: {{foreign: keep}}"
+            for chain in seen.foreign
+            if chain.policy == "drop" and not chain.accepts and _allows_on(policy, chain.hook)
+        ]
+    found += [refusal for daemon in daemons for refusal in daemon.refusals]
+    return tuple(found)
+
+
+def _allows_on(policy: Policy, hook: str) -> bool:
+    if policy.ntp and policy.ntp.mode != "closed":
+        return True
+    return any(section.hook == hook and section.allow for section in policy.sections)

@@ -1,0 +1,99 @@
+"""Everything that apply did, undone: the host is as before, byte for byte."""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+
+from fwpolicy import markedtext
+from fwpolicy.deploy.persist import UNIT, UNIT_PATH
+from fwpolicy.deploy.state import Originals, State, digest
+from fwpolicy.errors import HostError
+from fwpolicy.host.services import ServiceState
+from fwpolicy.ir.ruleset import FAMILY, TABLE
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.host.files import Snapshot
+
+    Tell = Callable[[str], None]
+
+
+@record
+class Restoration:
+    """What happens to one file: `snapshot` comes back whole, or `text` is what is left of it without us."""
+
+    snapshot: Snapshot
+    text: str | None = None
+    note: str | None = None
+
+
+def remove(machine: Machine, tell: Tell) -> bool:
+    """Undo; False where nothing was ever applied.
+
+    A file that somebody edited since keeps the edits: only our lines are taken out. Raises HostError,
+    before anything is touched, for one in which our lines can no longer be told apart.
+    """
+    state = State(machine)
+    originals = state.originals()
+    current = state.current()
+    if current is None and not originals.snapshots and not originals.services:
+        return False
+    written = dict(current.files) if current else {}
+    restorations = tuple(_restoration(machine, each, written) for each in originals.snapshots)
+    _take_rules_out(machine, tell)
+    for restoration in restorations:
+        _restore(machine, restoration, tell)
+    for folder in reversed(originals.directories):
+        machine.files.remove_directory_if_empty(folder)
+    _restore_services(machine, originals, tell)
+    state.forget()
+    return True
+
+
+def _restoration(machine: Machine, snapshot: Snapshot, written: dict[str, str]) -> Restoration:
+    text = machine.files.read(snapshot.path)
+    if text is None or snapshot.path not in written or digest(text) == written[snapshot.path]:
+        return Restoration(snapshot)
+    if text.encode("utf-8", "surrogateescape") == a2b_base64(snapshot.content):
+        return Restoration(snapshot)
+    if not markedtext.is_marked(text):
+        raise HostError(
+            f"{snapshot.path} was rewritten since the apply, and none of our lines is left in it: "
+            f"put it right by hand, then run: fwpolicy remove"
+        )
+    note = f"{snapshot.path} was edited since the apply: our lines are taken out, the edits stay"
+    return Restoration(snapshot, markedtext.strip(text), note)
+
+
+def _restore(machine: Machine, restoration: Restoration, tell: Tell) -> None:
+    path = restoration.snapshot.path
+    if restoration.text is None:
+        machine.files.restore(restoration.snapshot)
+    else:
+        machine.files.write(path, restoration.text)
+    tell(restoration.note or f"{'restored' if restoration.snapshot.existed else 'removed'} {path}")
+
+
+def _take_rules_out(machine: Machine, tell: Tell) -> None:
+    """The boot unit first: stopping it must not be mistaken for a change of rules."""
+    if machine.files.exists(UNIT_PATH):
+        machine.services.restore(ServiceState(UNIT, active=False, enabled=False, masked=False))
+    if machine.live:
+        from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+
+        Nftables().delete_table(FAMILY, TABLE)
+        tell(f"deleted table {FAMILY} {TABLE}")
+
+
+def _restore_services(machine: Machine, originals: Originals, tell: Tell) -> None:
+    machine.services.reload_manager()
+    for before in originals.services:
+        now = machine.services.status((before.unit,))
+        machine.services.restore(before)
+        if machine.live and before.active and now and now.active:
+            machine.services.restart(before.unit)
+        tell(f"{before.unit} is as it was")

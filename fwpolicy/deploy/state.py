@@ -1,0 +1,172 @@
+"""What is remembered of what was applied: generations, and the host as it was before the first.
+
+STATE/current -> generations/3     swapped atomically; the boot unit loads what it names
+STATE/previous -> generations/2    what the boot falls back on
+STATE/generations/N/               ruleset.nft, listing.json (read back), manifest.json
+STATE/originals.json               files and services as they were before us
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from fwpolicy.errors import HostError
+from fwpolicy.host.files import Snapshot
+from fwpolicy.host.services import ServiceState
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fwpolicy.deploy.machine import Machine
+
+FORMAT = 1
+
+
+@record
+class Generation:
+    """One apply. `files`: (path, SHA-256 of its text as written). `sections`: which were present.
+
+    `listing` is the kernel's own JSON of our table after the apply, counters and handles left out.
+    """
+
+    number: int
+    policy: str
+    sections: tuple[str, ...]
+    sources: tuple[str, ...]
+    time: str
+    tool: str
+    nat: bool
+    files: tuple[tuple[str, str], ...]
+    services: tuple[tuple[str, str], ...]
+    ruleset: str
+    listing: str
+
+
+@record
+class Originals:
+    """The host before us: enough to bring it back byte for byte."""
+
+    snapshots: tuple[Snapshot, ...] = ()
+    services: tuple[ServiceState, ...] = ()
+    directories: tuple[str, ...] = ()
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class State:
+    """The state directory of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.files = machine.files
+        self.directory = machine.state_dir
+
+    def path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def current(self) -> Generation | None:
+        """The generation in force, or None where nothing was ever applied. Raises HostError."""
+        text = self.files.read(self.path("current/manifest.json"))
+        if text is None:
+            return None
+        manifest = _object(text, "manifest.json")
+        if manifest.get("format") != FORMAT:
+            raise HostError(f"{self.directory} was written in format {manifest.get('format')}, not {FORMAT}")
+        return Generation(
+            number=manifest["number"],
+            policy=manifest["policy"],
+            sections=tuple(manifest["sections"]),
+            sources=tuple(manifest["sources"]),
+            time=manifest["time"],
+            tool=manifest["tool"],
+            nat=manifest["nat"],
+            files=tuple((path, sha) for path, sha in manifest["files"]),
+            services=tuple((unit, what) for unit, what in manifest["services"]),
+            ruleset=self.files.read(self.path("current/ruleset.nft")) or "",
+            listing=self.files.read(self.path("current/listing.json")) or "",
+        )
+
+    def next_number(self) -> int:
+        names = (path.rsplit("/", 1)[1] for path in self.files.glob(self.path("generations/*")))
+        return 1 + max((int(name) for name in names if name.isdigit()), default=0)
+
+    def write(self, generation: Generation) -> None:
+        """Store a generation, durable, without making it the current one."""
+        folder = self.path(f"generations/{generation.number}")
+        self.files.make_directory(self.directory, 0o700)
+        self.files.make_directory(folder, 0o700)
+        manifest = {"format": FORMAT} | {
+            name: getattr(generation, name)
+            for name in (
+                "number",
+                "policy",
+                "sections",
+                "sources",
+                "time",
+                "tool",
+                "nat",
+                "files",
+                "services",
+            )
+        }
+        self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
+        self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
+        self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)
+
+    def make_current(self, number: int) -> None:
+        """The one moment at which the boot changes its mind: rename(2) of a symbolic link."""
+        before = self.current()
+        if before is not None:
+            self.files.replace_symlink(self.path("previous"), f"generations/{before.number}")
+        self.files.replace_symlink(self.path("current"), f"generations/{number}")
+
+    # What was there before us
+
+    def originals(self) -> Originals:
+        text = self.files.read(self.path("originals.json"))
+        if text is None:
+            return Originals()
+        stored = _object(text, "originals.json")
+        return Originals(
+            tuple(Snapshot(**each) for each in stored["snapshots"]),
+            tuple(ServiceState(**each) for each in stored["services"]),
+            tuple(stored["directories"]),
+        )
+
+    def keep(self, originals: Originals) -> None:
+        self.files.make_directory(self.directory, 0o700)
+        stored = {
+            "snapshots": [_fields(each) for each in originals.snapshots],
+            "services": [_fields(each) for each in originals.services],
+            "directories": originals.directories,
+        }
+        self.files.write(self.path("originals.json"), json.dumps(stored, indent=1) + "\n", 0o600)
+
+    def forget(self) -> None:
+        """Remove everything that we keep, the directory included."""
+        for folder in self.files.glob(self.path("generations/*")):
+            for path in self.files.glob(f"{folder}/*"):
+                self.files.remove(path)
+            self.files.remove_directory_if_empty(folder)
+        for name in ("current", "previous", "originals.json", "boot.sh", "fallback.nft"):
+            self.files.remove(self.path(name))
+        self.files.remove_directory_if_empty(self.path("generations"))
+        self.files.remove_directory_if_empty(self.directory)
+
+
+def _fields(record_: Any) -> dict[str, object]:
+    return {name: getattr(record_, name) for name in record_.__slots__}
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise HostError(f"the state's {name} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise HostError(f"the state's {name} is damaged")
+    return found

@@ -1,0 +1,106 @@
+"""Is the host what was applied? Own table, own files, own services."""
+
+from __future__ import annotations
+
+import difflib
+import json
+
+from fwpolicy.backends.nft.read import UnknownExpressionError, normal_form, read
+from fwpolicy.backends.nft.render import render
+from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.state import Generation, State, digest
+from fwpolicy.deploy.survey import Survey, survey
+from fwpolicy.errors import HostError
+from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.deploy.machine import Machine
+
+
+@record
+class Drift:
+    """One difference: `what` is a sentence, `detail` lines below it."""
+
+    what: str
+    detail: tuple[str, ...] = ()
+
+
+@record
+class Status:
+    """`generation` is None where nothing was ever applied; `drifts` is empty where nothing differs."""
+
+    generation: Generation | None
+    drifts: tuple[Drift, ...]
+    notes: tuple[str, ...] = ()
+
+
+def look(machine: Machine) -> Status:
+    """Compare the machine with its current generation. Raises HostError where it cannot be looked at."""
+    state = State(machine)
+    generation = state.current()
+    if generation is None:
+        return Status(None, ())
+    seen = survey(machine)
+    if machine.live and seen.unreadable:
+        raise HostError(f"cannot look at the rules: {seen.unreadable}")
+    drifts = [*_rules(generation, seen), *_files(generation, machine), *_services(generation, machine)]
+    notes = []
+    if seen.nat and not generation.nat:
+        notes.append("NAT has appeared since the apply: apply again, so that nothing is dropped before it")
+    return Status(generation, tuple(drifts), tuple(notes))
+
+
+def _rules(generation: Generation, seen: Survey) -> list[Drift]:
+    if not generation.listing or seen.unreadable:
+        return []
+    applied = stored_table(generation)
+    if seen.strange:
+        return [Drift(f"table {FAMILY} {TABLE} holds what fwpolicy never writes: {seen.strange}")]
+    if seen.ours is None:
+        return [Drift(f"table {FAMILY} {TABLE} is gone: the host is as open as without it")]
+    if normal_form(Ruleset((applied,))) == normal_form(Ruleset((seen.ours,))):
+        return []
+    return [Drift(f"table {FAMILY} {TABLE} was changed since the apply", _difference(applied, seen.ours))]
+
+
+def stored_table(generation: Generation) -> Table:
+    """Our table as it was read back at the apply. Raises HostError where the state is damaged."""
+    try:
+        table = read(json.loads(generation.listing), FAMILY, TABLE)
+    except (ValueError, UnknownExpressionError) as error:
+        raise HostError(f"the state's listing.json is damaged: {error}") from None
+    if table is None:
+        raise HostError("the state's listing.json is damaged: it holds no table")
+    return table
+
+
+def _difference(applied: Table, live: Table) -> tuple[str, ...]:
+    before = render(Ruleset((applied,)), "").text.splitlines()
+    after = render(Ruleset((live,)), "").text.splitlines()
+    lines = difflib.unified_diff(before, after, "applied", "live", n=0, lineterm="")
+    return tuple(line for line in lines if not line.startswith("@@"))
+
+
+def _files(generation: Generation, machine: Machine) -> list[Drift]:
+    drifts = []
+    for path, written in generation.files:
+        text = machine.files.read(path)
+        if text is None:
+            drifts.append(Drift(f"{path} is gone"))
+        elif digest(text) != written:
+            drifts.append(Drift(f"{path} was edited since the apply"))
+    return drifts
+
+
+def _services(generation: Generation, machine: Machine) -> list[Drift]:
+    drifts = []
+    for unit, wanted in generation.services:
+        state = machine.services.status((unit,))
+        if state and wanted == "off" and (state.active or state.enabled):
+            drifts.append(Drift(f"{unit} runs or starts at boot, and the role says closed"))
+    boot = machine.services.status((UNIT,))
+    if boot and not boot.enabled:
+        drifts.append(Drift(f"{UNIT} is not enabled: the rules will not be there after a reboot"))
+    return drifts

@@ -1,0 +1,140 @@
+"""What is on the host now: the live ruleset, other tools' chains, NAT, connections."""
+
+from __future__ import annotations
+
+from fwpolicy.backends.nft.read import UnknownExpressionError, read
+from fwpolicy.errors import HostError
+from fwpolicy.ir.ruleset import FAMILY, TABLE, Table
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fwpolicy.deploy.machine import Machine
+
+# Our hooks; prerouting because of the early drops.
+HOOKS = ("prerouting", "input", "output")
+
+
+@record
+class ForeignChain:
+    """A base chain of somebody else's on one of our hooks.
+
+    `policy` is the chain's; `drops`: its table drops or rejects somewhere; `accepts`: it
+    accepts somewhere.
+    """
+
+    table: str
+    chain: str
+    hook: str
+    priority: int
+    policy: str
+    drops: bool
+    accepts: bool
+
+    def __str__(self) -> str:
+        where = f"{self.hook}, priority {self.priority}, policy {self.policy}"
+        return f"table {self.table}, chain {self.chain} ({where})"
+
+
+@record
+class Survey:
+    """`ours`: our table as the kernel lists it, None where it is absent; `listing` its JSON.
+
+    `unreadable`: why the kernel could not be asked, None when it could. `strange`: our table holds
+    something that we never write.
+    """
+
+    ours: Table | None = None
+    listing: str = ""
+    foreign: tuple[ForeignChain, ...] = ()
+    nat: bool = False
+    legacy: tuple[str, ...] = ()
+    strange: str | None = None
+    unreadable: str | None = None
+
+
+def survey(machine: Machine) -> Survey:
+    """Look at the kernel's nftables and legacy tables; an image has neither."""
+    if not machine.live:
+        return Survey(unreadable="an image has no kernel of its own")
+    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+    from fwpolicy.host.xtables import legacy_tables  # noqa: PLC0415
+
+    try:
+        listing = Nftables().listing("ruleset")
+    except HostError as error:
+        return Survey(unreadable=str(error))
+    legacy = legacy_tables()
+    ours, strange = _ours(listing)
+    foreign = _foreign(listing)
+    return Survey(
+        ours=ours,
+        listing=own_listing(listing),
+        foreign=foreign,
+        nat=_has_nat(listing) or "nat" in legacy,
+        legacy=legacy,
+        strange=strange,
+    )
+
+
+def _ours(listing: dict[str, Any]) -> tuple[Table | None, str | None]:
+    try:
+        return read(listing, FAMILY, TABLE), None
+    except UnknownExpressionError as error:
+        return None, str(error)
+
+
+def own_listing(listing: dict[str, Any]) -> str:
+    """Our table's part of a listing as JSON text: without handles and counters, which are no content."""
+    import json  # noqa: PLC0415
+
+    mine = []
+    for entry in listing["nftables"]:
+        ((kind, body),) = entry.items()
+        name = body["name"] if kind == "table" else body.get("table")
+        if (body.get("family"), name) == (FAMILY, TABLE):
+            mine.append({kind: _without_handle(body)})
+    return json.dumps({"nftables": mine}, separators=(",", ":"))
+
+
+def _without_handle(body: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in body.items() if key not in ("handle", "index")}
+    if "expr" in kept:
+        kept["expr"] = [{"counter": None} if "counter" in each else each for each in kept["expr"]]
+    return kept
+
+
+def _has_nat(listing: dict[str, Any]) -> bool:
+    return any(entry.get("chain", {}).get("type") == "nat" for entry in listing["nftables"])
+
+
+def _foreign(listing: dict[str, Any]) -> tuple[ForeignChain, ...]:
+    verdicts: dict[str, set[str]] = {}
+    for entry in listing["nftables"]:
+        if "rule" in entry:
+            rule = entry["rule"]
+            said = verdicts.setdefault(f"{rule['family']} {rule['table']}", set())
+            said.update(key for expression in rule["expr"] for key in expression)
+    found = []
+    for entry in listing["nftables"]:
+        chain = entry.get("chain", {})
+        if chain.get("hook") not in HOOKS or chain["type"] != "filter":
+            continue
+        table = f"{chain['family']} {chain['table']}"
+        if table == f"{FAMILY} {TABLE}":
+            continue
+        said = verdicts.get(table, set())
+        found.append(
+            ForeignChain(
+                table,
+                chain["name"],
+                chain["hook"],
+                chain["prio"],
+                chain["policy"],
+                drops=chain["policy"] == "drop" or bool(said & {"drop", "reject", "xt"}),
+                accepts=bool(said & {"accept", "xt", "vmap", "queue"}),
+            )
+        )
+    return tuple(found)
