@@ -1,0 +1,54 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both install tools (apt, a virtual
+# environment in .venv) and change nothing else on this machine: no clock, no firewall, no network.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Kernel and host tests make namespaces and boot containers, which takes root.
+AS_ROOT := $(SUDO) env PATH="$$PATH"
+APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
+       util-linux e2fsprogs mmdebstrap systemd-container
+STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit bench gallery clean
+
+help:
+	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
+	@echo "make test   linters, types, layers and every test; the kernel's as root"
+	@echo "make lint   only ruff, mypy and the import layers"
+	@echo "make unit   only the tests that need no root"
+	@echo "make bench  start-up, side by side with ferm"
+
+$(STAMP): pyproject.toml Makefile
+	@dpkg -s $(APT) >/dev/null 2>&1 || \
+	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(APT); }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@mkdir -p build && touch $@
+
+demo: $(STAMP)
+	$(AS_ROOT) $(BIN)/python -m tests.lab.demo
+
+test: $(STAMP) lint
+	$(AS_ROOT) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(PYTEST_ARGS)
+
+bench: $(STAMP)
+	@dpkg -s ferm >/dev/null 2>&1 || $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends ferm
+	$(BIN)/python bench/startup.py
+
+gallery: $(STAMP)
+	$(BIN)/python -m tests.policy.update_gallery
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Asking a host, from outside, everything a time daemon could answer; `ask` asks, `report` judges."""

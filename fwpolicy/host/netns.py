@@ -1,0 +1,61 @@
+"""Working inside a named network namespace, as ip-netns(8) names them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import contextmanager
+
+from fwpolicy.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIRECTORY = "/run/netns"
+_CLONE_NEWNET = 0x40000000  # linux/sched.h; setns(2) checks the kind of namespace with it
+
+
+@contextmanager
+def entered(name: str | None) -> Iterator[None]:
+    """The calling thread's network is that of the namespace `name` until the block ends.
+
+    Sockets stay in the namespace they were opened in, so those opened inside may be used after.
+    None: nothing changes. HostError when there is no such namespace or it cannot be entered.
+    """
+    if name is None:
+        yield
+        return
+    if not name or "/" in name or name in (".", ".."):
+        raise HostError(f"'{name}' is not the name of a network namespace (see: ip netns list)")
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(name)
+        try:
+            yield
+        finally:
+            _setns(before)
+    finally:
+        os.close(before)
+
+
+def _enter(name: str) -> None:
+    try:
+        descriptor = os.open(f"{_DIRECTORY}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"no network namespace '{name}': {error.strerror} (see: ip netns list)") from None
+    try:
+        _setns(descriptor)
+    except OSError as error:
+        raise HostError(
+            f"cannot enter the network namespace '{name}': {error.strerror}; it takes root"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _setns(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,221 @@
+"""Services of this host, behind a protocol that systemd, SysV init and OpenRC can all keep.
+
+Off means stopped *and* out of the boot *and* masked: hooks of other packages start a service that was
+only stopped again (Debian's ntpsec and ntp do it on every DHCP lease).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fwpolicy.errors import HostError
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    # Arguments and seconds in; exit status, standard output and standard error out.
+    Run = Callable[[tuple[str, ...], float], tuple[int, str, str]]
+
+    class Services(Protocol):
+        """What `deploy` needs of a service manager. A unit is named with or without its .service."""
+
+        def status(self, units: tuple[str, ...]) -> ServiceState | None:
+            """The state of the first of the units that exists, under its real name; None if none does."""
+
+        def restart(self, unit: str) -> None:
+            """Stop the unit if it runs, and start it; returns when the manager calls it started."""
+
+        def reload_manager(self) -> None:
+            """Make the manager read its unit files again."""
+
+        def stop_and_disable(self, unit: str) -> None:
+            """Stop it now, keep it out of the boot, and refuse to start it whoever asks."""
+
+        def enable(self, unit: str) -> None:
+            """Start the unit at boot (not now)."""
+
+        def restore(self, state: ServiceState) -> None:
+            """Make the unit as active, enabled and masked as `state` says."""
+
+
+@record
+class ServiceState:
+    """A service as found: `unit` is its real name, never an alias."""
+
+    unit: str
+    active: bool
+    enabled: bool
+    masked: bool
+
+
+# systemd's own default for a start job is 90 s (DefaultTimeoutStartSec); past that it answers by itself.
+_JOB_TIMEOUT = 120.0
+_ASK_TIMEOUT = 20.0
+_UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+_ENABLED = frozenset({"enabled", "enabled-runtime", "alias"})
+
+
+def detect(root: str = "/") -> Services:
+    """The manager of this host, or of the image below `root`."""
+    if root == "/":
+        # sd_booted(3): this folder is there if and only if systemd is PID 1.
+        return Systemd() if Path("/run/systemd/system").is_dir() else NoServices()
+    below = Path(root)
+    return Systemd(root) if any((below / folder).is_dir() for folder in _UNIT_FOLDERS) else NoServices()
+
+
+class NoServices:
+    """A host without an init, such as a network namespace: no unit exists there."""
+
+    def status(self, units: tuple[str, ...]) -> ServiceState | None:  # noqa: ARG002
+        return None
+
+    def restart(self, unit: str) -> None:
+        raise _no_manager("restart", unit)
+
+    def reload_manager(self) -> None:
+        """Nothing to read again."""
+
+    def stop_and_disable(self, unit: str) -> None:
+        raise _no_manager("stop", unit)
+
+    def enable(self, unit: str) -> None:
+        raise _no_manager("enable", unit)
+
+    def restore(self, state: ServiceState) -> None:
+        raise _no_manager("restore", state.unit)
+
+
+class Systemd:
+    """systemctl(1); with a root other than / it edits the image's units offline, and nothing runs there."""
+
+    def __init__(self, root: str = "/", run: Run | None = None) -> None:
+        self.root = root
+        self._run: Run = run or _run_command
+
+    @property
+    def _offline(self) -> bool:
+        return self.root != "/"
+
+    def status(self, units: tuple[str, ...]) -> ServiceState | None:
+        for unit in map(_full, units):
+            state = self._offline_status(unit) if self._offline else self._live_status(unit)
+            if state:
+                return state
+        return None
+
+    def restart(self, unit: str) -> None:
+        if not self._offline:
+            self._do("restart", _full(unit))
+
+    def reload_manager(self) -> None:
+        if not self._offline:
+            self._do("daemon-reload")
+
+    def stop_and_disable(self, unit: str) -> None:
+        if self._offline:
+            self._do("disable", _full(unit))
+        else:
+            self._do("disable", "--now", _full(unit))
+        self._mask(_full(unit))
+
+    def enable(self, unit: str) -> None:
+        self._do("enable", _full(unit))
+
+    def restore(self, state: ServiceState) -> None:
+        self._do("unmask", state.unit)
+        self._do("enable" if state.enabled else "disable", state.unit)
+        if not self._offline:
+            self._do("start" if state.active else "stop", state.unit)
+        if state.masked:
+            self._mask(state.unit)
+
+    def _live_status(self, unit: str) -> ServiceState | None:
+        wanted = "Id,LoadState,ActiveState,UnitFileState"
+        shown = self._do("show", "--property", wanted, "--", unit, timeout=_ASK_TIMEOUT)
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        load = values.get("LoadState", "not-found")
+        if load == "not-found":
+            return None
+        # Reloading and starting count: the unit is up, or about to be.
+        active = values.get("ActiveState") in {"active", "activating", "reloading", "refreshing"}
+        enabled = values.get("UnitFileState") in _ENABLED
+        return ServiceState(values.get("Id") or unit, active, enabled, load == "masked")
+
+    def _offline_status(self, unit: str) -> ServiceState | None:
+        real = self._real_unit(unit)
+        if real is None:
+            return None
+        arguments = ("systemctl", f"--root={self.root}", "is-enabled", "--", real)
+        # Its exit status is 1 for disabled and masked ones too (systemctl(1)): the word is what counts.
+        _, shown, _ = self._run(arguments, _ASK_TIMEOUT)
+        state = shown.strip()
+        return ServiceState(real, False, state in _ENABLED, state.startswith("masked"))
+
+    def _real_unit(self, unit: str) -> str | None:
+        """The unit's own name in the image: what an alias, a link to another unit file, leads to."""
+        for folder in _UNIT_FOLDERS:
+            place = Path(self.root) / folder / unit
+            if place.is_symlink():
+                target = place.readlink()
+                return unit if target.name == "null" else target.name
+            if place.exists():
+                return unit
+        return None
+
+    def _mask(self, unit: str) -> None:
+        arguments = ("systemctl", *self._where(), "mask", "--", unit)
+        status, _, errors = self._run(arguments, _JOB_TIMEOUT)
+        # A unit file of the administrator's own under /etc can't be masked; it is disabled all the same.
+        if status and "already exists" not in errors:
+            raise _failed("mask", unit, status, errors)
+
+    def _where(self) -> tuple[str, ...]:
+        return (f"--root={self.root}",) if self._offline else ()
+
+    def _do(self, verb: str, *arguments: str, timeout: float = _JOB_TIMEOUT) -> str:
+        status, shown, errors = self._run(("systemctl", *self._where(), verb, *arguments), timeout)
+        if status:
+            raise _failed(verb, arguments[-1] if arguments else "", status, errors)
+        return shown
+
+
+def _full(unit: str) -> str:
+    return unit if "." in unit else f"{unit}.service"
+
+
+def _no_manager(doing: str, unit: str) -> HostError:
+    return HostError(f"cannot {doing} {unit}: no service manager runs here")
+
+
+def _failed(verb: str, unit: str, status: int, errors: str) -> HostError:
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    why = " ".join(lines[-2:]) if lines else f"exit status {status}"
+    return HostError(f"systemctl {verb} {unit} failed: {why}".replace("  ", " "))
+
+
+def _run_command(arguments: tuple[str, ...], timeout: float) -> tuple[int, str, str]:
+    import subprocess  # noqa: PLC0415 (15 ms, and an image or a namespace never needs it)
+
+    # Its messages are looked at, so they are asked for in the C locale.
+    environment = os.environ | {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    try:
+        done = subprocess.run(
+            arguments,
+            capture_output=True,
+            check=False,
+            env=environment,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=timeout,
+        )
+    except FileNotFoundError:
+        raise HostError(f"{arguments[0]} is not installed on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"'{' '.join(arguments)}' did not end within {timeout:.0f} s") from None
+    return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,98 @@
+"""Fixtures of the laboratory, and when a test may be skipped.
+
+Tests marked `kernel` or `hosts` need root and a few tools. Without them they are skipped on a
+laptop; where the environment says CI, that is a failure: nobody looks at a skip there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .lab.holder import run
+from .lab.hosts import Lab
+from .lab.roots import Roots, default_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A tool, and the Debian package it comes in.
+KERNEL_TOOLS = {
+    "nft": "nftables",
+    "ip": "iproute2",
+    "iptables-restore": "iptables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+}
+HOSTS_TOOLS = KERNEL_TOOLS | {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "setpriv": "util-linux",
+    "mke2fs": "e2fsprogs",
+}
+NETNS_NAME = re.compile(r"fwtest-(\d+)-\d+")
+
+
+def _missing(tools: dict[str, str]) -> str | None:
+    if os.geteuid() != 0:
+        return "needs root"
+    packages = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
+    return f"needs {', '.join(packages)}" if packages else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here; in CI, fail instead."""
+    reason = None
+    if item.get_closest_marker("hosts"):
+        reason = _missing(HOSTS_TOOLS)
+    elif item.get_closest_marker("kernel"):
+        reason = _missing(KERNEL_TOOLS)
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"{reason}; in CI a skip is a failure", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+def _delete_stale_namespaces() -> None:
+    for path in Path("/run/netns").glob("fwtest-*"):
+        match = NETNS_NAME.fullmatch(path.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            run("ip", "netns", "delete", path.name, check=False)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def netns() -> Iterator[str]:
+    """The name of a fresh network namespace, its `lo` up; for `ip netns exec NAME` and `ip -n NAME`."""
+    if next(_numbers) == 0:
+        _delete_stale_namespaces()
+    name = f"fwtest-{os.getpid()}-{next(_numbers)}"
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        yield name
+    finally:
+        run("ip", "netns", "delete", name)
+
+
+@pytest.fixture(scope="session")
+def roots() -> Iterator[Roots]:
+    """The Debian roots; each is built when a test first asks for it."""
+    found = Roots(default_directory())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def lab(roots: Roots) -> Iterator[Lab]:
+    """A bridge for hosts; the names and numbers of a test's hosts are free again when it has closed them."""
+    with Lab(roots) as bridge:
+        yield bridge
