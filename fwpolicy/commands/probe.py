@@ -40,7 +40,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     family = parser.add_mutually_exclusive_group()
     family.add_argument("-4", dest="family", action="store_const", const=4, help="over IPv4 only")
     family.add_argument("-6", dest="family", action="store_const", const=6, help="over IPv6 only")
-    add("--control", metavar="HOST", help="a time server known to answer; without one silence proves nothing")
+    add(
+        "--control",
+        dest="controls",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a time server known to answer; without one (in each family) silence proves nothing",
+    )
     add("--forge", type=_address, help="send as this time server, too (repeatable)", **many)
     add("--source", type=_address, dest="sources", help="send from these in turn (repeatable)", **many)
     add("--spacing", metavar="MS", type=_duration, default=30, help="between probes (30 ms)")
@@ -56,7 +63,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Probes and reports: 0 closed, 3 something answered, 1 nothing can be concluded."""
     given = {name: getattr(options, name) for name in ask.OPTIONS}
-    given |= {"forge": tuple(options.forge), "sources": tuple(options.sources)}
+    given |= {name: tuple(given[name]) for name in ("controls", "forge", "sources")}
     given["spacing"] = options.spacing / 1000
     tell = partial(print, file=sys.stderr, flush=True)
     with entered(options.netns):

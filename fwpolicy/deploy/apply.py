@@ -97,7 +97,7 @@ def _write_daemon_files(plan: Plan, machine: Machine, undo: ExitStack, tell: Tel
         for change in daemon.changes:
             before = machine.files.snapshot(change.path)
             undo.callback(machine.files.restore, before)
-            machine.files.write(change.path, change.after, change.mode)
+            machine.files.write(change.path, change.after, change.mode if change.before is None else None)
             tell(f"wrote {change.path}")
         if daemon.changes and daemon.check and machine.live:
             _check_syntax(daemon.check)
@@ -213,23 +213,16 @@ def _persist(
     tell: Tell,
 ) -> int:
     generation = _generation(plan, state, listing, sources, now)
+    undo.callback(state.drop, generation.number)
     state.write(generation)
     for change in plan.boot:
         undo.callback(machine.files.restore, machine.files.snapshot(change.path))
         machine.files.write(change.path, change.after, change.mode)
-    before = state.current()
-    undo.callback(_point_back, state, before)
+    undo.callback(state.point, state.pointers())
     state.make_current(generation.number)
     if plan.options.persist:
         _enable_boot(plan, machine, undo, tell)
     return generation.number
-
-
-def _point_back(state: State, before: Generation | None) -> None:
-    if before is None:
-        state.files.remove(state.path("current"))
-    else:
-        state.files.replace_symlink(state.path("current"), f"generations/{before.number}")
 
 
 def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:

@@ -124,6 +124,31 @@ class State:
             self.files.replace_symlink(self.path("previous"), f"generations/{before.number}")
         self.files.replace_symlink(self.path("current"), f"generations/{number}")
 
+    def pointers(self) -> dict[str, int | None]:
+        """What `current` and `previous` point at, for point()."""
+        found: dict[str, int | None] = {}
+        for name in ("current", "previous"):
+            text = self.files.read(self.path(f"{name}/manifest.json"))
+            found[name] = None if text is None else _object(text, "manifest.json")["number"]
+        return found
+
+    def point(self, pointers: dict[str, int | None]) -> None:
+        now = self.pointers()
+        for name, number in pointers.items():
+            if number == now[name]:
+                continue
+            if number is None:
+                self.files.remove(self.path(name))
+            else:
+                self.files.replace_symlink(self.path(name), f"generations/{number}")
+
+    def drop(self, number: int) -> None:
+        """Remove a generation that never came into force."""
+        folder = self.path(f"generations/{number}")
+        for path in self.files.glob(f"{folder}/*"):
+            self.files.remove(path)
+        self.files.remove_directory_if_empty(folder)
+
     # What was there before us
 
     def originals(self) -> Originals:
@@ -149,9 +174,7 @@ class State:
     def forget(self) -> None:
         """Remove everything that we keep, the directory included."""
         for folder in self.files.glob(self.path("generations/*")):
-            for path in self.files.glob(f"{folder}/*"):
-                self.files.remove(path)
-            self.files.remove_directory_if_empty(folder)
+            self.drop(int(folder.rsplit("/", 1)[1]))
         for name in ("current", "previous", "originals.json", "boot.sh", "fallback.nft"):
             self.files.remove(self.path(name))
         self.files.remove_directory_if_empty(self.path("generations"))

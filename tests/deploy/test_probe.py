@@ -342,7 +342,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
 def test_options() -> None:
     options = parsed("a", "b", "-6", "--forge", "192.0.2.1", "--forge", "::1", "--spacing", "5")
     assert (options.hosts, options.family, options.forge) == (["a", "b"], 6, ["192.0.2.1", "::1"])
-    assert (options.spacing, options.wait, options.control, options.quick) == (5.0, 1.0, None, False)
+    assert (options.spacing, options.wait, options.controls, options.quick) == (5.0, 1.0, [], False)
 
 
 @pytest.mark.parametrize(

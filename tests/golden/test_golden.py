@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fwpolicy.backends.nft.render import render
 from fwpolicy.model.decide import decide
 from fwpolicy.model.expect import failures
 from fwpolicy.model.simulate import simulate
@@ -48,10 +49,10 @@ def test_the_policys_own_tests_hold(case):
 
 @pytest.mark.parametrize("case", cases.CASES)
 def test_lines_of_the_policy_are_behind_the_rules(case):
-    from fwpolicy.backends.nft.render import render
-
     artifact = render(cases.ruleset(case), case)
     lines = artifact.text.splitlines()
     spans = dict(artifact.origins)
-    ours = [number for number, line in enumerate(lines, 1) if 'comment "allow' in line or 'comment "role' in line]
+    ours = [
+        number for number, line in enumerate(lines, 1) if 'comment "allow' in line or 'comment "role' in line
+    ]
     assert ours and all(spans[number].file == "policy.yaml" for number in ours)

@@ -237,11 +237,11 @@ def test_the_control_makes_silence_a_verdict(lan: Lan, hosts: dict[str, str]) ->
     lan.serve(TARGET, silent, (123, 323))
     without = lan.probe(hosts[TARGET], replace(FAST, quick=True))
     assert report.judge(without).verdict == INCONCLUSIVE
-    dead = lan.probe(hosts[TARGET], replace(FAST, control=hosts[CONTROL]))
+    dead = lan.probe(hosts[TARGET], replace(FAST, controls=(hosts[CONTROL],)))
     assert report.judge(dead).verdict == INCONCLUSIVE
     assert dead.results == ()
     lan.serve(CONTROL, ntpd)
-    found = lan.probe(hosts[TARGET], replace(FAST, control=hosts[CONTROL]))
+    found = lan.probe(hosts[TARGET], replace(FAST, controls=(hosts[CONTROL],)))
     assert report.judge(found).verdict == CLOSED
     assert report.count(found.results)["answered"] == 0
     assert report.ntpq(found) == "timed out"
@@ -258,7 +258,7 @@ def test_a_control_that_goes_silent(lan: Lan) -> None:
         return ntpd(request, client) if len(asked) == 1 else []
 
     lan.serve(CONTROL, once)
-    found = lan.probe(V4[TARGET], replace(FAST, quick=True, control=V4[CONTROL]))
+    found = lan.probe(V4[TARGET], replace(FAST, quick=True, controls=(V4[CONTROL],)))
     assert report.judge(found).verdict == INCONCLUSIVE
     assert len(asked) == 4  # once before, three attempts after
 
@@ -268,7 +268,7 @@ def test_a_path_that_drops_source_port_123(lan: Lan) -> None:
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, silent)
     lan.nft(CONTROL, "input", "udp sport 123 drop")
-    found = lan.probe(V4[TARGET], replace(FAST, quick=True, control=V4[CONTROL]))
+    found = lan.probe(V4[TARGET], replace(FAST, quick=True, controls=(V4[CONTROL],)))
     assert report.judge(found).verdict == INCONCLUSIVE
     assert "port" in report.judge(found).reason
 
@@ -276,14 +276,14 @@ def test_a_path_that_drops_source_port_123(lan: Lan) -> None:
 def test_a_control_of_the_other_family_proves_nothing(lan: Lan) -> None:
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, silent)
-    found = lan.probe(V6[TARGET], replace(FAST, quick=True, control=V4[CONTROL]))
+    found = lan.probe(V6[TARGET], replace(FAST, quick=True, controls=(V4[CONTROL],)))
     assert report.judge(found).verdict == INCONCLUSIVE
 
 
 @both_families
 def test_a_refusing_host(lan: Lan, hosts: dict[str, str]) -> None:
     lan.serve(CONTROL, ntpd)
-    found = lan.probe(hosts[TARGET], replace(FAST, control=hosts[CONTROL]))
+    found = lan.probe(hosts[TARGET], replace(FAST, controls=(hosts[CONTROL],)))
     assert report.judge(found).verdict == CLOSED
     first = one(found, "mode3-v4-high")
     assert (first.outcome, first.reason) == ("refused", f"ICMP port unreachable from {hosts[TARGET]}")
@@ -295,7 +295,7 @@ def test_a_refusing_host(lan: Lan, hosts: dict[str, str]) -> None:
 def test_an_administrative_reject_is_a_refusal(lan: Lan, hosts: dict[str, str]) -> None:
     lan.serve(CONTROL, ntpd)
     lan.nft(TARGET, "input", "meta l4proto { tcp, udp } reject with icmpx type admin-prohibited")
-    found = lan.probe(hosts[TARGET], replace(FAST, quick=True, spacing=0.15, control=hosts[CONTROL]))
+    found = lan.probe(hosts[TARGET], replace(FAST, quick=True, spacing=0.15, controls=(hosts[CONTROL],)))
     assert "administratively prohibited" in one(found, "mode3-v4-high").reason
     assert report.judge(found).verdict == CLOSED
 
@@ -305,7 +305,7 @@ def test_the_targets_drop_is_silence(lan: Lan, hosts: dict[str, str]) -> None:
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, ntpd)
     lan.nft(TARGET, "input", "meta l4proto { tcp, udp } drop")
-    found = lan.probe(hosts[TARGET], replace(FAST, control=hosts[CONTROL]))
+    found = lan.probe(hosts[TARGET], replace(FAST, controls=(hosts[CONTROL],)))
     assert report.judge(found).verdict == CLOSED
     assert set(outcomes(found).values()) <= {"silent", "not sent"}
 
@@ -315,7 +315,7 @@ def test_the_own_firewall_is_no_silence(lan: Lan, hosts: dict[str, str]) -> None
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, silent)
     lan.nft(PROBER, "output", "udp dport 123 @th,64,8 & 0x7 != 0x3 drop", "tcp dport 4460 drop")
-    found = lan.probe(hosts[TARGET], replace(FAST, quick=True, control=hosts[CONTROL]))
+    found = lan.probe(hosts[TARGET], replace(FAST, quick=True, controls=(hosts[CONTROL],)))
     said = outcomes(found)
     assert said["mode3-v4-high"] == said["mode3-v4-123"] == "silent"
     assert said["readvar-v2-high"] == said["monlist-v2-123"] == "blocked"
@@ -328,7 +328,7 @@ def test_the_own_reject_is_no_refusal(lan: Lan) -> None:
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, silent)
     lan.nft(PROBER, "output", f"ip daddr {V4[TARGET]} reject")
-    found = lan.probe(V4[TARGET], replace(FAST, quick=True, control=V4[CONTROL]))
+    found = lan.probe(V4[TARGET], replace(FAST, quick=True, controls=(V4[CONTROL],)))
     assert set(outcomes(found).values()) == {"blocked"}
     assert report.judge(found).verdict == INCONCLUSIVE
 
@@ -339,7 +339,7 @@ def test_answers_to_a_forged_source_are_seen(lan: Lan, hosts: dict[str, str]) ->
     server = hosts[CONTROL]
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, lambda request, client: ntpd(request, client) if client == server else [])
-    options = replace(FAST, control=server)
+    options = replace(FAST, controls=(server,))
     assert report.judge(lan.probe(hosts[TARGET], options)).verdict == CLOSED
     found = lan.probe(hosts[TARGET], replace(options, forge=(server,)))
     assert report.judge(found).verdict == OPEN
@@ -358,7 +358,7 @@ def test_without_a_shared_medium_forged_answers_stay_unseen(lan: Lan) -> None:
     bridge = lan.name("bridge")
     run("ip", "-n", bridge, "link", "set", "br0", "type", "bridge", "ageing_time", "30000")
     try:
-        found = lan.probe(V4[TARGET], replace(FAST, control=server, forge=(server,)))
+        found = lan.probe(V4[TARGET], replace(FAST, controls=(server,), forge=(server,)))
     finally:
         run("ip", "-n", bridge, "link", "set", "br0", "type", "bridge", "ageing_time", "0")
     assert report.judge(found).verdict == CLOSED
@@ -381,7 +381,7 @@ def test_other_hosts_on_the_link_do_not_count(lan: Lan) -> None:
     """The control hears the broadcast, too, and answers it; the target does not."""
     lan.serve(CONTROL, ntpd)
     lan.serve(TARGET, silent)
-    found = lan.probe(V4[TARGET], replace(FAST, control=V4[CONTROL], broadcast="10.77.0.255"))
+    found = lan.probe(V4[TARGET], replace(FAST, controls=(V4[CONTROL],), broadcast="10.77.0.255"))
     assert one(found, "broadcast-mode3-v4").outcome == "silent"
     assert report.judge(found).verdict == CLOSED
 
@@ -503,7 +503,7 @@ def test_tcp_open(lan: Lan) -> None:
 
 def test_an_absent_host_is_not_closed(lan: Lan) -> None:
     lan.serve(CONTROL, ntpd)
-    found = lan.probe("10.77.0.200", replace(FAST, quick=True, wait=3.5, control=V4[CONTROL]))
+    found = lan.probe("10.77.0.200", replace(FAST, quick=True, wait=3.5, controls=(V4[CONTROL],)))
     assert set(outcomes(found).values()) == {"unreachable"}
     assert report.judge(found).verdict == INCONCLUSIVE
 

@@ -27,11 +27,12 @@ _ATTEMPTS = 3
 class Options:
     """How to probe. `family` 4, 6 or None for both; times in seconds; addresses as text.
 
-    `forge`: time servers' addresses to send as; `sources`: own addresses to send from in turn.
+    `controls`: known to answer, the first of each family counts. `forge`: time servers' addresses
+    to send as; `sources`: own addresses to send from in turn.
     """
 
     family: int | None = None
-    control: str | None = None
+    controls: tuple[str, ...] = ()
     forge: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     spacing: float = 0.03
@@ -41,7 +42,7 @@ class Options:
     interface: str | None = None
 
 
-OPTIONS = ("family", "control", "forge", "sources", "spacing", "wait", "quick", "broadcast", "interface")
+OPTIONS = ("family", "controls", "forge", "sources", "spacing", "wait", "quick", "broadcast", "interface")
 
 
 def probe(
@@ -57,10 +58,8 @@ def probe(
 
 
 def _controls(options: Options) -> dict[int, str]:
-    """The control's first address in each family."""
-    if options.control is None:
-        return {}
-    found = wire.resolve(options.control, options.family)
+    """The first address of the controls in each family."""
+    found = [address for control in options.controls for address in wire.resolve(control, None)]
     return {_family(address): address for address in reversed(found)}
 
 
@@ -133,7 +132,7 @@ def _again(control: Control | None, results: tuple[Result, ...], options: Option
 
 
 def _ask_control(options: Options, address: str, asked: Probe) -> Control:
-    host = options.control or address
+    host = address if len(options.controls) != 1 else options.controls[0]
     path = wire.route(address, options.interface)
     if path is None:
         return Control(host, address, UNREACHABLE, reason="this host has no route to it")
