@@ -94,7 +94,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine)
     facts, fact_notes = _facts(policy, seen, daemons)
     ruleset = compile_ruleset(policy, facts)
-    rules_changed = seen.ours is None or normal_form(ruleset) != normal_form(Ruleset((seen.ours,)))
+    artifact = render(ruleset, policy.name)
+    rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
     purge, losing, flow_notes = _connections(policy, machine, facts)
     boot = _boot_changes(policy, machine) if options.persist else ()
     plan_notes = (*_chain_notes(policy, seen), *fact_notes, *daemon_notes, *flow_notes)
@@ -103,7 +104,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         options=options,
         facts=facts,
         ruleset=ruleset,
-        artifact=render(ruleset, policy.name),
+        artifact=artifact,
         survey=seen,
         rules_changed=rules_changed,
         daemons=daemons,
@@ -115,6 +116,13 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         notes=plan_notes,
         refusals=_refusals(policy, current, options, seen, daemons),
     )
+
+
+def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, text: str) -> bool:
+    """Against the kernel where it can be asked, else against what was applied last."""
+    if seen.unreadable:
+        return current is None or current.ruleset != text
+    return seen.ours is None or normal_form(ruleset) != normal_form(Ruleset((seen.ours,)))
 
 
 def _current(state: State) -> Generation | None:
