@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import AddressError, AddressSet, collect, format_address, parse
+from fwpolicy.addresses import format_address
 from fwpolicy.backends.nft.read import normal_form
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
@@ -11,6 +11,7 @@ from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.flows import condemned, losing_clients
 from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
+from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.state import Generation, State
 from fwpolicy.deploy.survey import ForeignChain, Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
@@ -92,13 +93,21 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     seen = survey(machine)
     service = compile_timeservice(policy) if options.daemon else None
     daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine)
-    facts, fact_notes = _facts(policy, seen, daemons)
+    sources = sources_of(daemons)
+    servers, source_notes = known_servers(policy, sources)
+    facts = Facts(nat=seen.nat, servers=servers)
     ruleset = compile_ruleset(policy, facts)
     artifact = render(ruleset, policy.name)
     rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
     purge, losing, flow_notes = _connections(policy, machine, facts)
     boot = _boot_changes(policy, machine) if options.persist else ()
-    plan_notes = (*_chain_notes(policy, seen), *fact_notes, *daemon_notes, *flow_notes)
+    plan_notes = (
+        *_chain_notes(policy, seen),
+        *source_notes,
+        *unreachable(policy, sources),
+        *daemon_notes,
+        *flow_notes,
+    )
     return Plan(
         policy=policy,
         options=options,
@@ -114,7 +123,10 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         losing=losing,
         current=current,
         notes=plan_notes,
-        refusals=_refusals(policy, current, options, seen, daemons),
+        refusals=(
+            *_refusals(policy, current, options, seen, daemons),
+            *without_dns(policy, sources, machine.files),
+        ),
     )
 
 
@@ -133,25 +145,6 @@ def _current(state: State) -> Generation | None:
         if "ermission denied" in str(error):
             return None
         raise
-
-
-def _facts(policy: Policy, seen: Survey, daemons: tuple[DaemonPlan, ...]) -> tuple[Facts, tuple[str, ...]]:
-    notes: list[str] = []
-    servers: AddressSet | None = None
-    if policy.ntp and policy.ntp.from_daemon:
-        sources = [source.host for daemon in daemons for source in daemon.sources]
-        items, names = [], []
-        for host in sources:
-            try:
-                items.append(parse(host))
-            except AddressError:
-                names.append(host)
-        if names or not items:
-            said = f"the daemon asks {', '.join(names)}, by name" if names else "the daemon names no server"
-            notes.append(f"servers: from-daemon: {said}; any server may answer, in mode 4 only")
-        else:
-            servers = collect(items)
-    return Facts(nat=seen.nat, servers=servers), tuple(notes)
 
 
 def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
