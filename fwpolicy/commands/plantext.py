@@ -20,6 +20,9 @@ def as_text(plan: Plan) -> str:
     lines += _rules(plan)
     for daemon in plan.daemons:
         lines += _daemon(daemon)
+    for change in plan.returned:
+        lines += [f"given back: {change.path}", *_indented(change.diff().splitlines())]
+    lines += [f"given back: {state.unit}, as it was before" for state in plan.revived]
     lines += [f"restart: {unit}" for unit in plan.restarts]
     lines += [f"stop, and keep out of the boot: {unit}" for unit in plan.stops]
     lines += _flows(plan.purge)
@@ -106,6 +109,8 @@ def as_json(plan: Plan) -> dict[str, object]:
             }
             for daemon in plan.daemons
         ],
+        "returned": [change.path for change in plan.returned],
+        "revived": [state.unit for state in plan.revived],
         "restart": list(plan.restarts),
         "stop": list(plan.stops),
         "connections": [flow_text(flow) for flow in plan.purge],

@@ -69,6 +69,7 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: ExitStack)
     undo.callback(state.forget if first else lambda: state.keep(known))
     kept_paths = {snapshot.path for snapshot in known.snapshots}
     kept_units = {service.unit for service in known.services}
+    given_back = {change.path for change in plan.returned}
     changes = [change for change in _all_changes(plan) if not change.path.startswith(f"{machine.state_dir}/")]
     snapshots = [machine.files.snapshot(each.path) for each in changes if each.path not in kept_paths]
     states = [
@@ -78,7 +79,7 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: ExitStack)
     ]
     state.keep(
         Originals(
-            (*known.snapshots, *snapshots),
+            tuple(each for each in (*known.snapshots, *snapshots) if each.path not in given_back),
             (*known.services, *states),
             known.directories,
         )
@@ -93,14 +94,21 @@ def _all_changes(plan: Plan) -> tuple[FileChange, ...]:
 
 
 def _write_daemon_files(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:
+    for change in plan.returned:
+        _write(change, machine, undo)
+        tell(f"took our lines out of {change.path}")
     for daemon in plan.daemons:
         for change in daemon.changes:
-            before = machine.files.snapshot(change.path)
-            undo.callback(machine.files.restore, before)
-            machine.files.write(change.path, change.after, change.mode if change.before is None else None)
+            _write(change, machine, undo)
             tell(f"wrote {change.path}")
         if daemon.changes and daemon.check and machine.live:
             _check_syntax(daemon.check)
+
+
+def _write(change: FileChange, machine: Machine, undo: ExitStack) -> None:
+    """An existing file keeps its mode."""
+    undo.callback(machine.files.restore, machine.files.snapshot(change.path))
+    machine.files.write(change.path, change.after, change.mode if change.before is None else None)
 
 
 def _check_syntax(command: tuple[str, ...]) -> None:
@@ -177,6 +185,10 @@ def _turn_daemons(plan: Plan, machine: Machine, undo: ExitStack, restarted: list
         undo.callback(machine.services.restore, states[unit])
         machine.services.stop_and_disable(unit)
         tell(f"stopped {unit} and took it out of the boot")
+    for state in plan.revived:
+        undo.callback(machine.services.stop_and_disable, state.unit)
+        machine.services.restore(state)
+        tell(f"{state.unit} is as it was before")
     if not machine.live:
         return
     for unit in plan.restarts:
@@ -244,7 +256,9 @@ def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> N
 
 def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...], now: str) -> Generation:
     before = state.current()
-    written = dict(before.files) if before else {}
+    given_back = {change.path for change in plan.returned}
+    kept = before.files if before else ()
+    written = {path: sha for path, sha in kept if path not in given_back}
     written |= {change.path: digest(change.after) for daemon in plan.daemons for change in daemon.changes}
     services = {daemon.state.unit: "off" if daemon.stop else "on" for daemon in plan.daemons if daemon.state}
     return Generation(

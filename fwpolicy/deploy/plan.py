@@ -9,10 +9,11 @@ from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.flows import condemned, losing_clients
+from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
-from fwpolicy.deploy.state import Generation, State
+from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.deploy.survey import ForeignChain, Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
@@ -21,9 +22,18 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from fwpolicy.artifact import Artifact
     from fwpolicy.host.conntrack import Flow
+    from fwpolicy.host.services import ServiceState
     from fwpolicy.policy.model import Policy
+
+    T = TypeVar("T")
+
+
+NFT_PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft")
 
 
 @record
@@ -37,7 +47,10 @@ class Options:
 
 @record
 class Plan:
-    """Everything that apply would do. `refusals`: why it would not, each a sentence."""
+    """Everything that apply would do. `refusals`: why it would not, each a sentence.
+
+    `returned`, `revived`: files and services that an earlier policy changed and this one gives back.
+    """
 
     policy: Policy
     options: Options
@@ -47,6 +60,8 @@ class Plan:
     survey: Survey
     rules_changed: bool
     daemons: tuple[DaemonPlan, ...]
+    returned: tuple[FileChange, ...]
+    revived: tuple[ServiceState, ...]
     boot: tuple[FileChange, ...]
     enable_boot: bool
     purge: tuple[Flow, ...]
@@ -58,6 +73,8 @@ class Plan:
     @property
     def restarts(self) -> tuple[str, ...]:
         """Units to restart: what waits in a daemon's socket when the rules arrive is never answered."""
+        if self.returned and self.current:
+            return tuple(unit for unit, what in self.current.services if what == "on")
         return tuple(
             daemon.state.unit
             for daemon in self.daemons
@@ -78,7 +95,7 @@ class Plan:
         return (
             self.rules_changed
             or any(daemon.changed for daemon in self.daemons)
-            or bool(self.boot)
+            or bool(self.returned or self.revived or self.boot)
             or self.enable_boot
             or self.current is None
             or self.current.policy != self.policy.name
@@ -92,7 +109,9 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     current = _current(state)
     seen = survey(machine)
     service = compile_timeservice(policy) if options.daemon else None
-    daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine)
+    revived = revived_services(current, _originals(state), service) if options.daemon else ()
+    units = frozenset(each.unit for each in revived)
+    daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine, units)
     sources = sources_of(daemons)
     servers, source_notes = known_servers(policy, sources)
     facts = Facts(nat=seen.nat, servers=servers)
@@ -101,6 +120,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
     purge, losing, flow_notes = _connections(policy, machine, facts)
     boot = _boot_changes(policy, machine) if options.persist else ()
+    if options.persist and machine.live and not any(map(machine.files.exists, NFT_PROGRAMS)):
+        flow_notes += ("no nft program here: at boot nothing can load the rules (package nftables)",)
     plan_notes = (
         *_chain_notes(policy, seen),
         *source_notes,
@@ -117,6 +138,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         survey=seen,
         rules_changed=rules_changed,
         daemons=daemons,
+        returned=returned_files(current, service, machine.files) if options.daemon else (),
+        revived=revived,
         boot=boot,
         enable_boot=options.persist and _boot_is_disabled(machine),
         purge=purge,
@@ -138,12 +161,20 @@ def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, t
 
 
 def _current(state: State) -> Generation | None:
+    return _unless_forbidden(state.current, None)
+
+
+def _originals(state: State) -> Originals:
+    return _unless_forbidden(state.originals, Originals())
+
+
+def _unless_forbidden(read: Callable[[], T], otherwise: T) -> T:
+    """The state directory is root's alone (0700); a plan without root still shows the rest."""
     try:
-        return state.current()
+        return read()
     except HostError as error:
-        # The state directory is root's alone (0700); a plan without root still shows the rest.
         if "ermission denied" in str(error):
-            return None
+            return otherwise
         raise
 
 

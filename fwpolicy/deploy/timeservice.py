@@ -41,12 +41,12 @@ class DaemonPlan:
 
 
 def plan_daemons(
-    service: TimeService | None, config_mode: str, machine: Machine
+    service: TimeService | None, config_mode: str, machine: Machine, revived: frozenset[str] = frozenset()
 ) -> tuple[tuple[DaemonPlan, ...], tuple[str, ...]]:
     """(a plan for each time daemon in use, notes).
 
-    `config_mode` is `apply: {daemon-config}`. In use is what runs or is started at boot; of daemons
-    that are only installed nothing is changed.
+    `config_mode` is `apply: {daemon-config}`. In use is what runs or is started at boot, or will be
+    again (`revived` units); of daemons that are only installed nothing is changed.
     """
     if service is None:
         return (), ()
@@ -54,7 +54,7 @@ def plan_daemons(
         found = daemons.discover(machine.files, service.daemon, "/proc" if machine.live else None)
     except HostError as error:
         return (), (f"time daemons were not looked for: {error}",)
-    plans = [_plan(each, service, config_mode, machine) for each in found if _in_use(each, machine)]
+    plans = [_plan(each, service, config_mode, machine) for each in found if _in_use(each, machine, revived)]
     if not plans:
         only = " of that kind" if service.daemon != "auto" else ""
         return (), (f"no time daemon{only} is in use here: the packet filter alone does the work",)
@@ -65,9 +65,11 @@ def _state(found: Found, machine: Machine) -> ServiceState | None:
     return machine.services.status(tuple(f"{unit}.service" for unit in found.units))
 
 
-def _in_use(found: Found, machine: Machine) -> bool:
+def _in_use(found: Found, machine: Machine, revived: frozenset[str]) -> bool:
+    if found.pid is not None:
+        return True
     state = _state(found, machine)
-    return found.pid is not None or (state is not None and (state.active or state.enabled))
+    return state is not None and (state.active or state.enabled or state.unit in revived)
 
 
 def _plan(found: Found, service: TimeService, config_mode: str, machine: Machine) -> DaemonPlan:

@@ -77,7 +77,7 @@ class Place:
 def place(netns, tmp_path, monkeypatch):
     here = Place(netns, tmp_path)
 
-    def one_daemon(service, config_mode, machine):
+    def one_daemon(service, config_mode, machine, revived):
         text = machine.files.read(CONFIG)
         changes = () if text == AFTER else (FileChange(CONFIG, text, AFTER),)
         state = machine.services.status(("chrony.service",))
@@ -230,7 +230,7 @@ def test_an_edited_file_keeps_its_edits(place, monkeypatch):
     monkeypatch.setattr(
         planning,
         "plan_daemons",
-        lambda service, mode, machine: (
+        lambda service, mode, machine, revived: (
             (DaemonPlan("chrony", (), CONFIG, None, (FileChange(CONFIG, BEFORE, marked),)),),
             (),
         ),
@@ -333,3 +333,40 @@ def test_connections_that_the_policy_denies_are_deleted(place):
 def test_text_and_artifact_are_the_same_bytes(place):
     plan = planned(place)
     assert plan.artifact == render(plan.ruleset, plan.policy.name)
+
+
+def test_what_the_next_policy_does_not_want_is_given_back(place, monkeypatch):
+    marked = markedtext.with_block(
+        markedtext.comment_out(BEFORE, lambda line: line.startswith("allow")), ("port 0",)
+    )
+    chrony = place.services.status(("chrony.service",))
+
+    def daemons(service, mode, machine, revived=frozenset()):
+        if service is None:
+            return (), ()
+        now = machine.files.read(CONFIG)
+        state = machine.services.status(("chrony.service",))
+        if service.mode == "closed":
+            return (DaemonPlan("chrony", (), CONFIG, state, stop=not state.masked),), ()
+        changes = () if now == marked else (FileChange(CONFIG, now, marked),)
+        return (DaemonPlan("chrony", (), CONFIG, state, changes),), ()
+
+    monkeypatch.setattr(planning, "plan_daemons", daemons)
+    applied(place, planned(place))
+    applied(place, planned(place, "ntp-closed", replace=True))
+    assert not place.services.status(("chrony.service",)).active
+
+    again = planned(place, replace=True)
+    assert [state.unit for state in again.revived] == ["chrony.service"]
+    applied(place, again)
+    assert place.services.status(("chrony.service",)) == chrony
+    assert not planned(place).changed
+
+    without_role = make_plan(cases.policy("holes"), place.machine, Options(replace=True))
+    assert [change.path for change in without_role.returned] == [CONFIG]
+    applied(place, without_role)
+    assert (place.folder / CONFIG[1:]).read_text() == BEFORE
+    assert not make_plan(cases.policy("holes"), place.machine, Options()).changed
+    (place.folder / CONFIG[1:]).write_text("edited since\n")
+    remove(place.machine, lambda step: None)
+    assert (place.folder / CONFIG[1:]).read_text() == "edited since\n"
