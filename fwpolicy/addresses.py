@@ -23,7 +23,11 @@ _AF = {4: AF_INET, 6: AF_INET6}
 
 
 class AddressError(ValueError):
-    """The text is not an address, prefix or range; the message says what is wrong with it."""
+    """The text is not an address, prefix or range; the message says why, `hint` what is meant perhaps."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def _parse_address(text: str) -> tuple[int, int]:
@@ -31,18 +35,30 @@ def _parse_address(text: str) -> tuple[int, int]:
     try:
         return family, int.from_bytes(inet_pton(_AF[family], text), "big")
     except (OSError, ValueError):
-        raise AddressError(_why_no_address(text, family)) from None
+        raise _no_address(text, family) from None
 
 
-def _why_no_address(text: str, family: int) -> str:
-    if family == 4 and text and all(c.isdigit() or c == "." for c in text):
+def _no_address(text: str, family: int) -> AddressError:
+    if text.isascii() and text.replace(".", "").isdigit():
         parts = text.split(".")
         if any(len(part) > 1 and part[0] == "0" for part in parts):
-            return f"'{text}' has a leading zero, which some programs read as octal"
-        if any(part and int(part) > 255 for part in parts):
-            return f"'{text}' has a part above 255"
-        return f"'{text}' is not an IPv4 address: it needs four numbers"
-    return f"'{text}' is not an IP{'v6' if family == 6 else ''} address"
+            return AddressError(f"'{text}' has a leading zero, which some programs read as octal")
+        if any(len(part) > 3 or (part and int(part) > 255) for part in parts):
+            return AddressError(f"'{text}' has a part above 255")
+        return AddressError(f"'{text}' is not an IPv4 address: it needs four numbers")
+    if "%" in text:
+        return AddressError(
+            f"'{text}' names an interface", f"an address without it: {text.partition('%')[0]}"
+        )
+    if "," in text or " " in text:
+        return AddressError(f"'{text}' is not one address", "a list is written [A, B]")
+    if text[:1] == "[":
+        return AddressError(f"'{text}' is not an address", "leave out the brackets")
+    if "." in text and text.count(":") == 1:
+        return AddressError(f"'{text}' is not an address", "a port belongs in 'service'")
+    if family == 4 and "." in text and text[-1:].isalpha():
+        return AddressError(f"'{text}' is not an address", "host names are not addresses; list the addresses")
+    return AddressError(f"'{text}' is not an IP{'v6' if family == 6 else ''} address")
 
 
 def parse(text: str) -> tuple[int, int, int]:
@@ -54,29 +70,55 @@ def parse(text: str) -> tuple[int, int, int]:
     if "/" in text:
         return _parse_prefix(text)
     if "-" in text:
-        first_text, _, last_text = text.partition("-")
-        family, first = _parse_address(first_text.strip())
-        last_family, last = _parse_address(last_text.strip())
-        if family != last_family:
-            raise AddressError(f"the range '{text}' mixes IPv4 and IPv6")
-        if first > last:
-            raise AddressError(f"the range '{text}' runs backwards")
-        return family, first, last
+        return _parse_range(text)
     family, value = _parse_address(text)
     return family, value, value
+
+
+def _parse_range(text: str) -> tuple[int, int, int]:
+    first_text, _, last_text = text.partition("-")
+    if not last_text:
+        raise AddressError(f"the range '{text}' has no end")
+    family, first = _parse_address(first_text.strip())
+    if family == 4 and last_text.isascii() and last_text.isdigit():
+        hint = f"write {first_text}-{first_text.rpartition('.')[0]}.{last_text}"
+        raise AddressError(f"the range '{text}' needs two whole addresses", hint)
+    last_family, last = _parse_address(last_text.strip())
+    if family != last_family:
+        raise AddressError(f"the range '{text}' mixes IPv4 and IPv6")
+    if first > last:
+        raise AddressError(f"the range '{text}' runs backwards", f"write {last_text}-{first_text}")
+    return family, first, last
 
 
 def _parse_prefix(text: str) -> tuple[int, int, int]:
     address, _, length_text = text.partition("/")
     family, value = _parse_address(address)
     bits = BITS[family]
-    if not (length_text.isascii() and length_text.isdigit()) or int(length_text[:4]) > bits:
-        raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}")
-    size = 1 << (bits - int(length_text))
+    length = _prefix_length(text, length_text, bits)
+    size = 1 << (bits - length)
     if value & (size - 1):
         network = format_address(family, value & ~(size - 1))
-        raise AddressError(f"'{text}' has host bits set; the prefix is {network}/{length_text}")
+        message = f"'{text}' has host bits set; the prefix is {network}/{length}"
+        raise AddressError(message, f"or {address} for this one address")
     return family, value, value + size - 1
+
+
+def _prefix_length(text: str, length: str, bits: int) -> int:
+    plain = length.isascii() and length.isdigit() and len(length) <= 3
+    if not plain or (len(length) > 1 and length[0] == "0") or int(length) > bits:
+        raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}", _mask_hint(text, length))
+    return int(length)
+
+
+def _mask_hint(text: str, mask: str) -> str | None:
+    """The prefix that an IPv4 netmask means."""
+    try:
+        ones = f"{int.from_bytes(inet_pton(AF_INET, mask), 'big'):032b}"
+    except (OSError, ValueError):
+        return None
+    length = ones.count("1")
+    return f"write {text.partition('/')[0]}/{length}" if ones.rstrip("0") == "1" * length else None
 
 
 def format_address(family: int, value: int) -> str:
@@ -99,11 +141,15 @@ def merge(intervals: Iterable[Interval]) -> Intervals:
 def subtract(whole: Intervals, holes: Intervals) -> Intervals:
     """The intervals of `whole` without those of `holes`; both merged."""
     left: list[Interval] = []
+    next_hole = 0
     for interval in whole:
         first, last = interval
-        for hole_first, hole_last in holes:
-            if hole_last < first or hole_first > last:
-                continue
+        while next_hole < len(holes) and holes[next_hole][1] < first:
+            next_hole += 1
+        for index in range(next_hole, len(holes)):
+            hole_first, hole_last = holes[index]
+            if hole_first > last:
+                break
             if hole_first > first:
                 left.append((first, hole_first - 1))
             first = hole_last + 1

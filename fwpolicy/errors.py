@@ -34,12 +34,24 @@ class Problem:
     def render(self) -> str:
         """FILE:LINE:COL: error: MESSAGE, the source line, a caret under the exact span, then the hint."""
         where = f"{self.span}: " if self.span else ""
-        lines = [f"{where}{self.severity}: {self.message}"]
+        lines = [f"{where}{self.severity}: {_shown(self.message)}"]
         if self.span and self.text is not None:
             lines += _excerpt(self.text, self.span)
         if self.hint:
-            lines.append(f"  hint: {self.hint}")
+            lines.append("  hint: " + "\n".join(_shown(line) for line in self.hint.split("\n")))
         return "\n".join(lines)
+
+
+_LONGEST = 500
+
+
+def _shown(text: str) -> str:
+    """A message quotes the user's words: no terminal may take one for a command, nor one fill it."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 2 // 3]} ... {text[-_LONGEST // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 # Wider than any terminal: a caret line longer than this helps nobody.
@@ -55,6 +67,10 @@ def _excerpt(text: str, span: Span) -> list[str]:
     width = max(1, min(span.end - span.column, len(shown) - len(before)))
     printable = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return [f"  {printable}", f"  {padding}{'^' * width}"]
+
+
+# Beyond these nobody reads on, and a file of a million wrong lines still ends.
+MAX_PROBLEMS = 1000
 
 
 class FwpolicyError(Exception):

@@ -1,6 +1,6 @@
 """A policy, resolved: what the user wants, with every name replaced by what it stands for.
 
-The vocabulary is LANGUAGE's (docs/language.md): sections, rules, roles, steps.
+The vocabulary is the language's (docs/language.md): sections, rules, roles, steps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from fwpolicy.errors import Problem, Span
 from fwpolicy.policy.services import Service
 from fwpolicy.record import record
 
-HOOKS = ("input", "output")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.addresses import Intervals
+
+HOOKS = ("input", "output", "forward")
 
 
 @record
@@ -18,6 +22,10 @@ class Match:
     """One condition: its parts are ANDed, the members of a part ORed; None means anything.
 
     `source_group` and `destination_group` name the group when the addresses are exactly one's.
+    `source_dynamic` and `destination_dynamic` name groups that are filled at run time and whose
+    members only the kernel knows; they are ORed with the addresses beside them. `sports`: source
+    ports. `incoming`, `outgoing`: interface names, a trailing "*" stands for any rest. `published`:
+    the service as a stranger addresses it, by the connection's original port.
     """
 
     services: tuple[Service, ...] | None
@@ -25,11 +33,33 @@ class Match:
     destination: AddressSet | None = None
     source_group: str | None = None
     destination_group: str | None = None
+    source_dynamic: tuple[str, ...] = ()
+    destination_dynamic: tuple[str, ...] = ()
+    sports: Intervals | None = None
+    incoming: tuple[str, ...] | None = None
+    outgoing: tuple[str, ...] | None = None
+    published: bool = False
+
+
+@record
+class Limit:
+    """How much a rule allows: `rate` new connections per `unit` ("second" .. "day") with `burst`, and
+    at most `maximum` at a time; each source its own where `per_source` (/64 for IPv6). 0: no such bound."""
+
+    rate: int
+    unit: str
+    burst: int
+    per_source: bool = False
+    maximum: int = 0
 
 
 @record
 class Rule:
-    """A line of `allow` or `block`: `verdict` is "accept", "drop" or "reject"; `families` its legs (4, 6)."""
+    """A line of `allow` or `block`: `verdict` is "accept", "drop" or "reject"; `families` its legs (4, 6).
+
+    `id`: stable, names the counter. `log`: the prefix, or None. `expires`: the first second (Unix
+    time) in which the rule no longer holds.
+    """
 
     verdict: str
     match: Match
@@ -37,6 +67,10 @@ class Rule:
     families: tuple[int, ...]
     origin: Span
     comment: str | None = None
+    id: str | None = None
+    log: str | None = None
+    limit: Limit | None = None
+    expires: int | None = None
 
 
 @record
@@ -66,6 +100,73 @@ class NtpRole:
 
 
 @record
+class Masquerade:
+    """Traffic leaving by `outgoing` (interface names) gets the interface's own address."""
+
+    outgoing: tuple[str, ...]
+    source: AddressSet | None
+    families: tuple[int, ...]
+    origin: Span
+
+
+@record
+class SourceNat:
+    """Traffic of `source` leaving by `outgoing` gets the address `to` = (family, integer)."""
+
+    outgoing: tuple[str, ...]
+    source: AddressSet | None
+    to: tuple[int, int]
+    origin: Span
+
+
+@record
+class PortForward:
+    """`service` arriving by `incoming` for one of the host's addresses goes on to `to` = (family, integer).
+
+    `port`: the port there, None for the same. `hairpin`: hosts behind the router reach it by the
+    outside address, too. Its forward allow is implied, for its own redirected flows only.
+    """
+
+    incoming: tuple[str, ...]
+    service: Service
+    to: tuple[int, int]
+    port: int | None
+    hairpin: bool
+    source: AddressSet | None
+    origin: Span
+
+
+@record
+class Nat:
+    """`nat:`. `clamp_mss`: TCP's segment size of forwarded connections follows the path MTU."""
+
+    masquerade: tuple[Masquerade, ...] = ()
+    forward: tuple[PortForward, ...] = ()
+    snat: tuple[SourceNat, ...] = ()
+    clamp_mss: bool = False
+
+
+@record
+class Log:
+    """`log:`: of denied packets, at most `rate` per `unit`; `group`: nflog's, None for the kernel log."""
+
+    denied: bool
+    rate: int
+    unit: str
+    prefix: str
+    group: int | None = None
+
+
+@record
+class DynamicGroup:
+    """A group filled at run time; members leave after `timeout` seconds (0: never)."""
+
+    name: str
+    timeout: int
+    origin: Span
+
+
+@record
 class Test:
     """An expectation: `allow` says which. None means: left to the packet syntax's defaults."""
 
@@ -78,6 +179,8 @@ class Test:
     destination: AddressSet | None = None
     state: str = "new"
     mode: int = 3
+    incoming: str | None = None
+    outgoing: str | None = None
 
 
 @record
@@ -92,7 +195,7 @@ class ApplyOptions:
 
 @record
 class Policy:
-    """A whole policy. `input`, `output`: None where the section is absent and its hook is left alone."""
+    """A whole policy. A section is None where it is absent and its hook is left alone."""
 
     name: str
     description: str
@@ -104,12 +207,16 @@ class Policy:
     apply: ApplyOptions
     warnings: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
+    forward: Section | None = None
+    nat: Nat | None = None
+    log: Log | None = None
+    dynamic: tuple[DynamicGroup, ...] = ()
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        return tuple(section for section in (self.input, self.output) if section is not None)
+        return tuple(section for section in (self.input, self.output, self.forward) if section is not None)
 
     @property
     def is_overlay(self) -> bool:
         """Roles alone: it can only close, and anybody can apply it to a running server."""
-        return not self.sections
+        return not self.sections and self.nat is None

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import posixpath
 
-from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, collect, of, parse, subtract
-from fwpolicy.errors import PolicyError, Problem, Span
+from fwpolicy.addresses import (
+    EVERYWHERE,
+    AddressError,
+    AddressSet,
+    collect,
+    format_address,
+    of,
+    parse,
+    subtract,
+)
+from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
 from fwpolicy.policy import services
 from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import Service, ServiceError
 from fwpolicy.policy.syntax import GroupText, PolicyText, ServiceText, Word
-from fwpolicy.source import Text, decode, split
+from fwpolicy.source import Text, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +44,16 @@ def _internet() -> AddressSet:
 
 
 BUILT_IN_GROUPS = ("any", "internet", "private")
+# Words that stand where a group or a service may stand, and mean something else.
+RESERVED_GROUPS = ("from-daemon", "local")
+RESERVED_SERVICES = (*services.PROTOCOLS, "ip", "any")
+# Every level of names costs Python frames; nobody reads so many.
+MAX_NESTED = 32
+# A set of more takes the kernel minutes and this program gigabytes.
+MAX_ENTRIES = 1_000_000
+# What other tools call every address.
+_EVERYWHERE_ELSEWHERE = frozenset(("all", "all-ips", "anywhere", "everyone", "everywhere", "world", "*"))
+_MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)
 
 
 class Names:
@@ -42,6 +61,7 @@ class Names:
 
     def __init__(self, files: tuple[PolicyText, ...], read_file: ReadFile) -> None:
         self.problems: list[Problem] = []
+        self.errors = 0
         self.texts: dict[str, Text] = {file.text.file: file.text for file in files}
         self.read_file = read_file
         self.groups: dict[str, GroupText] = {}
@@ -49,19 +69,28 @@ class Names:
         self.used: set[str] = set()
         self._resolved: dict[str, AddressSet] = {}
         self._resolving: list[str] = []
+        self._services: dict[str, tuple[Service, ...]] = {}
+        self._too_deep = False
         for file in files:
             for group in file.groups:
-                if self._is_new("group", group.name, self.groups, BUILT_IN_GROUPS):
+                if self._is_new("group", group.name, self.groups, BUILT_IN_GROUPS, RESERVED_GROUPS):
                     self.groups[group.name.text] = group
             for service in file.services:
-                if self._is_new("service", service.name, self.services, services.BUILT_IN):
+                if self._is_new("service", service.name, self.services, services.BUILT_IN, RESERVED_SERVICES):
                     self.services[service.name.text] = service
 
     def error(self, message: str, span: Span, hint: str | None = None) -> None:
-        self.problems.append(self.texts[span.file].problem(message, span, hint))
+        self.errors += 1
+        if self.errors <= MAX_PROBLEMS:
+            self.problems.append(self.texts[span.file].problem(message, span, hint))
 
-    def warn(self, message: str, span: Span) -> None:
-        self.problems.append(self.texts[span.file].problem(message, span, severity="warning"))
+    def warn(self, message: str, span: Span, hint: str | None = None) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(self.texts[span.file].problem(message, span, hint, "warning"))
+
+    def has_errors(self, since: int = 0) -> bool:
+        """Whether one of the problems from number `since` on is an error."""
+        return any(problem.severity == "error" for problem in self.problems[since:])
 
     def _is_new(
         self,
@@ -69,11 +98,16 @@ class Names:
         name: Word,
         table: dict[str, GroupText] | dict[str, ServiceText],
         built_in: Container[str],
+        reserved: Container[str],
     ) -> bool:
         if name.text in built_in:
             message = f"'{name.text}' is a built-in {what}; it cannot be defined again"
             self.error(message, name.span, "choose another name")
             return False
+        if name.text in reserved:
+            message = f"'{name.text}' is a word of the language; it cannot name a {what}"
+            self.error(message, name.span, "choose another name")
+            return True  # kept, so that its users are not wrong a second time
         if name.text in table:
             first = table[name.text].name.span
             self.error(f"{what} '{name.text}' is defined twice; the first is at {first}", name.span)
@@ -82,15 +116,15 @@ class Names:
 
     # Groups
 
-    def addresses(self, words: tuple[Word, ...]) -> AddressSet:
-        """The union of addresses, prefixes, ranges and groups."""
+    def addresses(self, words: tuple[Word, ...], others: tuple[str, ...] = ()) -> AddressSet:
+        """The union of addresses, prefixes, ranges and groups; a hint may name `others`."""
         items: list[tuple[int, int, int]] = []
         found = AddressSet()
         for word in words:
-            if _looks_like_address(word.text):
+            if word.text not in self.groups and _looks_like_address(word.text):
                 items += self._literal(word)
             else:
-                found |= self._named(word)
+                found |= self._named(word, others)
         return found | collect(items) if items else found
 
     def group_name(self, words: tuple[Word, ...] | None) -> str | None:
@@ -100,12 +134,16 @@ class Names:
     def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
         """The parsed address; nothing, and a problem, for one that is wrong."""
         try:
-            return (parse(word.text),)
+            found = _address(word.text)
         except AddressError as error:
-            self.error(str(error), word.span)
+            self.error(str(error), word.span, error.hint)
             return ()
+        if word.text in ("0.0.0.0", "::"):  # noqa: S104
+            hint = f"'any' is every address; '{word.text}/0' every one of its family"
+            self.warn(f"'{word.text}' is one address, not every address", word.span, hint)
+        return (found,)
 
-    def _named(self, word: Word) -> AddressSet:
+    def _named(self, word: Word, others: tuple[str, ...]) -> AddressSet:
         name = word.text
         if name in self.groups:
             self.used.add(name)
@@ -116,41 +154,63 @@ class Names:
             return of(*PRIVATE)
         if name == "internet":
             return _internet()
-        known = (*self.groups, *BUILT_IN_GROUPS)
-        hint = nearest(name, known) or (
-            "host names are not addresses; list the addresses"
-            if "." in name
-            else f"groups: {', '.join(known)}"
-        )
-        self.error(f"'{name}' is neither an address nor a group", word.span, hint)
+        self.error(f"'{name}' is neither an address nor a group", word.span, self._group_hint(name, others))
         return AddressSet()
+
+    def _group_hint(self, name: str, others: tuple[str, ...]) -> str:
+        if name.lower() in _EVERYWHERE_ELSEWHERE:
+            return "every address is: any"
+        if name in self.services or name in services.BUILT_IN:
+            return f"'{name}' is a service: it belongs in 'service'"
+        if " " in name or "," in name:
+            return "a list is written [A, B]"
+        if name[0] == "!":
+            return "an exception is a key of the rule: except: {from: ADDRESS}"
+        known = (*self.groups, *BUILT_IN_GROUPS)
+        near = nearest(name, (*known, *others))
+        if near:
+            return near
+        if "." in name or name == "localhost":
+            return "host names are not addresses; list the addresses"
+        return f"groups: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
 
     def _group(self, word: Word) -> AddressSet:
         name = word.text
         if name in self._resolved:
             return self._resolved[name]
-        if name in self._resolving:
-            path = " -> ".join([*self._resolving[self._resolving.index(name) :], name])
-            self.error(f"the group contains itself: {path}", word.span)
+        if not self._may_enter("group", word, self._resolving):
             return AddressSet()
-        self._resolving.append(name)
         group = self.groups[name]
         before = len(self.problems)
-        addresses = self.addresses(group.members) if group.members else AddressSet()
+        self._resolving.append(name)
+        addresses = self.addresses(group.members)
         if group.file is not None:
             addresses |= self._file(group.file)
         self._resolving.pop()
-        if not addresses and not group.optional and len(self.problems) == before:
+        if not addresses and not group.optional and not group.flawed and not self.has_errors(before):
             hint = f"{name}: {{optional: true, addresses: []}} if it may be empty"
             self.error(f"group '{name}' is empty, so its rules would match nothing", group.name.span, hint)
         self._resolved[name] = addresses
         return addresses
 
+    def _may_enter(self, what: str, word: Word, path: list[str]) -> bool:
+        """Whether the name may be followed; a cycle, or a chain without end, is a problem."""
+        if word.text in path:
+            circle = [*path[path.index(word.text) :], word.text]
+            self.error(f"the {what} contains itself: {' -> '.join(circle)}", word.span)
+            return False
+        if len(path) < MAX_NESTED:
+            return True
+        if not self._too_deep:
+            self.error(f"{what}s name {what}s more than {MAX_NESTED} levels deep", word.span)
+        self._too_deep = True
+        return False
+
     def _file(self, word: Word) -> AddressSet:
         """One address, prefix or range a line; '#' starts a comment."""
         path = posixpath.join(posixpath.dirname(word.span.file), word.text)
         try:
-            text = split(path, decode(path, self.read_file(path)))
+            text = Text(path, decode(path, self.read_file(path)))
         except PolicyError as error:
             self.problems += error.problems
             return AddressSet()
@@ -159,48 +219,77 @@ class Names:
             return AddressSet()
         self.texts[path] = text
         items: list[tuple[int, int, int]] = []
-        for number, line in enumerate(text.lines, 1):
+        for number, line in enumerate(text.lines(), 1):
             entry = line.partition("#")[0].strip()
             if entry:
+                if len(items) == MAX_ENTRIES:
+                    self.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
+                    break
                 try:
-                    items.append(parse(entry))
+                    items.append(_address(entry))
                 except AddressError as error:
                     column = line.index(entry) + 1
-                    self.error(str(error), Span(path, number, column, column + len(entry)))
+                    hint = "a comment begins with '#'" if ";" in entry else error.hint
+                    self.error(str(error), Span(path, number, column, column + len(entry)), hint)
         return collect(items)
 
     def check_unused(self) -> None:
-        """Resolve groups that nothing names, so that their mistakes show, and warn of them."""
+        """Resolve what nothing names, so that its mistakes show, and warn of groups."""
         for name in [name for name in self.groups if name not in self.used]:
             group = self.groups[name]
             self._group(group.name)
             if name not in self.used:
                 self.warn(f"group '{name}' is never used", group.name.span)
+        for service in self.services.values():
+            self._service(service.name, [])
 
     # Services
 
     def service(self, words: tuple[Word, ...]) -> tuple[Service, ...]:
         """All that the words name, in order."""
-        return tuple(service for word in words for service in self._service(word, ()))
+        return tuple(dict.fromkeys(service for word in words for service in self._service(word, [])))
 
-    def _service(self, word: Word, path: tuple[str, ...]) -> tuple[Service, ...]:
+    def _service(self, word: Word, path: list[str]) -> tuple[Service, ...]:
         if word.text in self.services:
-            if word.text in path:
-                self.error(f"the service contains itself: {' -> '.join((*path, word.text))}", word.span)
-                return ()
-            specs = self.services[word.text].specs
-            return tuple(service for spec in specs for service in self._service(spec, (*path, word.text)))
+            return self._own_service(word, path)
         known = services.built_in(word.text)
         if known:
             return known
         try:
             return (services.parse(word.text),)
         except ServiceError as error:
-            hint = error.hint or nearest(word.text, (*self.services, *services.BUILT_IN))
-            self.error(
-                str(error), word.span, hint or "a service is a known name or proto/port, as in tcp/8443"
-            )
+            self.error(str(error), word.span, error.hint or self._service_hint(word.text))
             return ()
+
+    def _own_service(self, word: Word, path: list[str]) -> tuple[Service, ...]:
+        name = word.text
+        if name in self._services:
+            return self._services[name]
+        if not self._may_enter("service", word, path):
+            return ()
+        inner = [*path, name]
+        found = [service for spec in self.services[name].specs for service in self._service(spec, inner)]
+        self._services[name] = tuple(dict.fromkeys(found))
+        return self._services[name]
+
+    def _service_hint(self, text: str) -> str | None:
+        if "/" in text:
+            return None
+        if text in self.groups or text in BUILT_IN_GROUPS:
+            return f"'{text}' is a group: it belongs in 'from' or 'to'"
+        if " " in text:
+            return "several services are a list: [ssh, dns]"
+        near = nearest(text, (*self.services, *services.BUILT_IN))
+        return near or "a service is a known name or proto/port, as in tcp/8443"
+
+
+def _address(text: str) -> tuple[int, int, int]:
+    """As addresses.parse, without IPv4 addresses in IPv6 form: no packet carries one (RFC 4291 2.5.5.2)."""
+    family, first, last = parse(text)
+    if family == 6 and _MAPPED[0] <= first and last <= _MAPPED[1] and (first, last) != _MAPPED:
+        hint = f"write {format_address(4, first & 0xFFFFFFFF)}" if first == last else "write it as IPv4"
+        raise AddressError(f"'{text}' is an IPv4 address in IPv6 form, which no packet carries", hint)
+    return family, first, last
 
 
 def _looks_like_address(text: str) -> bool:

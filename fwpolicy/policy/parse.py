@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fwpolicy.policy.reader import Reader, kind
+from fwpolicy.policy.reader import Reader, kind, looks_like_ipv6
 from fwpolicy.policy.syntax import (
     GroupText,
     MatchText,
@@ -40,6 +40,10 @@ TOP = (
 )
 TOP_LATER = ("include", "override", "zones", "forward", "nat", "log")
 ADDRESS_KEY = {"input": "from", "output": "to"}
+ELSEWHERE = {
+    "input": {"to": "'to' belongs to output; input has 'from'", "action": "'action' belongs to 'block'"},
+    "output": {"from": "'from' belongs to input; output has 'to'", "action": "'action' belongs to 'block'"},
+}
 RULE_LATER = (
     "sport", "local", "in", "out", "published", "family", "limit", "burst", "per", "max", "log", "id",
     "owner", "ticket", "expires",
@@ -65,7 +69,7 @@ def parse(document: Document) -> PolicyText:
     """The policy of one document; whatever is wrong with its grammar is in `problems`."""
     reader = Reader(document.text)
     reader.problems += document.problems
-    if document.root is None:
+    if document.root is None or _is_null(document.root):
         root: Node = Mapping([], _START, _START)
         reader.error("the file is empty; a policy begins with 'version: 1'", root)
         return _policy(reader, {}, None)
@@ -73,6 +77,10 @@ def parse(document: Document) -> PolicyText:
     if isinstance(document.root, Mapping):
         _version(reader, document.root, top.get("version"))
     return _policy(reader, top, document.root)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.plain and not node.value
 
 
 class _Start:
@@ -86,7 +94,7 @@ def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyTe
     return PolicyText(
         text=reader.text,
         name=_name(reader, top.get("name")),
-        description=reader.comment(top.get("description"), "description"),
+        description=reader.comment(top.get("description"), "'description'"),
         backends=_backends(reader, top.get("backends")),
         groups=_named(reader, top.get("groups"), "group", _group),
         services=_named(reader, top.get("services"), "service", _service),
@@ -105,12 +113,13 @@ def _version(reader: Reader, root: Node, node: Node | None) -> None:
         span = reader.text.span_between(root.line, root.column, root.line, root.column + 1)
         reader.error("'version' is missing", span, "begin the file with: version: 1")
     elif not isinstance(node, Scalar) or node.value != "1":
-        shown = f"'{node.value}'" if isinstance(node, Scalar) else kind(node)
-        reader.error(f"version {shown} is not known to this program; it knows version 1", node)
+        reader.error(f"version must be 1, the one that this program knows, not {kind(node)}", node)
+    elif not node.plain:
+        reader.error("version must be the number 1, not a text", node, "leave out the quotes: version: 1")
 
 
 def _name(reader: Reader, node: Node | None) -> Word | None:
-    word = reader.word(node, "name")
+    word = reader.word(node, "'name'")
     if word and not POLICY_NAME.match(word.text):
         reader.error(
             f"'{word.text}' cannot name a policy", word.span, "letters, digits, '.', '_' and '-', at most 64"
@@ -120,12 +129,12 @@ def _name(reader: Reader, node: Node | None) -> Word | None:
 
 
 def _backends(reader: Reader, node: Node | None) -> tuple[Word, ...]:
-    words = reader.words(node, "backends") or ()
+    words = reader.words(node, "'backends'") or ()
     for word in words:
         if word.text == "iptables":
             reader.error("the iptables backend is not supported by this version yet", word.span)
         elif word.text != "nft":
-            reader.error(f"unknown backend '{word.text}'; there is nft", word.span)
+            reader.error(f"unknown backend '{word.text}'", word.span, "there is: nft")
     return words
 
 
@@ -143,28 +152,44 @@ def _named(
                 name.span,
                 "a letter first, then letters, digits, '_' and '-', at most 32",
             )
-            continue
+        # A refused name is kept: the lines that use it are not wrong a second time.
         found.append(read(reader, name, value))
     return tuple(found)
 
 
 def _group(reader: Reader, name: Word, node: Node) -> GroupText:
-    if not isinstance(node, Mapping):
-        members = (
-            () if isinstance(node, Sequence) and not node.items else reader.words(node, "a group's member")
-        )
-        return GroupText(name, members or ())
-    what = f"group '{name.text}'"
-    found = reader.keys(node, what, (*GROUP_KEYS, "optional"), GROUP_LATER)
+    before = len(reader.problems)
+    members: tuple[Word, ...]
+    file, optional = None, False
+    if isinstance(node, Mapping) and not looks_like_ipv6(node):
+        what = f"group '{name.text}'"
+        found = reader.keys(node, what, (*GROUP_KEYS, "optional"), GROUP_LATER)
+        _one_source(reader, node, what, found)
+        members = _members(reader, found.get("addresses"))
+        file = reader.word(found.get("file"), "'file'")
+        optional = reader.boolean(found.get("optional"), "'optional'")
+    else:
+        members = _members(reader, node)
+    return GroupText(name, members, file, optional, flawed=reader.has_errors(before))
+
+
+def _members(reader: Reader, node: Node | None) -> tuple[Word, ...]:
+    """An empty list is resolve's to judge: an optional group may have one."""
+    if isinstance(node, Sequence) and not node.items:
+        return ()
+    return reader.words(node, "a group's member") or ()
+
+
+def _one_source(reader: Reader, node: Mapping, what: str, found: dict[str, Node]) -> None:
     if "file" in found and "addresses" in found:
         reader.error(f"{what} has both 'file' and 'addresses'; it can have one", node)
-    elif not any(key.value in (*GROUP_KEYS, *GROUP_LATER) for key, _ in node.pairs):
+    elif not any(key in found for key in GROUP_KEYS) and _all_known(node, found):
         reader.error(f"{what} has neither 'addresses' nor 'file'", node)
-    addresses = found.get("addresses")
-    empty = isinstance(addresses, Sequence) and not addresses.items
-    members = () if empty else reader.words(addresses, "a group's member") or ()
-    optional = reader.boolean(found.get("optional"), "optional")
-    return GroupText(name, members, reader.word(found.get("file"), "file"), optional)
+
+
+def _all_known(node: Mapping, found: dict[str, Node]) -> bool:
+    """No key was refused: only then is a missing one a mistake of its own."""
+    return len(found) == len(node.pairs)
 
 
 def _service(reader: Reader, name: Word, node: Node) -> ServiceText:
@@ -177,8 +202,11 @@ def _roles(reader: Reader, node: Node | None) -> NtpText | None:
     found = reader.keys(node, "roles", ("ntp",))
     if "ntp" not in found:
         return None
-    key = reader.key_word(node, "ntp")
-    role = found["ntp"]
+    return _ntp(reader, reader.key_word(node, "ntp"), found["ntp"])
+
+
+def _ntp(reader: Reader, key: Word, role: Node) -> NtpText:
+    before = len(reader.problems)
     if not isinstance(role, Mapping):
         return NtpText(key, reader.choice(role, "roles.ntp", NTP_MODES))
     keys = reader.keys(role, "roles.ntp", NTP_KEYS)
@@ -186,12 +214,13 @@ def _roles(reader: Reader, node: Node | None) -> NtpText | None:
         reader.error("roles.ntp has no 'mode'", key.span, f"mode is one of: {', '.join(NTP_MODES)}")
     return NtpText(
         key,
-        reader.choice(keys.get("mode"), "mode", NTP_MODES),
-        reader.word(keys.get("servers"), "servers"),
-        reader.words(keys.get("serve"), "serve") or (),
-        reader.words(keys.get("monitors"), "monitors") or (),
-        reader.choice(keys.get("daemon"), "daemon", DAEMONS),
-        reader.boolean(keys.get("nts"), "nts"),
+        reader.choice(keys.get("mode"), "'mode'", NTP_MODES),
+        reader.word(keys.get("servers"), "'servers'"),
+        reader.words(keys.get("serve"), "'serve'"),
+        reader.words(keys.get("monitors"), "'monitors'") or (),
+        reader.choice(keys.get("daemon"), "'daemon'", DAEMONS),
+        reader.boolean(keys.get("nts"), "'nts'"),
+        reader.has_errors(before),
     )
 
 
@@ -200,9 +229,9 @@ def _section(reader: Reader, root: Node, hook: str, node: Node) -> SectionText:
     found = reader.keys(node, f"'{hook}'", ("default", "allow", "block"))
     if isinstance(node, Mapping) and "default" not in found:
         reader.error(f"'{hook}' has no 'default'", key.span, "write what happens to the rest: default: drop")
-    default = reader.choice(found.get("default"), "default", ("drop", "reject", "accept"))
-    allow = reader.each(found.get("allow"), "allow", lambda item: _rule(reader, item, hook, "allow"))
-    block = reader.each(found.get("block"), "block", lambda item: _rule(reader, item, hook, "block"))
+    default = reader.choice(found.get("default"), "'default'", ("drop", "reject", "accept"))
+    allow = reader.each(found.get("allow"), "'allow'", lambda item: _rule(reader, item, hook, "allow"))
+    block = reader.each(found.get("block"), "'block'", lambda item: _rule(reader, item, hook, "block"))
     return SectionText(hook, key, default, allow, block)
 
 
@@ -213,21 +242,18 @@ def _rule(reader: Reader, node: Node, hook: str, kind_: str) -> RuleText | None:
     own = ("action",) if kind_ == "block" else ()
     match_keys = ("service", ADDRESS_KEY[hook])
     what = f"a rule of '{hook}: {kind_}'"
-    found = reader.keys(node, what, (*match_keys, "except", *own, "comment"), RULE_LATER)
-    if isinstance(node, Mapping) and not any(key in found for key in match_keys) and not _names_later(node):
-        reader.error(f"{what} says nothing about the traffic: it needs {_or(match_keys)}", node)
+    keys = (*match_keys, "except", *own, "comment")
+    found = reader.keys(node, what, keys, RULE_LATER, ELSEWHERE[hook])
     if not isinstance(node, Mapping):
         return None
+    if not any(key in found for key in match_keys) and _all_known(node, found):
+        reader.error(f"{what} says nothing about the traffic: it needs {_or(match_keys)}", node)
     return RuleText(
         _match(reader, node, found, hook),
         _holes(reader, found.get("except"), hook),
-        reader.choice(found.get("action"), "action", ("drop", "reject")),
-        reader.comment(found.get("comment"), "comment"),
+        reader.choice(found.get("action"), "'action'", ("drop", "reject")),
+        reader.comment(found.get("comment"), "'comment'"),
     )
-
-
-def _names_later(node: Mapping) -> bool:
-    return any(key.value in RULE_LATER for key, _ in node.pairs)
 
 
 def _or(keys: tuple[str, ...]) -> str:
@@ -235,8 +261,8 @@ def _or(keys: tuple[str, ...]) -> str:
 
 
 def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
-    services = reader.words(found.get("service"), "service")
-    addresses = reader.words(found.get(ADDRESS_KEY[hook]), ADDRESS_KEY[hook])
+    services = reader.words(found.get("service"), "'service'")
+    addresses = reader.words(found.get(ADDRESS_KEY[hook]), f"'{ADDRESS_KEY[hook]}'")
     span = reader.text.span(node)
     return (
         MatchText(span, services, addresses, None)
@@ -249,11 +275,14 @@ def _holes(reader: Reader, node: Node | None, hook: str) -> tuple[MatchText, ...
     if node is None:
         return ()
     items = node.items if isinstance(node, Sequence) else [node]
+    if not items:
+        reader.error("'except' is an empty list", node, "leave it out where there is no exception")
     holes = []
     for item in items:
-        found = reader.keys(item, "'except'", ("service", ADDRESS_KEY[hook]), RULE_LATER)
+        keys = ("service", ADDRESS_KEY[hook])
+        found = reader.keys(item, "'except'", keys, RULE_LATER, ELSEWHERE[hook])
         if isinstance(item, Mapping) and not item.pairs:
-            reader.error("'except' is empty: it would except everything", item)
+            reader.error("'except' is empty: it would except everything", item, f"it needs {_or(keys)}")
         if found:
             holes.append(_match(reader, item, found, hook))
     return tuple(holes)
@@ -261,15 +290,18 @@ def _holes(reader: Reader, node: Node | None, hook: str) -> tuple[MatchText, ...
 
 def _test(reader: Reader, node: Node) -> TestText | None:
     found = reader.keys(node, "a test", TEST_KEYS, ("in", "out"))
-    if not found:
+    if not isinstance(node, Mapping):
         return None
+    whole = _all_known(node, found)
     if ("allow" in found) == ("deny" in found):
-        reader.error("a test says either 'allow' or 'deny'", node)
+        if whole or "allow" in found:
+            reader.error("a test says either 'allow' or 'deny'", node)
         return None
     verdict = "allow" if "allow" in found else "deny"
-    what = reader.word(found[verdict], verdict)
+    what = reader.word(found[verdict], f"'{verdict}'")
     if "from" not in found and "to" not in found:
-        reader.error("a test needs 'from' (input) or 'to' (output)", node)
+        if whole:
+            reader.error("a test needs 'from' (input) or 'to' (output)", node)
         return None
     if what is None:
         return None
@@ -277,10 +309,12 @@ def _test(reader: Reader, node: Node) -> TestText | None:
         verdict == "allow",
         what,
         reader.text.span(node),
-        reader.words(found.get("from"), "from"),
-        reader.words(found.get("to"), "to"),
-        reader.choice(found.get("state"), "state", ("new", "established", "related", "invalid", "untracked")),
-        reader.choice(found.get("mode"), "mode", tuple("01234567")),
+        reader.words(found.get("from"), "'from'"),
+        reader.words(found.get("to"), "'to'"),
+        reader.choice(
+            found.get("state"), "'state'", ("new", "established", "related", "invalid", "untracked")
+        ),
+        reader.choice(found.get("mode"), "'mode'", tuple("01234567")),
     )
 
 
@@ -288,5 +322,5 @@ def _apply(reader: Reader, node: Node | None) -> tuple[tuple[str, Word], ...]:
     if node is None:
         return ()
     found = reader.keys(node, "apply", tuple(APPLY_CHOICES), ("confirm", "gates"))
-    words = ((key, reader.choice(value, key, APPLY_CHOICES[key])) for key, value in found.items())
+    words = ((key, reader.choice(value, f"'{key}'", APPLY_CHOICES[key])) for key, value in found.items())
     return tuple((key, word) for key, word in words if word is not None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fwpolicy.errors import Problem, Span
+from fwpolicy.errors import MAX_PROBLEMS, Problem, Span
 from fwpolicy.policy.syntax import Word
 from fwpolicy.source import Mapping, Node, Scalar, Sequence, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -16,13 +16,34 @@ if TYPE_CHECKING:
 # What YAML 1.1 turns into a boolean or null where it stands without quotes (yaml.org/type/bool.html).
 _YAML_1_1_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""))
 
+_NOTHING: dict[str, str] = {}
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+
+# What other firewalls call a thing, where no spelling is near.
+_ELSEWHERE = {
+    "from": ("src", "saddr", "source", "sources"),
+    "to": ("dst", "daddr", "dest", "destination", "destinations"),
+    "service": ("port", "ports", "dport", "proto", "protocol"),
+    "allow": ("accept", "permit", "pass", "rules"),
+    "block": ("deny", "drop", "reject"),
+    "drop": ("deny", "block", "discard"),
+    "accept": ("allow", "permit", "pass", "open"),
+    "reject": ("refuse",),
+    "default": ("policy",),
+}
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
     """ "did you mean" for a word that is none of `known`, or None where nothing is near."""
     import difflib  # noqa: PLC0415  (only a mistake pays for it)
 
-    lowered = word.lower()
-    matches = difflib.get_close_matches(lowered, list(known), n=1, cutoff=0.6)
+    if len(word) > 64:  # longer than any name, and difflib's time grows with the square
+        return None
+    lowered = word.strip().lower()
+    for name, others in _ELSEWHERE.items():
+        if lowered in others and name in known:
+            return f"did you mean '{name}'?"
+    matches = difflib.get_close_matches(lowered, known, n=1, cutoff=0.65)
     return f"did you mean '{matches[0]}'?" if matches else None
 
 
@@ -32,15 +53,33 @@ class Reader:
     def __init__(self, text: Text) -> None:
         self.text = text
         self.problems: list[Problem] = []
+        self.errors = 0
 
     def error(self, message: str, node: Node | Span, hint: str | None = None) -> None:
-        span = node if isinstance(node, Span) else self.text.span(node)
-        self.problems.append(self.text.problem(message, span, hint))
+        self.errors += 1
+        if self.errors <= MAX_PROBLEMS:
+            span = node if isinstance(node, Span) else self.text.span(node)
+            self.problems.append(self.text.problem(message, span, hint))
+
+    def has_errors(self, since: int) -> bool:
+        """Whether one of the problems from number `since` on is an error."""
+        return any(problem.severity == "error" for problem in self.problems[since:])
+
+    def warn(self, message: str, node: Node | Span, hint: str | None = None) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            span = node if isinstance(node, Span) else self.text.span(node)
+            self.problems.append(self.text.problem(message, span, hint, "warning"))
 
     def keys(
-        self, node: Node, what: str, known: tuple[str, ...], later: tuple[str, ...] = ()
+        self,
+        node: Node,
+        what: str,
+        known: tuple[str, ...],
+        later: tuple[str, ...] = (),
+        elsewhere: dict[str, str] = _NOTHING,
     ) -> dict[str, Node]:
-        """The values of a mapping by key. `later`: keys of the language that this version lacks."""
+        """The values of a mapping by key. `later`: keys of the language that this version lacks;
+        `elsewhere`: keys that stand in other places of it, and a hint for each."""
         if not isinstance(node, Mapping):
             self.error(f"{what} must be a mapping (KEY: VALUE), not {kind(node)}", node)
             return {}
@@ -48,8 +87,12 @@ class Reader:
         for key, value in node.pairs:
             if key.value in known:
                 found[key.value] = value
+            elif key.value in elsewhere:
+                self.error(f"'{key.value}' does not belong in {what}", key, elsewhere[key.value])
             elif key.value in later:
                 self.error(f"'{key.value}' is not supported by this version yet", key)
+            elif key.value == "<<":
+                self.error("merge keys ('<<') are not part of the language", key, "write the keys out")
             else:
                 hint = nearest(key.value, known) or f"{what} has: {', '.join(known)}"
                 self.error(f"unknown key '{key.value}' in {what}", key, hint)
@@ -64,54 +107,69 @@ class Reader:
         return Word(scalar.value, self.text.span(scalar))
 
     def word(self, node: Node | None, what: str) -> Word | None:
-        """A non-empty scalar; a YAML 1.1 boolean without quotes is refused."""
+        """A non-empty word; a YAML 1.1 boolean without quotes is refused."""
+        word = self.line(node, what)
+        if word is None:
+            return None
+        wrong = next((c for c in word.text if not c.isprintable()), None)
+        if wrong is not None:
+            self.error(f"{what} contains {_called(wrong)}", word.span, "leave it out")
+            return None
+        if word.text != word.text.strip():
+            self.error(f"{what} has spaces around it: '{word.text}'", word.span, "leave them out")
+            return None
+        return word
+
+    def line(self, node: Node | None, what: str) -> Word | None:
+        """A non-empty text."""
         if node is None:
             return None
         if not isinstance(node, Scalar):
-            hint = 'quote an IPv6 address: "2001:db8::1"' if _looks_like_ipv6(node) else None
-            self.error(f"{what} must be a single word, not {kind(node)}", node, hint)
+            self._not_a_word(node, what)
             return None
         if node.plain and node.value.lower() in _YAML_1_1_WORDS:
-            shown = f"'{node.value}', which YAML 1.1 reads as a boolean or null" if node.value else "nothing"
-            self.error(
-                f"{what} is {shown}",
-                node,
-                f'quote it if it is a name: "{node.value}"' if node.value else None,
-            )
+            shown = f"'{node.value}', which YAML 1.1 reads as a boolean or null" if node.value else "missing"
+            hint = f'quote it if it is meant as a word: "{node.value}"' if node.value else None
+            self.error(f"{what} is {shown}", node, hint)
             return None
         if not node.value.strip():
             self.error(f"{what} is empty", node)
             return None
         return self.as_word(node)
 
+    def _not_a_word(self, node: Node, what: str) -> None:
+        text = _ipv6_without_quotes(node)
+        if text:
+            span = self.text.span(node)
+            span = Span(span.file, span.line, span.column, span.column + len(text))
+            self.error("an IPv6 address that YAML reads as KEY: VALUE", span, f'quote it: "{text}"')
+        else:
+            self.error(f"{what} must be a single value, not {kind(node)}", node)
+
     def choice(self, node: Node | None, what: str, choices: tuple[str, ...]) -> Word | None:
-        word = self.word(node, what)
-        if word is not None and word.text not in choices:
-            hint = nearest(word.text, choices)
-            self.error(f"{what} is '{word.text}'; it can be {_either(choices)}", word.span, hint)
+        if isinstance(node, Scalar) and node.value and node.value not in choices:
+            hint = nearest(node.value, choices)
+            self.error(f"{what} is '{node.value}'; it can be {_either(choices)}", node, hint)
             return None
-        return word
+        return self.word(node, what)
 
     def boolean(self, node: Node | None, what: str) -> bool:
         if node is None:
             return False
         if isinstance(node, Scalar) and node.plain and node.value in ("true", "false"):
             return node.value == "true"
-        shown = f"'{node.value}'" if isinstance(node, Scalar) else kind(node)
-        self.error(f"{what} must be true or false, not {shown}", node)
+        self.error(f"{what} must be true or false, not {kind(node)}", node)
         return False
 
     def comment(self, node: Node | None, what: str) -> Word | None:
         """A text that may stand inside a comment of the ruleset (nft quotes it; 128 bytes at most)."""
-        word = self.word(node, what)
+        word = self.line(node, what)
         if word is None:
             return None
-        if any(not character.isprintable() or character in '"\\' for character in word.text):
-            self.error(
-                f"{what} cannot stand inside a comment of the ruleset",
-                word.span,
-                'leave out ", \\ and control characters',
-            )
+        wrong = next((c for c in word.text if not c.isprintable() or c in '"\\'), None)
+        if wrong is not None:
+            message = f"{what} contains {_called(wrong)}, which cannot stand inside a comment of the ruleset"
+            self.error(message, word.span, "leave it out")
             return None
         if len(word.text.encode()) > 100:
             self.error(f"{what} is longer than 100 bytes, more than a ruleset's comment holds", word.span)
@@ -122,19 +180,37 @@ class Reader:
         """A word or a list of words; None where the key is absent."""
         if node is None:
             return None
-        if isinstance(node, Sequence):
-            if not node.items:
-                self.error(f"{what} is an empty list", node)
-            return tuple(word for item in node.items if (word := self.word(item, what)))
-        word = self.word(node, what)
-        return (word,) if word else ()
+        if isinstance(node, Mapping) and not looks_like_ipv6(node):
+            self.error(f"{what} must be a single value or a list, not a mapping", node)
+            return ()
+        if not isinstance(node, Sequence):
+            word = self.word(node, what)
+            return (word,) if word else ()
+        if not node.items:
+            self.error(f"{what} is an empty list", node)
+        words = tuple(word for item in node.items if (word := self.word(item, what)))
+        self._warn_of_repeats(words)
+        return words
+
+    def _warn_of_repeats(self, words: tuple[Word, ...]) -> None:
+        if len({word.text for word in words}) == len(words):
+            return
+        seen: set[str] = set()
+        for word in words:
+            if word.text in seen:
+                self.warn(f"'{word.text}' is in this list twice", word.span)
+            seen.add(word.text)
 
     def each(self, node: Node | None, what: str, read: Callable[[Node], T | None]) -> tuple[T, ...]:
         """`read` over the items of a list; absent is empty."""
         if node is None:
             return ()
         if not isinstance(node, Sequence):
-            self.error(f"{what} must be a list (a line each with '- '), not {kind(node)}", node)
+            self.error(
+                f"{what} must be a list, not {kind(node)}",
+                node,
+                "a list is written [A, B], or a line each with '- '",
+            )
             return ()
         return tuple(value for item in node.items if (value := read(item)) is not None)
 
@@ -153,15 +229,26 @@ def kind(node: Node) -> str:
         return "a mapping"
     if isinstance(node, Sequence):
         return "a list"
-    return "a single word" if isinstance(node, Scalar) and node.value else "nothing"
+    return f"'{node.value}'" if isinstance(node, Scalar) and node.value else "nothing"
 
 
-def _looks_like_ipv6(node: Node) -> bool:
-    return (
-        isinstance(node, Mapping)
-        and len(node.pairs) == 1
-        and all(c in "0123456789abcdefABCDEF:" for c in node.pairs[0][0].value)
-    )
+def _called(character: str) -> str:
+    named = {'"': 'a double quote (")', "\\": "a backslash (\\)", "\n": "a line break", "\t": "a tab"}
+    return named.get(character, f"an unprintable character (U+{ord(character):04X})")
+
+
+def looks_like_ipv6(node: Node) -> bool:
+    return _ipv6_without_quotes(node) is not None
+
+
+def _ipv6_without_quotes(node: Node) -> str | None:
+    """`fe80::` at the end of a line, or before a space, is a mapping whose key is `fe80:`."""
+    if not isinstance(node, Mapping) or len(node.pairs) != 1:
+        return None
+    key, value = node.pairs[0]
+    if ":" not in key.value or not all(c in "0123456789abcdefABCDEF:" for c in key.value):
+        return None
+    return f"{key.value}:" if isinstance(value, Scalar) and not value.value else None
 
 
 def _either(choices: tuple[str, ...]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import posixpath
 
 from fwpolicy.errors import PolicyError, Problem, Span
-from fwpolicy.policy.model import ApplyOptions, Match, Policy, Rule, Section, Test
+from fwpolicy.policy.model import ApplyOptions, Match, NtpRole, Policy, Rule, Section, Test
 from fwpolicy.policy.names import Names
+from fwpolicy.policy.parse import POLICY_NAME
+from fwpolicy.policy.repeats import warn_of_hole, warn_of_repeats
 from fwpolicy.policy.roles import check_conflicts, resolve_ntp
 from fwpolicy.policy.services import PROTOCOLS, Service
 from fwpolicy.policy.syntax import MatchText, NtpText, PolicyText, RuleText, SectionText, TestText, Word
@@ -26,8 +28,7 @@ def resolve(files: tuple[PolicyText, ...], read_file: ReadFile) -> Policy:
     """
     names = Names(files, read_file)
     names.problems += [problem for file in files for problem in file.problems]
-    role_text = _one_role(files, names)
-    role = resolve_ntp(role_text, names) if role_text else None
+    role = _role(files, names)
     sections = tuple(
         section
         for hook in ("input", "output")
@@ -37,15 +38,17 @@ def resolve(files: tuple[PolicyText, ...], read_file: ReadFile) -> Policy:
         check_conflicts(role, sections, names)
     tests = tuple(test for file in files for text in file.tests if (test := _test(text, names)) is not None)
     apply = _apply_options(files, names)
+    name = _name(files, names)
     names.check_unused()
-    if role is None and not sections and not names.problems:
+    if not sections and not any(file.ntp for file in files) and not names.has_errors():
         names.problems.append(_says_nothing(files))
-    ordered = _in_file_order(names.problems, files)
-    if any(problem.severity == "error" for problem in ordered):
-        raise PolicyError(ordered)
+    ordered = in_file_order(names.problems, files)
+    if names.has_errors():
+        # Errors alone: what warns of a line may follow from another that could not be read.
+        raise PolicyError(tuple(problem for problem in ordered if problem.severity == "error"))
     by_hook = {section.hook: section for section in sections}
     return Policy(
-        name=_name(files),
+        name=name,
         description=next((file.description.text for file in files if file.description), ""),
         backends=tuple(dict.fromkeys(word.text for file in files for word in file.backends)) or ("nft",),
         ntp=role,
@@ -66,22 +69,40 @@ def _says_nothing(files: tuple[PolicyText, ...]) -> Problem:
     )
 
 
-def _in_file_order(problems: list[Problem], files: tuple[PolicyText, ...]) -> tuple[Problem, ...]:
+def in_file_order(problems: list[Problem], files: tuple[PolicyText, ...]) -> tuple[Problem, ...]:
+    """Without repetitions; the files of groups come last."""
     rank = {file.text.file: number for number, file in enumerate(files)}
 
-    def place(problem: Problem) -> tuple[int, int, int]:
+    def place(problem: Problem) -> tuple[int, str, int, int]:
         span = problem.span
-        return (rank.get(span.file, len(rank)), span.line, span.column) if span else (-1, 0, 0)
+        return (rank.get(span.file, len(rank)), span.file, span.line, span.column) if span else (-1, "", 0, 0)
 
     return tuple(sorted(dict.fromkeys(problems), key=place))
 
 
-def _name(files: tuple[PolicyText, ...]) -> str:
+def _name(files: tuple[PolicyText, ...], names: Names) -> str:
+    """The policy's `name`, or the stem of its file."""
     named = next((file.name for file in files if file.name), None)
     if named:
         return named.text
-    stem = posixpath.basename(files[0].text.file)
-    return stem.rsplit(".", 1)[0] or stem
+    text = files[0].text
+    stem = posixpath.basename(text.file).strip("<>")
+    stem = stem.rsplit(".", 1)[0] or stem
+    if not POLICY_NAME.match(stem) and not names.has_errors():
+        names.error(
+            f"the policy has no 'name', and its file's, '{stem}', cannot be one",
+            Span(text.file, 1, 1, 2),
+            "write a name of letters, digits, '.', '_' and '-', as in: name: web-01",
+        )
+    return stem
+
+
+def _role(files: tuple[PolicyText, ...], names: Names) -> NtpRole | None:
+    """The role, where there is one without a mistake: others would follow from it."""
+    before = len(names.problems)
+    text = _one_role(files, names)
+    role = resolve_ntp(text, names) if text else None
+    return None if names.has_errors(before) or (text and text.flawed) else role
 
 
 def _one_role(files: tuple[PolicyText, ...], names: Names) -> NtpText | None:
@@ -94,7 +115,7 @@ def _one_role(files: tuple[PolicyText, ...], names: Names) -> NtpText | None:
 
 def _same_role(one: NtpText, other: NtpText) -> bool:
     def said(role: NtpText) -> tuple[object, ...]:
-        lists = (role.serve, role.monitors)
+        lists = (role.serve or (), role.monitors)
         return (
             *(word and word.text for word in (role.mode, role.servers, role.daemon)),
             *(tuple(word.text for word in words) for words in lists),
@@ -115,13 +136,9 @@ def _merged_section(files: tuple[PolicyText, ...], hook: str, names: Names) -> S
                 f"default '{other.default.text}' differs from '{first.default.text}' at {first.default.span}"
             )
             names.error(message, other.default.span)
-    return Section(
-        hook,
-        first.default.text if first.default else "drop",
-        _rules(texts, "allow", names),
-        _rules(texts, "block", names),
-        first.key.span,
-    )
+    allow, block = _rules(texts, "allow", names), _rules(texts, "block", names)
+    warn_of_repeats(allow, block, names)
+    return Section(hook, first.default.text if first.default else "drop", allow, block, first.key.span)
 
 
 def _rules(texts: list[SectionText], which: str, names: Names) -> tuple[Rule, ...]:
@@ -136,12 +153,19 @@ def _rules(texts: list[SectionText], which: str, names: Names) -> tuple[Rule, ..
 
 
 def _rule(text: RuleText, verdict: str, names: Names) -> Rule | None:
+    """None for a rule that matches nothing, or has a mistake: others would follow from it."""
+    before = len(names.problems)
     match = _match(text.match, names)
+    holes = tuple((hole, _match(hole, names)) for hole in text.holes)
+    if names.has_errors(before):
+        return None
     families = _legs(text.match, match, names)
-    holes = tuple(hole for hole_text in text.holes if not _is_empty(hole := _match(hole_text, names)))
+    for hole_text, hole in holes:
+        warn_of_hole(hole_text.span, hole, match, names)
     if not families:
         return None
-    return Rule(verdict, match, holes, families, text.match.span, text.comment.text if text.comment else None)
+    kept = tuple(hole for _, hole in holes if not _is_empty(hole))
+    return Rule(verdict, match, kept, families, text.match.span, text.comment.text if text.comment else None)
 
 
 def _match(text: MatchText, names: Names) -> Match:
@@ -162,16 +186,17 @@ def _is_empty(match: Match) -> bool:
 def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     """The families of which every address key has a member; LANGUAGE: a rule never widens."""
     keys = [part for part in (match.source, match.destination) if part is not None]
-    families = tuple(family for family in (4, 6) if all(part.of(family) for part in keys))
-    if keys and not families:
-        if _is_empty(match):
-            names.warn("this line matches nothing: its group is empty", text.span)
-        else:
-            names.error("no address family has all of this line's addresses", text.span)
+    if _is_empty(match):
+        names.warn("this line matches nothing: its group is empty", text.span)
         return ()
+    families = tuple(family for family in (4, 6) if all(part.of(family) for part in keys))
     served = _families_of(match.services)
     if served and not any(family in families for family in served):
-        names.error(f"the service is {FAMILY_NAMES[served[0]]} only, the addresses are not", text.span)
+        names.error(
+            f"the service is {FAMILY_NAMES[served[0]]} only, the addresses are "
+            f"{FAMILY_NAMES[families[0]]} only",
+            text.span,
+        )
         return ()
     if keys and len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
@@ -193,10 +218,11 @@ def _test(text: TestText, names: Names) -> Test | None:
         names.error("a test with both 'from' and 'to' is about forward, which this version lacks", text.span)
         return None
     hook = "input" if text.sources is not None else "output"
+    before = len(names.problems)
     services = _test_services(text.what, names)
     source = _test_addresses(text.sources, names)
     destination = _test_addresses(text.destinations, names)
-    if not services:
+    if names.has_errors(before) or not _tests_something(text, services, source or destination, names):
         return None
     return Test(
         text.allow,
@@ -209,6 +235,26 @@ def _test(text: TestText, names: Names) -> Test | None:
         text.state.text if text.state else "new",
         int(text.mode.text) if text.mode else 3,
     )
+
+
+def _tests_something(
+    text: TestText, services: tuple[Service, ...], peers: AddressSet | None, names: Names
+) -> bool:
+    """A test for which there is no packet would hold whatever the policy says."""
+    if not peers:
+        names.warn("this line tests nothing: its group is empty", text.span)
+        return False
+    served = _families_of(services)
+    if not served:  # a service of the policy's own that could not be read
+        return False
+    if not any(peers.of(family) for family in served):
+        names.error(
+            f"'{text.what.text}' is {FAMILY_NAMES[served[0]]} only, the addresses are not: "
+            "no packet is what this line tests",
+            text.span,
+        )
+        return False
+    return True
 
 
 def _test_services(word: Word, names: Names) -> tuple[Service, ...]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 NTP = 123
 CHRONY_COMMANDS = 323
 NTS_KE = 4460
+# RFC 8915 in neither ntpd(8), ntpd of OpenBSD, nor systemd.
+WITHOUT_NTS = ("ntpd", "openntpd", "timesyncd")
 _UDP, _TCP = PROTOCOLS["udp"], PROTOCOLS["tcp"]
 
 
@@ -24,33 +26,33 @@ def resolve_ntp(text: NtpText, names: Names) -> NtpRole | None:
     mode = text.mode.text
     _keys_of_mode(text, mode, names)
     servers, group, from_daemon = _servers(text, names)
-    monitors = names.addresses(text.monitors) if text.monitors else AddressSet()
-    if not _within(monitors, LOOPBACK):
-        names.error(
-            "monitors may only be loopback addresses: control queries never pass the filter",
-            text.monitors[0].span,
-            "127.0.0.1 and ::1 stand for an agent on the host itself",
-        )
     return NtpRole(
         mode=mode,
         origin=text.mode.span,
         servers=servers,
         servers_group=group,
         from_daemon=from_daemon,
-        serve=names.addresses(text.serve) if text.serve else AddressSet(),
-        monitors=monitors,
+        serve=_serve(text, names),
+        monitors=_monitors(text, names),
         daemon=text.daemon.text if text.daemon else "auto",
         nts=text.nts,
     )
 
 
 def _keys_of_mode(text: NtpText, mode: str, names: Names) -> None:
-    if mode == "server" and not text.serve:
-        names.error("a server needs 'serve': the groups it answers", text.key.span, "serve: [private]")
+    if mode == "server" and text.serve is None:
+        hint = "name who may ask, as in: serve: [private]"
+        names.error("a server needs 'serve': the groups it answers", text.key.span, hint)
     if mode != "server" and text.serve:
         names.error(f"'serve' belongs to mode server, not to {mode}", text.serve[0].span)
-    if mode == "closed" and text.servers:
-        names.error("'servers' means nothing under mode closed", text.servers.span)
+    if mode == "closed":
+        for key, word in (("servers", text.servers), ("monitors", next(iter(text.monitors), None))):
+            if word:
+                names.error(f"'{key}' means nothing under mode closed", word.span)
+        if text.nts:
+            names.error("'nts' means nothing under mode closed", text.key.span)
+    elif text.nts and text.daemon and text.daemon.text in WITHOUT_NTS:
+        names.error(f"{text.daemon.text} has no NTS", text.daemon.span, "chrony and ntpsec have")
     if mode == "server" and text.daemon and text.daemon.text == "timesyncd":
         names.error(
             "systemd-timesyncd cannot serve time", text.daemon.span, "chrony, ntpd, ntpsec and openntpd can"
@@ -63,11 +65,49 @@ def _servers(text: NtpText, names: Names) -> tuple[AddressSet | None, str | None
         return None, None, False
     if word.text == "from-daemon":
         return None, None, True
-    if word.text not in names.groups and "." in word.text and not word.text[0].isdigit():
+    if _is_host_name(word.text, names):
         hint = "pools rotate: use servers: any, or from-daemon"
         names.error(f"'{word.text}' is a host name; servers must be a group of addresses", word.span, hint)
         return AddressSet(), None, False
-    return names.addresses((word,)), names.group_name((word,)), False
+    before = len(names.problems)
+    servers = names.addresses((word,), ("from-daemon",))
+    if not servers and not names.has_errors(before):
+        names.error("'servers' is an empty group: the role would ask nobody", word.span, "servers: any")
+    return servers, names.group_name((word,)), False
+
+
+def _serve(text: NtpText, names: Names) -> AddressSet:
+    if not text.serve:
+        return AddressSet()
+    before = len(names.problems)
+    serve = names.addresses(text.serve)
+    if not serve and not names.has_errors(before):
+        hint = "mode client-only answers nobody"
+        names.error("'serve' is an empty group: the server would answer nobody", text.serve[0].span, hint)
+    return serve
+
+
+def _monitors(text: NtpText, names: Names) -> AddressSet:
+    found = AddressSet()
+    for word in text.monitors:
+        monitor = names.addresses((word,))
+        if not _within(monitor, LOOPBACK):
+            names.error(
+                "monitors may only be loopback addresses: control queries never pass the filter",
+                word.span,
+                "127.0.0.1 and ::1 stand for an agent on the host itself",
+            )
+        found |= monitor
+    return found
+
+
+def _is_host_name(text: str, names: Names) -> bool:
+    """Whether a text that is neither group nor address has the form of a name to look up."""
+    return text not in names.groups and "." in text and ":" not in text and not _is_digits(text)
+
+
+def _is_digits(text: str) -> bool:
+    return all(c in "0123456789./-" for c in text)
 
 
 def _within(part: AddressSet, whole: AddressSet) -> bool:
@@ -123,7 +163,7 @@ def _always_denied(role: NtpRole, hook: str, rule: Rule) -> bool:
     ntp_only = _is_only(services, frozenset({(_UDP, NTP)}))
     if role.mode == "closed":
         return ntp_only
-    reachable = (role.servers or EVERYWHERE) | role.serve
+    reachable = _servers_of(role) | role.serve
     return ntp_only and not role.from_daemon and _disjoint(peers, reachable)
 
 
@@ -131,8 +171,12 @@ def _stops_exchange(role: NtpRole, hook: str, rule: Rule) -> bool:
     if rule.holes or role.mode == "closed" or not _covers_ntp(rule.match.services):
         return False
     if hook == "output":
-        return not role.from_daemon and _within(role.servers or EVERYWHERE, _peers(rule, hook))
+        return not role.from_daemon and _within(_servers_of(role), _peers(rule, hook))
     return role.mode == "server" and _within(role.serve, _peers(rule, hook))
+
+
+def _servers_of(role: NtpRole) -> AddressSet:
+    return EVERYWHERE if role.servers is None else role.servers
 
 
 def _covers_ntp(services: tuple[Service, ...] | None) -> bool:

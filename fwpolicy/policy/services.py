@@ -161,23 +161,30 @@ class ServiceError(ValueError):
 
 def number(text: str, low: int, high: int, what: str) -> int:
     """A decimal number in low..high. Raises ServiceError: YAML 1.1's octal and base 60 among the rest."""
+    if not text:
+        raise ServiceError(f"{what} is missing")
     if not (text.isascii() and text.isdigit()):
-        raise ServiceError(f"{what} '{text}' is not a number")
+        raise ServiceError(f"{what} '{text}' is not a number", _number_hint(text))
     if len(text) > 1 and text[0] == "0":
-        stripped = text.lstrip("0") or "0"
-        raise ServiceError(
-            f"{what} '{text}' has a leading zero, which YAML reads as octal", f"write {stripped}"
-        )
+        stripped = text.lstrip("0")
+        hint = f"write {stripped}" if stripped else None
+        raise ServiceError(f"{what} '{text}' has a leading zero, which YAML 1.1 reads as octal", hint)
     if len(text) > 6 or not low <= int(text) <= high:
         raise ServiceError(f"{what} {text} is out of range: {low} to {high}")
     return int(text)
 
 
+def _number_hint(text: str) -> str | None:
+    if ":" in text:
+        return f"a range is written with '-': {text.replace(':', '-')}"
+    return "a list is written [tcp/80, tcp/443]" if "," in text else None
+
+
 def ports(text: str) -> tuple[int, int]:
     """`PORT` or `FIRST-LAST`. Raises ServiceError."""
     first_text, dash, last_text = text.partition("-")
-    first = number(first_text, 1, 65535, "port")
-    last = number(last_text, 1, 65535, "port") if dash else first
+    first = number(first_text, 1, 65535, "the port")
+    last = number(last_text, 1, 65535, "the range's last port") if dash else first
     if first > last:
         raise ServiceError(f"the port range {text} runs backwards", f"write {last}-{first}")
     return first, last
@@ -187,23 +194,46 @@ def parse(text: str) -> Service:
     """`proto/port[-port]`, `ip/N`, `icmp/TYPE` or `icmpv6/TYPE`. Raises ServiceError."""
     protocol, slash, rest = text.partition("/")
     if not slash:
-        if text.isdigit():
-            raise ServiceError(
-                f"port {text} without a protocol", f"write tcp/{text}, udp/{text}, sctp/{text} or dccp/{text}"
-            )
-        raise ServiceError(f"unknown service '{text}'")
+        raise _no_service(text)
     if protocol in WITH_PORTS:
         return Service(PROTOCOLS[protocol], (ports(rest),))
     if protocol in _FAMILY:
-        icmp_type = number(rest, 0, 255, "ICMP type")
+        icmp_type = number(rest, 0, 255, "the ICMP type")
         return Service(PROTOCOLS[protocol], (), (icmp_type,), _FAMILY[protocol])
     if protocol == "ip":
-        return Service(number(rest, 0, 255, "IP protocol"))
+        return Service(number(rest, 0, 255, "the IP protocol"))
+    raise _no_protocol(text, protocol, rest)
+
+
+def _no_service(text: str) -> ServiceError:
+    """Why a text without '/' is none."""
+    if text.isascii() and text.isdigit():
+        hint = f"write tcp/{text}, udp/{text}, sctp/{text} or dccp/{text}"
+        return ServiceError(f"port {text} without a protocol", hint)
+    if text in WITH_PORTS:
+        return ServiceError(f"'{text}' without a port", f"{text}/1-65535 is all of {text}")
+    if text in _FAMILY:
+        hint = f"'ping' is a service; ip/{PROTOCOLS[text]} is all of {text}"
+        return ServiceError(f"'{text}' without a type", hint)
+    first, colon, last = text.partition(":")
+    if colon and first.isdigit() and last.isdigit():
+        hint = f"a range is tcp/{first}-{last}; YAML 1.1 would read a base 60 number here"
+        return ServiceError(f"'{text}' is not a service", hint)
+    return ServiceError(f"unknown service '{text}'")
+
+
+def _no_protocol(text: str, protocol: str, rest: str) -> ServiceError:
+    if rest in PROTOCOLS and protocol.isdigit():
+        return ServiceError(f"'{text}' is the wrong way round", f"write {rest}/{protocol}")
     if protocol.isdigit() or protocol == "":
-        raise ServiceError(f"'{text}' is not proto/port", f"write tcp/{rest} or udp/{rest}")
-    raise ServiceError(
-        f"unknown protocol '{protocol}'", "ports belong to tcp, udp, sctp or dccp; ip/N is any other"
-    )
+        return ServiceError(f"'{text}' has no protocol", f"write tcp/{rest} or udp/{rest}")
+    if protocol.lower() in (*PROTOCOLS, "ip"):
+        hint = f"write {protocol.lower()}/{rest}"
+    elif protocol in BUILT_IN:
+        hint = f"'{protocol}' is a service: it stands alone, without a port"
+    else:
+        hint = "ports belong to tcp, udp, sctp or dccp; ip/N is any other protocol"
+    return ServiceError(f"unknown protocol '{protocol}'", hint)
 
 
 def built_in(name: str) -> tuple[Service, ...] | None:

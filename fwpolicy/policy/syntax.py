@@ -51,12 +51,13 @@ class SectionText:
 
 @record
 class GroupText:
-    """A group: its members in place or, one a line, in `file`."""
+    """A group: its members in place or, one a line, in `file`; `flawed` where some could not be read."""
 
     name: Word
     members: tuple[Word, ...]
     file: Word | None = None
     optional: bool = False
+    flawed: bool = False
 
 
 @record
@@ -69,15 +70,16 @@ class ServiceText:
 
 @record
 class NtpText:
-    """`roles.ntp`."""
+    """`roles.ntp`; `flawed` where some of it could not be read."""
 
     key: Word
     mode: Word | None
     servers: Word | None = None
-    serve: tuple[Word, ...] = ()
+    serve: tuple[Word, ...] | None = None
     monitors: tuple[Word, ...] = ()
     daemon: Word | None = None
     nts: bool = False
+    flawed: bool = False
 
 
 @record

@@ -1,0 +1,94 @@
+"""Lines that say nothing new: warnings, for what is harmless and still hardly meant."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import EVERYWHERE, AddressSet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.addresses import Interval, Intervals
+    from fwpolicy.errors import Span
+    from fwpolicy.policy.model import Match, Rule
+    from fwpolicy.policy.names import Names
+    from fwpolicy.policy.services import Service
+
+
+def warn_of_repeats(allow: tuple[Rule, ...], block: tuple[Rule, ...], names: Names) -> None:
+    """Lines of one section that are there twice, and allowed ones that a blocked one beats."""
+    blocked: dict[object, Rule] = {}
+    for rule in block:
+        first = blocked.setdefault((_meaning(rule.match), _holes(rule)), rule)
+        if first is not rule:
+            names.warn(f"this line says what {first.origin} says", rule.origin)
+    allowed: dict[object, Rule] = {}
+    for rule in allow:
+        first = allowed.setdefault((_meaning(rule.match), _holes(rule)), rule)
+        if first is not rule:
+            names.warn(f"this line says what {first.origin} says", rule.origin)
+            continue
+        beating = blocked.get((_meaning(rule.match), frozenset()))
+        if beating is not None:
+            names.warn(f"this line has no effect: block beats allow, at {beating.origin}", rule.origin)
+
+
+def warn_of_hole(span: Span, hole: Match, match: Match, names: Names) -> None:
+    """An exception that takes the whole line away, or nothing of it."""
+    here, there = _peers(match), _peers(hole)
+    if _outside(here, there) and here and there:
+        names.warn("this exception is outside of its line's addresses, so it excepts nothing", span)
+    elif _within(here, there) and _serves(match.services, hole.services):
+        names.warn("this exception covers its whole line, which then matches nothing", span)
+
+
+def _meaning(match: Match) -> tuple[object, ...]:
+    services = None if match.services is None else frozenset(match.services)
+    # A group's name and not its addresses: a thousand lines may name one of a hundred thousand.
+    return services, match.source_group or match.source, match.destination_group or match.destination
+
+
+def _holes(rule: Rule) -> frozenset[object]:
+    return frozenset(_meaning(hole) for hole in rule.holes)
+
+
+def _peers(match: Match) -> AddressSet:
+    peers = match.source if match.source is not None else match.destination
+    return EVERYWHERE if peers is None else peers
+
+
+def _within(part: AddressSet, whole: AddressSet) -> bool:
+    """Ends at the first interval that is not: most exceptions are a few of many addresses."""
+    return all(
+        _touching(whole.of(family), interval) == interval for family in (4, 6) for interval in part.of(family)
+    )
+
+
+def _outside(one: AddressSet, other: AddressSet) -> bool:
+    for family in (4, 6):
+        few, many = sorted((one.of(family), other.of(family)), key=len)
+        if any(_touched(many, interval) for interval in few):
+            return False
+    return True
+
+
+def _touched(intervals: Intervals, interval: Interval) -> bool:
+    first, last = _touching(intervals, interval)
+    return first <= last
+
+
+def _touching(intervals: Intervals, interval: Interval) -> Interval:
+    """What the first of `intervals` that ends at or after `interval`'s start has in common with it."""
+    low, high = 0, len(intervals)
+    while low < high:
+        middle = (low + high) // 2
+        if intervals[middle][1] < interval[0]:
+            low = middle + 1
+        else:
+            high = middle
+    if low == len(intervals):
+        return 1, 0
+    return max(intervals[low][0], interval[0]), min(intervals[low][1], interval[1])
+
+
+def _serves(wanted: tuple[Service, ...] | None, excepted: tuple[Service, ...] | None) -> bool:
+    """Whether every service of `wanted` is named in `excepted` too."""
+    return excepted is None or (wanted is not None and set(wanted) <= set(excepted))
