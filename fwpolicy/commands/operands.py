@@ -31,7 +31,7 @@ def host_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--netns", metavar="NAME", help="work inside this network namespace (ip-netns(8))")
     parser.add_argument("--root", metavar="DIR", default="/", help="the files of an image instead of /")
     parser.add_argument(
-        "--state-dir", metavar="DIR", default="/var/lib/fwpolicy", help="default: %(default)s"
+        "--state-dir", metavar="DIR", help="what is remembered of applies (/var/lib/fwpolicy)"
     )
 
 

@@ -48,6 +48,12 @@ _STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracke
 _LOCAL_TYPES = [{2, 3, 5}, {"local", "broadcast", "multicast"}]
 
 
+_TABLE_KEYS = frozenset(("family", "name", "handle"))
+_SET_KEYS = frozenset(("family", "name", "table", "type", "handle", "flags", "elem"))
+_CHAIN_KEYS = frozenset(("family", "table", "name", "handle", "type", "hook", "prio", "policy"))
+_RULE_KEYS = frozenset(("family", "table", "chain", "handle", "index", "comment", "expr"))
+
+
 class UnknownExpressionError(ValueError):
     """The listing says something that the IR has no word for."""
 
@@ -58,10 +64,10 @@ def read(listing: Json, family: str, name: str) -> Table | None:
     Raises UnknownExpressionError. Chains and sets come in listing order, rules without origin.
     """
     objects = [next(iter(entry.items())) for entry in listing["nftables"]]
-    if not any(
-        kind == "table" and (body["family"], body["name"]) == (family, name) for kind, body in objects
-    ):
+    table = next((b for k, b in objects if k == "table" and (b["family"], b["name"]) == (family, name)), None)
+    if table is None:
         return None
+    _only(table, "table", _TABLE_KEYS)
     mine = [(k, b) for k, b in objects if b.get("family") == family and b.get("table") == name]
     rules: dict[str, list[Rule]] = {}
     for kind, body in mine:
@@ -91,9 +97,17 @@ def normal_form(ruleset: Ruleset) -> dict[str, Json]:
 
 def _normal_rule(rule: Rule) -> tuple[object, ...]:
     matches = {_normal_match(match) for match in rule.matches}
+    matches -= {Nfproto(family) for match in matches if (family := _implied_family(match))}
     if rule.verdict == Reject("tcp-reset"):
         matches.discard(L4Proto((6,)))
     return (frozenset(matches), rule.verdict, rule.counter, rule.step, rule.comment)
+
+
+def _implied_family(match: Match) -> int | None:
+    """nft leaves out a family that another match of the rule implies."""
+    if isinstance(match, Address):
+        return match.family
+    return {1: 4, 58: 6}[match.protocol] if isinstance(match, IcmpType) else None
 
 
 def _normal_match(match: Match) -> Match:
@@ -102,7 +116,17 @@ def _normal_match(match: Match) -> Match:
     return match
 
 
+def _only(body: Json, what: str, known: frozenset[str]) -> None:
+    """Refuse what we would overlook: a dormant table or a set with a timeout means something else."""
+    strange = [key for key in body if key not in known]
+    if strange:
+        raise UnknownExpressionError(f"{what} {body.get('name', '')} with {strange[0]}: {body[strange[0]]}")
+
+
 def _set(body: Json) -> Set:
+    _only(body, "set", _SET_KEYS)
+    if any(flag != "interval" for flag in body.get("flags", ())):
+        raise UnknownExpressionError(f"set {body['name']} with flags {body['flags']}")
     family = {"ipv4_addr": 4, "ipv6_addr": 6}.get(body["type"] if isinstance(body["type"], str) else "")
     if family is None:
         raise UnknownExpressionError(f"set {body['name']} of type {body['type']}")
@@ -110,11 +134,13 @@ def _set(body: Json) -> Set:
 
 
 def _chain(body: Json, rules: tuple[Rule, ...]) -> Chain:
+    _only(body, "chain", _CHAIN_KEYS)
     base = Base(body["hook"], body["prio"], body["policy"], body["type"]) if "hook" in body else None
     return Chain(body["name"], rules, base)
 
 
 def _rule(body: Json) -> Rule:
+    _only(body, "rule", _RULE_KEYS)
     matches: list[Match] = []
     counter = False
     verdict: Verdict | None = None
@@ -153,6 +179,8 @@ def _verdict(kind: str, value: Json) -> Verdict:
 
 
 def _match(value: Json) -> Match:
+    if value["op"] not in ("==", "!=", "in"):
+        raise UnknownExpressionError(f"match with operator {value['op']}")
     negated = value["op"] == "!="
     left, right = value["left"], value["right"]
     ((kind, key),) = left.items()

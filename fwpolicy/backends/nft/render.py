@@ -52,7 +52,7 @@ def render(ruleset: Ruleset, source: str) -> Artifact:
     `source` names the policy in the header. Lines that stem from the policy carry their span.
     """
     lines: list[tuple[str, Span | None]] = [
-        (line, None) for line in _HEADER.format(source=source).splitlines()
+        (line, None) for line in _HEADER.format(source=" ".join(source.split())).splitlines()
     ]
     for table in ruleset.tables:
         # Declare, delete, declare: the delete needs a table, the first load has none. nft(8) "TABLES".

@@ -1,0 +1,72 @@
+"""Reading listings back: what is not understood is refused, what nft leaves out is no difference."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fwpolicy.backends.nft.read import UnknownExpressionError, normal_form, read
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.ir.ruleset import Ruleset
+from fwpolicy.policy.load import load
+from tests.lab.holder import run
+
+
+def listed(name: str, *texts: str) -> object:
+    for text in texts:
+        run("ip", "netns", "exec", name, "nft", "-f", "-", input=text)
+    return json.loads(run("ip", "netns", "exec", name, "nft", "-n", "-j", "list", "ruleset").stdout)
+
+
+def policy(body: str):
+    return load((("p.yaml", f"version: 1\n{body}".encode()),), lambda path: b"")
+
+
+STRANGE = {
+    "a dormant table": "add table inet fwpolicy { flags dormant; }",
+    "an operator of its own": "insert rule inet fwpolicy input udp dport < 123 drop",
+    "a set with a timeout": "add set inet fwpolicy s { type ipv4_addr; timeout 1h; }",
+    "a set of another type": "add set inet fwpolicy s { type inet_service; }",
+    "a rule that logs": "insert rule inet fwpolicy input log drop",
+    "a rule without a verdict": "insert rule inet fwpolicy input counter",
+    "a mark": "insert rule inet fwpolicy input meta mark 1 accept",
+    "a map": "insert rule inet fwpolicy input tcp dport vmap { 22 : accept }",
+    "another bit of the payload": "insert rule inet fwpolicy input udp dport 123 @th,64,8 & 0xf == 4 accept",
+    "a counter with a name": "add counter inet fwpolicy c",
+    "a negated state": "insert rule inet fwpolicy input ct state != new accept",
+    "a quota": "insert rule inet fwpolicy input quota 1 mbytes accept",
+}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_we_never_write_is_refused_by_name(netns, what):
+    text = render(compile_ruleset(policy("roles: {ntp: client-only}\n")), "p").text
+    assert read(listed(netns, text), "inet", "fwpolicy") is not None
+    with pytest.raises(UnknownExpressionError):
+        read(listed(netns, STRANGE[what]), "inet", "fwpolicy")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{service: ping, from: 0.0.0.0/0}",
+        '{service: ping, from: "::/0"}',
+        "{service: esp, from: 0.0.0.0/0}",
+        "ident",
+    ],
+)
+@pytest.mark.parametrize("default", ["drop", "reject", "accept"])
+def test_what_nft_leaves_out_is_no_difference(netns, line, default):
+    ruleset = compile_ruleset(policy(f"input:\n  default: {default}\n  allow: [{line}]\n"))
+    table = read(listed(netns, render(ruleset, "p").text), "inet", "fwpolicy")
+    assert normal_form(Ruleset((table,))) == normal_form(ruleset)
+
+
+def test_a_name_cannot_end_the_headers_comment():
+    ruleset = compile_ruleset(policy("roles: {ntp: client-only}\n"))
+    text = render(ruleset, "a\nadd table inet pwned\n#").text
+    assert not any(line.startswith("add table") for line in text.splitlines())
