@@ -22,12 +22,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from fwpolicy.host.lock import locked, whole  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
     machine = operands.machine_of(options)
     require_root(machine.live, "apply")
-    with entered(options.netns):
+    with locked(operands.lock_place(machine)), entered(options.netns):
         plan = planned(options, machine)
         if not plan.changed and not plan.refusals:
             _report_unchanged(options, plan)
@@ -35,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
 
         quiet = options.json or options.quiet
-        applied = carry_out(plan, machine, tuple(options.policy), _now(), _silence if quiet else _tell)
+        with whole():
+            applied = carry_out(plan, machine, tuple(options.policy), _now(), _silence if quiet else _tell)
     if options.json:
         deleted = [plantext.flow_text(flow) for flow in applied.purged]
         report = plantext.as_json(plan) | {"generation": applied.generation, "connections": deleted}

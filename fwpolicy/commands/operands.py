@@ -41,6 +41,11 @@ def machine_of(options: argparse.Namespace) -> Machine:
     return machine(options.root, options.netns, options.state_dir)
 
 
+def lock_place(machine: Machine) -> str:
+    """The folder whose lock keeps two changes of one host apart."""
+    return f"{str(machine.files.root).rstrip('/')}{machine.state_dir}"
+
+
 def read_policy(operands: list[str]) -> Policy:
     """The policy that the operands make together. Raises PolicyError, HostError."""
     from fwpolicy.policy.load import load  # noqa: PLC0415

@@ -16,13 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.deploy.remove import remove  # noqa: PLC0415
+    from fwpolicy.host.lock import locked  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
     machine = operands.machine_of(options)
     require_root(machine.live, "remove")
     steps: list[str] = []
-    with entered(options.netns):
+    with locked(operands.lock_place(machine)), entered(options.netns):
         removed = remove(machine, steps.append)
     if options.json:
         operands.print_json({"changed": removed, "steps": steps})

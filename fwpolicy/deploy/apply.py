@@ -7,13 +7,12 @@ answered, and only then are connection tracking entries deleted.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from fwpolicy import VERSION
 from fwpolicy.backends.nft.read import normal_form
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.deploy.survey import Survey, survey
+from fwpolicy.deploy.undo import Undo
 from fwpolicy.errors import HostError, PolicyError, Problem
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset
 from fwpolicy.record import record
@@ -46,27 +45,28 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
     if plan.refusals:
         raise HostError("; ".join(plan.refusals))
     state = State(machine)
-    with ExitStack() as undo:
+    with Undo() as undo:
         _keep_originals(plan, machine, state, undo)
         restarted: list[str] = []
         # Last on the way back: a daemon restarts once its files are what they were.
-        undo.callback(_restart_all, machine, restarted)
+        undo.then(_restart_all, machine, restarted)
         _write_daemon_files(plan, machine, undo, tell)
         listing = _load_rules(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged = _purge(plan, machine, tell)
         number = _persist(plan, machine, state, listing, sources, now, undo, tell)
-        undo.pop_all()
     return Applied(number, purged)
 
 
 # What was there before
 
 
-def _keep_originals(plan: Plan, machine: Machine, state: State, undo: ExitStack) -> None:
+def _keep_originals(plan: Plan, machine: Machine, state: State, undo: Undo) -> None:
     known = state.originals()
-    first = state.current() is None
-    undo.callback(state.forget if first else lambda: state.keep(known))
+    if state.running() is None and known == Originals():
+        undo.last(state.forget)
+    else:
+        undo.then(state.keep, known)
     kept_paths = {snapshot.path for snapshot in known.snapshots}
     kept_units = {service.unit for service in known.services}
     given_back = {change.path for change in plan.returned}
@@ -81,9 +81,21 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: ExitStack)
         Originals(
             tuple(each for each in (*known.snapshots, *snapshots) if each.path not in given_back),
             (*known.services, *states),
-            known.directories,
+            (*known.directories, *_missing_folders(changes, machine)),
         )
     )
+
+
+def _missing_folders(changes: list[FileChange], machine: Machine) -> tuple[str, ...]:
+    """The folders that the changes' files need and that are not there, the outermost first."""
+    found: dict[str, None] = {}
+    for change in changes:
+        parts = change.path.split("/")[1:-1]
+        for count in range(1, len(parts) + 1):
+            folder = "/" + "/".join(parts[:count])
+            if not machine.files.exists(folder):
+                found[folder] = None
+    return tuple(found)
 
 
 def _all_changes(plan: Plan) -> tuple[FileChange, ...]:
@@ -93,7 +105,7 @@ def _all_changes(plan: Plan) -> tuple[FileChange, ...]:
 # Step 1: the daemon's configuration
 
 
-def _write_daemon_files(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:
+def _write_daemon_files(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
     for change in plan.returned:
         _write(change, machine, undo)
         tell(f"took our lines out of {change.path}")
@@ -105,10 +117,14 @@ def _write_daemon_files(plan: Plan, machine: Machine, undo: ExitStack, tell: Tel
             _check_syntax(daemon.check)
 
 
-def _write(change: FileChange, machine: Machine, undo: ExitStack) -> None:
-    """An existing file keeps its mode."""
-    undo.callback(machine.files.restore, machine.files.snapshot(change.path))
-    machine.files.write(change.path, change.after, change.mode if change.before is None else None)
+def _write(change: FileChange, machine: Machine, undo: Undo) -> None:
+    """An existing file keeps its mode; one that we made and that would be left empty goes."""
+    before = machine.files.snapshot(change.path)
+    if change.gone:
+        machine.files.remove(change.path)
+    else:
+        machine.files.write(change.path, change.after, change.mode if change.before is None else None)
+    undo.then(machine.files.restore, before)
 
 
 def _check_syntax(command: tuple[str, ...]) -> None:
@@ -126,7 +142,7 @@ def _check_syntax(command: tuple[str, ...]) -> None:
 # Step 2: the rules
 
 
-def _load_rules(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> str:
+def _load_rules(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> str:
     """Load, read back, compare; the listing as it is stored."""
     if not machine.live:
         return ""
@@ -136,7 +152,7 @@ def _load_rules(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> st
         return plan.survey.listing
     kernel = Nftables()
     before = kernel.text(FAMILY, TABLE)
-    undo.callback(_put_back, before)
+    undo.then(_put_back, before)
     try:
         kernel.load(plan.artifact.text)
     except RefusedError as error:
@@ -179,14 +195,14 @@ def _restart_all(machine: Machine, units: list[str]) -> None:
         machine.services.restart(unit)
 
 
-def _turn_daemons(plan: Plan, machine: Machine, undo: ExitStack, restarted: list[str], tell: Tell) -> None:
+def _turn_daemons(plan: Plan, machine: Machine, undo: Undo, restarted: list[str], tell: Tell) -> None:
     states = {daemon.state.unit: daemon.state for daemon in plan.daemons if daemon.state}
     for unit in plan.stops:
-        undo.callback(machine.services.restore, states[unit])
+        undo.then(machine.services.restore, states[unit])
         machine.services.stop_and_disable(unit)
         tell(f"stopped {unit} and took it out of the boot")
     for state in plan.revived:
-        undo.callback(machine.services.stop_and_disable, state.unit)
+        undo.then(machine.services.stop_and_disable, state.unit)
         machine.services.restore(state)
         tell(f"{state.unit} is as it was before")
     if not machine.live:
@@ -221,23 +237,26 @@ def _persist(
     listing: str,
     sources: tuple[str, ...],
     now: str,
-    undo: ExitStack,
+    undo: Undo,
     tell: Tell,
 ) -> int:
     generation = _generation(plan, state, listing, sources, now)
-    undo.callback(state.drop, generation.number)
+    undo.then(state.drop, generation.number)
     state.write(generation)
     for change in plan.boot:
-        undo.callback(machine.files.restore, machine.files.snapshot(change.path))
+        for folder in machine.files.make_directory(change.path.rpartition("/")[0]):
+            undo.then(machine.files.remove_directory_if_empty, folder)
+        before = machine.files.snapshot(change.path)
         machine.files.write(change.path, change.after, change.mode)
-    undo.callback(state.point, state.pointers())
-    state.make_current(generation.number)
+        undo.then(machine.files.restore, before)
+    undo.then(state.point, state.pointers())
+    state.make_current(generation.number, boots=plan.options.persist)
     if plan.options.persist:
         _enable_boot(plan, machine, undo, tell)
     return generation.number
 
 
-def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> None:
+def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
     services = machine.services
     if not plan.boot and not plan.enable_boot and not plan.rules_changed:
         return
@@ -245,7 +264,7 @@ def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> N
     found = services.status((UNIT,))
     if found is None:
         return
-    undo.callback(services.restore, found)
+    undo.then(services.restore, found)
     services.enable(UNIT)
     if machine.live:
         # Through the boot's own path: what loads now is what will load then.
@@ -255,12 +274,17 @@ def _enable_boot(plan: Plan, machine: Machine, undo: ExitStack, tell: Tell) -> N
 
 
 def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...], now: str) -> Generation:
-    before = state.current()
+    before = state.running()
     given_back = {change.path for change in plan.returned}
     kept = before.files if before else ()
     written = {path: sha for path, sha in kept if path not in given_back}
     written |= {change.path: digest(change.after) for daemon in plan.daemons for change in daemon.changes}
-    services = {daemon.state.unit: "off" if daemon.stop else "on" for daemon in plan.daemons if daemon.state}
+    revived = {each.unit for each in plan.revived}
+    services = {unit: what for unit, what in (before.services if before else ()) if unit not in revived}
+    for daemon in plan.daemons:
+        if daemon.state:
+            was_off = services.get(daemon.state.unit) == "off"
+            services[daemon.state.unit] = "off" if daemon.stop or (was_off and not daemon.changed) else "on"
     return Generation(
         number=state.next_number(),
         policy=plan.policy.name,
@@ -271,6 +295,15 @@ def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...]
         nat=plan.facts.nat,
         files=tuple(sorted(written.items())),
         services=tuple(sorted(services.items())),
+        boot=_boot_digests(plan, state),
         ruleset=plan.artifact.text,
         listing=listing,
     )
+
+
+def _boot_digests(plan: Plan, state: State) -> tuple[tuple[str, str], ...]:
+    if not plan.boot_files:
+        return ()
+    files = ((artifact.name, artifact.text) for artifact in plan.boot_files)
+    ruleset = (state.path("current/ruleset.nft"), plan.artifact.text)
+    return tuple((path, digest(text)) for path, text in (*files, ruleset))

@@ -14,12 +14,16 @@ _SECRET = re.compile(
 
 @record
 class FileChange:
-    """A file that would be written: its text now (None: absent) and then. `mode` is for a new file."""
+    """A file that would be written: its text now (None: absent) and then. `mode` is for a new file.
+
+    `gone`: it is removed instead.
+    """
 
     path: str
     before: str | None
     after: str
     mode: int = 0o644
+    gone: bool = False
 
     def diff(self) -> str:
         """A unified diff, without secrets."""

@@ -14,16 +14,18 @@ if TYPE_CHECKING:
 
 
 def returned_files(
-    current: Generation | None, service: TimeService | None, files: Files
+    current: Generation | None, originals: Originals, service: TimeService | None, files: Files
 ) -> tuple[FileChange, ...]:
     """Daemon files without our marks, where the new policy has no role that needs them."""
     if current is None or service is not None:
         return ()
+    ours = {snapshot.path for snapshot in originals.snapshots if not snapshot.existed}
     found = []
     for path, _ in current.files:
         text = files.read(path)
         if text is not None and markedtext.is_marked(text):
-            found.append(FileChange(path, text, markedtext.strip(text)))
+            left = markedtext.strip(text)
+            found.append(FileChange(path, text, left, gone=not left and path in ours))
     return tuple(found)
 
 

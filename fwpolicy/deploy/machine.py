@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import Files
 from fwpolicy.host.services import NoServices, detect
@@ -41,5 +43,7 @@ def machine(root: str, netns: str | None, state_dir: str | None) -> Machine:
     if root != "/" and not files.exists("/"):
         raise HostError(f"--root {root}: no such directory")
     services: Services = NoServices() if netns else detect(root)
+    if state_dir and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", state_dir):
+        raise HostError(f"--state-dir {state_dir}: an absolute path of letters, digits, '.', '_' and '-'")
     directory = state_dir or (f"{STATE_DIR}/netns/{netns}" if netns else STATE_DIR)
     return Machine(files, services, directory, root == "/", netns)

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Policy
 
 UNIT = "fwpolicy.service"
-UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+BOOT_FOLDER = "/etc/systemd/system/"
+UNIT_PATH = f"{BOOT_FOLDER}{UNIT}"
+
+DROP_IN_PATH = f"{BOOT_FOLDER}nftables.service.d/fwpolicy.conf"
 
 # Before network-pre.target: the rules are there while every interface is still down
 # (systemd.special(7)). After nftables.service and its like: Debian's /etc/nftables.conf begins with
@@ -39,15 +42,28 @@ ExecReload=/bin/sh {state}/boot.sh
 WantedBy=sysinit.target
 """
 
+# PartOf and ReloadPropagatedFrom follow a restart and a reload, but not a start: after it, or on a
+# host that never ran nftables.service, the flush would leave the host open (measured). These lines
+# belong to the command itself, so when it returns our rules are back.
+_DROP_IN = """\
+# Written by fwpolicy: /etc/nftables.conf may begin with `flush ruleset`.
+[Service]
+ExecStartPost=-/bin/sh {state}/boot.sh
+ExecReload=-/bin/sh {state}/boot.sh
+"""
+
 _SCRIPT = """\
 #!/bin/sh
 # Written by fwpolicy. Loads the ruleset in force; if the kernel refuses it, the one before, then
 # the fallback of `apply: {{on-boot-failure: {fallback}}}`. Only the first is a success.
-state={state}
-for ruleset in current/ruleset.nft previous/ruleset.nft fallback.nft; do
+state='{state}'
+for ruleset in current/ruleset.nft previous/ruleset.nft{last}; do
     [ -f "$state/$ruleset" ] || continue
     if nft -f "$state/$ruleset"; then
-        [ "$ruleset" = current/ruleset.nft ] && exit 0
+        if [ "$ruleset" = current/ruleset.nft ]; then
+            ln -sfn "$(readlink "$state/current")" "$state/running"
+            exit 0
+        fi
         echo "fwpolicy: the current ruleset was refused; loaded $ruleset instead" >&2
         exit 1
     fi
@@ -85,8 +101,13 @@ def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
     """The files that load the rules at boot, by absolute path; all of root's, none writable by others."""
     mode = fallback_mode(policy)
     files = [
-        Artifact(f"{state_dir}/boot.sh", _SCRIPT.format(state=state_dir, fallback=mode), 0o700),
+        Artifact(
+            f"{state_dir}/boot.sh",
+            _SCRIPT.format(state=state_dir, fallback=mode, last="" if mode == "open" else " fallback.nft"),
+            0o700,
+        ),
         Artifact(UNIT_PATH, _UNIT.format(state=state_dir), 0o644),
+        Artifact(DROP_IN_PATH, _DROP_IN.format(state=state_dir), 0o644),
     ]
     if mode != "open":
         text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")

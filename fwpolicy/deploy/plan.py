@@ -17,6 +17,7 @@ from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.deploy.survey import ForeignChain, Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
+from fwpolicy.host.services import NoServices
 from fwpolicy.ir.ruleset import Ruleset
 from fwpolicy.record import record
 
@@ -62,6 +63,7 @@ class Plan:
     daemons: tuple[DaemonPlan, ...]
     returned: tuple[FileChange, ...]
     revived: tuple[ServiceState, ...]
+    boot_files: tuple[Artifact, ...]
     boot: tuple[FileChange, ...]
     enable_boot: bool
     purge: tuple[Flow, ...]
@@ -81,7 +83,7 @@ class Plan:
             if daemon.state
             and daemon.state.active
             and not daemon.stop
-            and (self.rules_changed or daemon.changes)
+            and (self.rules_changed or daemon.changes or self.current is None)
         )
 
     @property
@@ -109,7 +111,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     current = _current(state)
     seen = survey(machine)
     service = compile_timeservice(policy) if options.daemon else None
-    revived = revived_services(current, _originals(state), service) if options.daemon else ()
+    originals = _originals(state)
+    revived = revived_services(current, originals, service) if options.daemon else ()
     units = frozenset(each.unit for each in revived)
     daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine, units)
     sources = sources_of(daemons)
@@ -119,15 +122,14 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     artifact = render(ruleset, policy.name)
     rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
     purge, losing, flow_notes = _connections(policy, machine, facts)
-    boot = _boot_changes(policy, machine) if options.persist else ()
-    if options.persist and machine.live and not any(map(machine.files.exists, NFT_PROGRAMS)):
-        flow_notes += ("no nft program here: at boot nothing can load the rules (package nftables)",)
+    boots, boot_notes = _boot_files(policy, machine, options)
     plan_notes = (
         *_chain_notes(policy, seen),
         *source_notes,
         *unreachable(policy, sources),
         *daemon_notes,
         *flow_notes,
+        *boot_notes,
     )
     return Plan(
         policy=policy,
@@ -138,10 +140,11 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         survey=seen,
         rules_changed=rules_changed,
         daemons=daemons,
-        returned=returned_files(current, service, machine.files) if options.daemon else (),
+        returned=returned_files(current, originals, service, machine.files) if options.daemon else (),
         revived=revived,
-        boot=boot,
-        enable_boot=options.persist and _boot_is_disabled(machine),
+        boot_files=boots,
+        boot=_boot_changes(boots, machine),
+        enable_boot=bool(boots) and _boot_is_disabled(machine),
         purge=purge,
         losing=losing,
         current=current,
@@ -161,7 +164,7 @@ def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, t
 
 
 def _current(state: State) -> Generation | None:
-    return _unless_forbidden(state.current, None)
+    return _unless_forbidden(state.running, None)
 
 
 def _originals(state: State) -> Originals:
@@ -190,6 +193,8 @@ def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
         notes.append(
             "NAT on this host: what is dropped is dropped at the input hook, not before connection tracking"
         )
+    if seen.notrack and policy.ntp:
+        notes.append("a foreign notrack rule: replies that are not tracked do not pass the role's filter")
     notes += [f"foreign: {_interference(chain)}" for chain in seen.foreign]
     if seen.legacy:
         notes.append(f"foreign: iptables-legacy tables in use: {', '.join(seen.legacy)}; nft cannot see them")
@@ -223,9 +228,22 @@ def _connections(
     return condemned(policy, every, here, facts.servers), shown, ()
 
 
-def _boot_changes(policy: Policy, machine: Machine) -> tuple[FileChange, ...]:
+def _boot_files(
+    policy: Policy, machine: Machine, options: Options
+) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
+    """(what loads the rules at boot, notes); nothing where no init system would run it."""
+    if not options.persist:
+        return (), ()
+    if isinstance(machine.services, NoServices):
+        return (), ("no systemd here: the rules will not survive a reboot",)
+    missing = machine.live and not any(map(machine.files.exists, NFT_PROGRAMS))
+    note = "no nft program here: at boot nothing can load the rules (package nftables)"
+    return boot_files(policy, machine.state_dir), (note,) if missing else ()
+
+
+def _boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
     changes = []
-    for artifact in boot_files(policy, machine.state_dir):
+    for artifact in files:
         try:
             before = machine.files.read(artifact.name)
         except HostError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from binascii import a2b_base64
 
 from fwpolicy import markedtext
-from fwpolicy.deploy.persist import UNIT, UNIT_PATH
+from fwpolicy.deploy.persist import BOOT_FOLDER, UNIT
 from fwpolicy.deploy.state import Originals, State, digest
+from fwpolicy.deploy.survey import survey
 from fwpolicy.errors import HostError
 from fwpolicy.host.services import ServiceState
 from fwpolicy.ir.ruleset import FAMILY, TABLE
@@ -32,17 +33,17 @@ class Restoration:
 
 
 def remove(machine: Machine, tell: Tell) -> bool:
-    """Undo; False where nothing was ever applied.
+    """Undo; False where nothing was ever applied, not even half.
 
     A file that somebody edited since keeps the edits: only our lines are taken out. Raises HostError,
     before anything is touched, for one in which our lines can no longer be told apart.
     """
     state = State(machine)
     originals = state.originals()
-    current = state.current()
-    if current is None and not originals.snapshots and not originals.services:
+    running = state.running()
+    if running is None and originals == Originals() and not _holds_our_table(machine):
         return False
-    written = dict(current.files) if current else {}
+    written = dict((*running.files, *running.boot)) if running else {}
     restorations = tuple(_restoration(machine, each, written) for each in originals.snapshots)
     _take_rules_out(machine, tell)
     for restoration in restorations:
@@ -54,19 +55,29 @@ def remove(machine: Machine, tell: Tell) -> bool:
     return True
 
 
+def _holds_our_table(machine: Machine) -> bool:
+    seen = survey(machine)
+    return seen.ours is not None or seen.strange is not None
+
+
 def _restoration(machine: Machine, snapshot: Snapshot, written: dict[str, str]) -> Restoration:
+    """Whole, if what stands there is ours and nothing else; else without our lines."""
     text = machine.files.read(snapshot.path)
-    if text is None or snapshot.path not in written or digest(text) == written[snapshot.path]:
+    original = a2b_base64(snapshot.content).decode("utf-8", "surrogateescape")
+    if text is None or text == original or snapshot.path.startswith(BOOT_FOLDER):
         return Restoration(snapshot)
-    if text.encode("utf-8", "surrogateescape") == a2b_base64(snapshot.content):
+    if markedtext.is_marked(text):
+        left = markedtext.strip(text)
+        if left == original:
+            return Restoration(snapshot)
+        note = f"{snapshot.path} was edited since the apply: our lines are taken out, the edits stay"
+        return Restoration(snapshot, left, note)
+    if digest(text) == written.get(snapshot.path):
         return Restoration(snapshot)
-    if not markedtext.is_marked(text):
-        raise HostError(
-            f"{snapshot.path} was rewritten since the apply, and none of our lines is left in it: "
-            f"put it right by hand, then run: fwpolicy remove"
-        )
-    note = f"{snapshot.path} was edited since the apply: our lines are taken out, the edits stay"
-    return Restoration(snapshot, markedtext.strip(text), note)
+    raise HostError(
+        f"{snapshot.path} was rewritten since the apply, and none of our lines is left in it: "
+        f"put it right by hand, then run: fwpolicy remove"
+    )
 
 
 def _restore(machine: Machine, restoration: Restoration, tell: Tell) -> None:
@@ -80,7 +91,7 @@ def _restore(machine: Machine, restoration: Restoration, tell: Tell) -> None:
 
 def _take_rules_out(machine: Machine, tell: Tell) -> None:
     """The boot unit first: stopping it must not be mistaken for a change of rules."""
-    if machine.files.exists(UNIT_PATH):
+    if machine.services.status((UNIT,)) is not None:
         machine.services.restore(ServiceState(UNIT, active=False, enabled=False, masked=False))
     if machine.live:
         from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415

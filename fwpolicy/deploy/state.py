@@ -27,7 +27,8 @@ FORMAT = 1
 
 @record
 class Generation:
-    """One apply. `files`: (path, SHA-256 of its text as written). `sections`: which were present.
+    """One apply. `files`: (path, SHA-256 of its text as written), `boot`: the same of what loads the
+    rules at boot. `services`: (unit, "on" or "off"). `sections`: which were present.
 
     `listing` is the kernel's own JSON of our table after the apply, counters and handles left out.
     """
@@ -41,6 +42,7 @@ class Generation:
     nat: bool
     files: tuple[tuple[str, str], ...]
     services: tuple[tuple[str, str], ...]
+    boot: tuple[tuple[str, str], ...]
     ruleset: str
     listing: str
 
@@ -68,27 +70,31 @@ class State:
     def path(self, name: str) -> str:
         return f"{self.directory}/{name}"
 
-    def current(self) -> Generation | None:
-        """The generation in force, or None where nothing was ever applied. Raises HostError."""
-        text = self.files.read(self.path("current/manifest.json"))
+    def running(self) -> Generation | None:
+        """The generation that was applied last, or None where nothing ever was. Raises HostError."""
+        text = self.files.read(self.path("running/manifest.json"))
         if text is None:
             return None
         manifest = _object(text, "manifest.json")
         if manifest.get("format") != FORMAT:
             raise HostError(f"{self.directory} was written in format {manifest.get('format')}, not {FORMAT}")
-        return Generation(
-            number=manifest["number"],
-            policy=manifest["policy"],
-            sections=tuple(manifest["sections"]),
-            sources=tuple(manifest["sources"]),
-            time=manifest["time"],
-            tool=manifest["tool"],
-            nat=manifest["nat"],
-            files=tuple((path, sha) for path, sha in manifest["files"]),
-            services=tuple((unit, what) for unit, what in manifest["services"]),
-            ruleset=self.files.read(self.path("current/ruleset.nft")) or "",
-            listing=self.files.read(self.path("current/listing.json")) or "",
-        )
+        try:
+            return Generation(
+                number=manifest["number"],
+                policy=manifest["policy"],
+                sections=tuple(manifest["sections"]),
+                sources=tuple(manifest["sources"]),
+                time=manifest["time"],
+                tool=manifest["tool"],
+                nat=manifest["nat"],
+                files=tuple((path, sha) for path, sha in manifest["files"]),
+                services=tuple((unit, what) for unit, what in manifest["services"]),
+                boot=tuple((path, sha) for path, sha in manifest["boot"]),
+                ruleset=self.files.read(self.path("running/ruleset.nft")) or "",
+                listing=self.files.read(self.path("running/listing.json")) or "",
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
 
     def next_number(self) -> int:
         names = (path.rsplit("/", 1)[1] for path in self.files.glob(self.path("generations/*")))
@@ -99,37 +105,29 @@ class State:
         folder = self.path(f"generations/{generation.number}")
         self.files.make_directory(self.directory, 0o700)
         self.files.make_directory(folder, 0o700)
-        manifest = {"format": FORMAT} | {
-            name: getattr(generation, name)
-            for name in (
-                "number",
-                "policy",
-                "sections",
-                "sources",
-                "time",
-                "tool",
-                "nat",
-                "files",
-                "services",
-            )
-        }
+        manifest = {"format": FORMAT} | _fields(generation)
+        del manifest["ruleset"], manifest["listing"]
         self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
         self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)
 
-    def make_current(self, number: int) -> None:
-        """The one moment at which the boot changes its mind: rename(2) of a symbolic link."""
-        before = self.current()
-        if before is not None:
-            self.files.replace_symlink(self.path("previous"), f"generations/{before.number}")
-        self.files.replace_symlink(self.path("current"), f"generations/{number}")
+    def make_current(self, number: int, boots: bool) -> None:
+        """What runs now; with `boots` also the one moment at which the boot changes its mind: rename(2)
+        of a symbolic link."""
+        if boots:
+            before = self.pointers()["current"]
+            if before is not None:
+                self.files.replace_symlink(self.path("previous"), f"generations/{before}")
+            self.files.replace_symlink(self.path("current"), f"generations/{number}")
+        self.files.replace_symlink(self.path("running"), f"generations/{number}")
 
     def pointers(self) -> dict[str, int | None]:
-        """What `current` and `previous` point at, for point()."""
+        """What `running`, `current` and `previous` point at, for point()."""
         found: dict[str, int | None] = {}
-        for name in ("current", "previous"):
+        for name in ("running", "current", "previous"):
             text = self.files.read(self.path(f"{name}/manifest.json"))
-            found[name] = None if text is None else _object(text, "manifest.json")["number"]
+            number = None if text is None else _object(text, "manifest.json").get("number")
+            found[name] = number if isinstance(number, int) else None
         return found
 
     def point(self, pointers: dict[str, int | None]) -> None:
@@ -156,11 +154,14 @@ class State:
         if text is None:
             return Originals()
         stored = _object(text, "originals.json")
-        return Originals(
-            tuple(Snapshot(**each) for each in stored["snapshots"]),
-            tuple(ServiceState(**each) for each in stored["services"]),
-            tuple(stored["directories"]),
-        )
+        try:
+            return Originals(
+                tuple(Snapshot(**each) for each in stored["snapshots"]),
+                tuple(ServiceState(**each) for each in stored["services"]),
+                tuple(stored["directories"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise HostError(f"the state's originals.json is damaged: {error!r}") from None
 
     def keep(self, originals: Originals) -> None:
         self.files.make_directory(self.directory, 0o700)
@@ -174,8 +175,10 @@ class State:
     def forget(self) -> None:
         """Remove everything that we keep, the directory included."""
         for folder in self.files.glob(self.path("generations/*")):
-            self.drop(int(folder.rsplit("/", 1)[1]))
-        for name in ("current", "previous", "originals.json", "boot.sh", "fallback.nft"):
+            name = folder.rsplit("/", 1)[1]
+            if name.isdigit():
+                self.drop(int(name))
+        for name in ("running", "current", "previous", "originals.json", "boot.sh", "fallback.nft"):
             self.files.remove(self.path(name))
         self.files.remove_directory_if_empty(self.path("generations"))
         self.files.remove_directory_if_empty(self.directory)

@@ -8,7 +8,7 @@ import json
 from fwpolicy.backends.nft.read import UnknownExpressionError, normal_form, read
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.persist import UNIT
-from fwpolicy.deploy.state import Generation, State, digest
+from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
@@ -39,17 +39,34 @@ class Status:
 def look(machine: Machine) -> Status:
     """Compare the machine with its current generation. Raises HostError where it cannot be looked at."""
     state = State(machine)
-    generation = state.current()
+    generation = state.running()
     if generation is None:
-        return Status(None, ())
+        return _never(state, machine)
     seen = survey(machine)
     if machine.live and seen.unreadable:
         raise HostError(f"cannot look at the rules: {seen.unreadable}")
-    drifts = [*_rules(generation, seen), *_files(generation, machine), *_services(generation, machine)]
-    notes = []
-    if seen.nat and not generation.nat:
-        notes.append("NAT has appeared since the apply: apply again, so that nothing is dropped before it")
-    return Status(generation, tuple(drifts), tuple(notes))
+    drifts = [
+        *_rules(generation, seen),
+        *_nat(generation, seen),
+        *_files(generation.files, machine),
+        *_boot(generation, state, machine),
+        *_services(generation, machine),
+    ]
+    return Status(generation, tuple(drifts))
+
+
+def _never(state: State, machine: Machine) -> Status:
+    """Nothing was applied; an apply that was killed leaves what it kept, or a table."""
+    left = state.originals() != Originals() or survey(machine).ours is not None
+    what = "an apply was interrupted: apply again, or run fwpolicy remove"
+    return Status(None, (Drift(what),) if left else ())
+
+
+def _nat(generation: Generation, seen: Survey) -> list[Drift]:
+    if not seen.nat or generation.nat or "chain prefilter" not in generation.ruleset:
+        return []
+    what = "NAT has appeared since the apply, and what is dropped before it may be its replies: apply again"
+    return [Drift(what)]
 
 
 def _rules(generation: Generation, seen: Survey) -> list[Drift]:
@@ -83,14 +100,27 @@ def _difference(applied: Table, live: Table) -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("@@"))
 
 
-def _files(generation: Generation, machine: Machine) -> list[Drift]:
+def _files(written: tuple[tuple[str, str], ...], machine: Machine) -> list[Drift]:
     drifts = []
-    for path, written in generation.files:
+    for path, sha in written:
         text = machine.files.read(path)
         if text is None:
             drifts.append(Drift(f"{path} is gone"))
-        elif digest(text) != written:
+        elif digest(text) != sha:
             drifts.append(Drift(f"{path} was edited since the apply"))
+    return drifts
+
+
+def _boot(generation: Generation, state: State, machine: Machine) -> list[Drift]:
+    """What loads at boot, and that it is what runs."""
+    if not generation.boot:
+        return []
+    drifts = _files(generation.boot, machine)
+    if state.pointers()["current"] != generation.number:
+        drifts.append(Drift("the boot loads another generation than the one in force"))
+    boot = machine.services.status((UNIT,))
+    if boot and not boot.enabled:
+        drifts.append(Drift(f"{UNIT} is not enabled: the rules will not be there after a reboot"))
     return drifts
 
 
@@ -100,7 +130,4 @@ def _services(generation: Generation, machine: Machine) -> list[Drift]:
         state = machine.services.status((unit,))
         if state and wanted == "off" and (state.active or state.enabled):
             drifts.append(Drift(f"{unit} runs or starts at boot, and the role says closed"))
-    boot = machine.services.status((UNIT,))
-    if boot and not boot.enabled:
-        drifts.append(Drift(f"{UNIT} is not enabled: the rules will not be there after a reboot"))
     return drifts

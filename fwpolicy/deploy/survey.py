@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Our hooks; prerouting because of the early drops.
 HOOKS = ("prerouting", "input", "output")
+# arp, bridge and netdev chains see other packets than ours.
+FAMILIES = ("ip", "ip6", "inet")
 
 
 @record
@@ -50,6 +52,7 @@ class Survey:
     listing: str = ""
     foreign: tuple[ForeignChain, ...] = ()
     nat: bool = False
+    notrack: bool = False
     legacy: tuple[str, ...] = ()
     strange: str | None = None
     unreadable: str | None = None
@@ -74,6 +77,9 @@ def survey(machine: Machine) -> Survey:
         listing=own_listing(listing),
         foreign=foreign,
         nat=_has_nat(listing) or "nat" in legacy,
+        notrack=any(
+            "notrack" in each for e in listing["nftables"] for each in e.get("rule", {}).get("expr", ())
+        ),
         legacy=legacy,
         strange=strange,
     )
@@ -120,7 +126,7 @@ def _foreign(listing: dict[str, Any]) -> tuple[ForeignChain, ...]:
     found = []
     for entry in listing["nftables"]:
         chain = entry.get("chain", {})
-        if chain.get("hook") not in HOOKS or chain["type"] != "filter":
+        if chain.get("hook") not in HOOKS or chain["type"] != "filter" or chain["family"] not in FAMILIES:
             continue
         table = f"{chain['family']} {chain['table']}"
         if table == f"{FAMILY} {TABLE}":

@@ -36,7 +36,9 @@ class DaemonPlan:
 
     @property
     def title(self) -> str:
-        number = ".".join(str(part) for part in self.version)
+        number = ".".join(str(part) for part in self.version[:3])
+        # ntp.org's fourth number is a patch level: 4.2.8p15.
+        number += f"p{self.version[3]}" if len(self.version) > 3 else ""
         return f"{self.kind} {number}".strip()
 
 

@@ -21,11 +21,9 @@ def read_operand(operand: str) -> tuple[str, bytes]:
     """
     if operand == "-":
         return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1)
-    if "/" not in operand and not os.path.lexists(operand):
-        for directory in SHIPPED:
-            path = f"{directory}/{operand.removesuffix('.yaml')}.yaml"
-            if os.path.isfile(path):  # noqa: PTH113
-                return path, read_file(path)
+    shipped = _shipped(operand)
+    if shipped is not None:
+        return shipped, read_file(shipped)
     try:
         return operand, read_file(operand)
     except FileNotFoundError:
@@ -33,6 +31,15 @@ def read_operand(operand: str) -> tuple[str, bytes]:
         raise HostError(f"{operand}: no such file{hint}") from None
     except OSError as error:
         raise HostError(f"{operand}: {error.strerror or error}") from None
+
+
+def _shipped(operand: str) -> str | None:
+    """A bare word without a dot names a shipped policy, whatever lies in the current folder: sudo in
+    /tmp must not run somebody's file of that name. `./NAME` is the file."""
+    if "/" in operand or "." in operand:
+        return None
+    paths = (f"{directory}/{operand}.yaml" for directory in SHIPPED)
+    return next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
 
 
 def read_file(path: str) -> bytes:

@@ -7,95 +7,26 @@ is the one in memory. Real service managers and daemons are in tests/hosts.
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from fwpolicy import markedtext
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy import apply as applying
-from fwpolicy.deploy import plan as planning
-from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import UNIT, UNIT_PATH
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.status import look
-from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.errors import HostError, PolicyError
 from fwpolicy.host.files import Files
-from fwpolicy.host.netns import entered
 from fwpolicy.host.services import ServiceState
 from fwpolicy.policy.load import load
 from fwpolicy.record import replace
 from tests.golden import cases
-from tests.host.fakes import FakeServices
+from tests.kernel.place import AFTER, BEFORE, CONFIG, STATE, applied, place, planned
 
 pytestmark = pytest.mark.kernel
 
-CONFIG = "/etc/chrony/chrony.conf"
-BEFORE, AFTER = "pool deb.example iburst\nallow all\n", "pool deb.example iburst\nport 0\n"
-STATE = "/var/lib/fwpolicy"
-
-
-class Place:
-    """A host of the test's own: namespace, folder, services."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
-        (folder / "etc/chrony").mkdir(parents=True)
-        (folder / "etc/systemd/system").mkdir(parents=True)
-        (folder / "var/lib").mkdir(parents=True)
-        (folder / CONFIG[1:]).write_text(BEFORE)
-        (folder / CONFIG[1:]).chmod(0o640)
-        self.services = FakeServices(
-            ServiceState("chrony.service", True, True, False), ServiceState(UNIT, False, False, False)
-        )
-        self.machine = Machine(Files(str(folder)), self.services, STATE, live=True)
-
-    def tree(self) -> dict[str, tuple[object, ...]]:
-        """Every path with mode, content and time: what must be the same afterwards."""
-        found: dict[str, tuple[object, ...]] = {}
-        for path in sorted(self.folder.rglob("*")):
-            status = path.lstat()
-            content = path.read_bytes() if path.is_file() else b""
-            name = str(path.relative_to(self.folder))
-            moment = status.st_mtime_ns if path.is_file() and not name.startswith(STATE[1:]) else 0
-            found[name] = (status.st_mode, content, moment)
-        return found
-
-    def rules(self) -> str:
-        command = ["ip", "netns", "exec", self.name, "nft", "-s", "list", "ruleset"]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    def nft(self, text: str) -> None:
-        command = ["ip", "netns", "exec", self.name, "nft", "-f", "-"]
-        subprocess.run(command, check=True, input=text, text=True)
-
-
-@pytest.fixture
-def place(netns, tmp_path, monkeypatch):
-    here = Place(netns, tmp_path)
-
-    def one_daemon(service, config_mode, machine, revived):
-        text = machine.files.read(CONFIG)
-        changes = () if text == AFTER else (FileChange(CONFIG, text, AFTER),)
-        state = machine.services.status(("chrony.service",))
-        return (DaemonPlan("chrony", (4, 3), CONFIG, state, changes, check=("/bin/true",)),), ()
-
-    monkeypatch.setattr(planning, "plan_daemons", one_daemon)
-    with entered(netns):
-        yield here
-
-
-def planned(place, case="ntp-client", **options):
-    return make_plan(cases.policy(case), place.machine, Options(**options))
-
-
-def applied(place, plan):
-    steps: list[str] = []
-    applying.carry_out(plan, place.machine, ("test",), "2026-01-01T00:00:00Z", steps.append)
-    return steps
+__all__ = ["place"]  # a fixture: pytest finds it by its name here
 
 
 def test_apply_then_nothing_to_change_then_remove(place):
@@ -132,7 +63,7 @@ def test_the_boot_script_loads_the_current_rules_or_the_ones_before(place):
     applied(place, planned(place))
     applied(place, planned(place, "ntp-closed", replace=True))
     script = place.folder / f"{STATE}/boot.sh"[1:]
-    script.write_text(script.read_text().replace(f"state={STATE}", f"state={place.folder}{STATE}"))
+    script.write_text(script.read_text().replace(STATE, f"{place.folder}{STATE}"))
     boot = ["ip", "netns", "exec", place.name, "sh", str(script)]
 
     place.nft("flush ruleset")
@@ -161,7 +92,7 @@ FAILURES = {
 @pytest.mark.parametrize("first", [True, False], ids=["first apply", "after another"])
 def test_a_failure_leaves_everything_as_it_was(place, monkeypatch, failure, first):
     if not first:
-        applied(place, planned(place, "ntp-closed"))
+        applied(place, planned(place, "ntp-server"))
         (place.folder / CONFIG[1:]).write_text(BEFORE)
     tree, rules, units = place.tree(), place.rules(), dict(place.services.units)
     how, kind, message = FAILURES[failure]
@@ -223,21 +154,12 @@ def test_status_tells_drift(place):
     assert "is gone" in look(place.machine).drifts[0].what
 
 
-def test_an_edited_file_keeps_its_edits(place, monkeypatch):
-    marked = markedtext.with_block(
-        markedtext.comment_out(BEFORE, lambda line: line.startswith("allow")), ("port 0",)
-    )
-    monkeypatch.setattr(
-        planning,
-        "plan_daemons",
-        lambda service, mode, machine, revived: (
-            (DaemonPlan("chrony", (), CONFIG, None, (FileChange(CONFIG, BEFORE, marked),)),),
-            (),
-        ),
-    )
+def test_an_edited_file_keeps_its_edits(place):
     applied(place, planned(place))
     path = place.folder / CONFIG[1:]
     path.write_text("# edited\n" + path.read_text())
+    applied(place, planned(place, "ntp-server", replace=True))
+    assert "# edited" in path.read_text()
     steps: list[str] = []
     assert remove(place.machine, steps.append)
     assert path.read_text() == "# edited\n" + BEFORE
@@ -335,23 +257,8 @@ def test_text_and_artifact_are_the_same_bytes(place):
     assert plan.artifact == render(plan.ruleset, plan.policy.name)
 
 
-def test_what_the_next_policy_does_not_want_is_given_back(place, monkeypatch):
-    marked = markedtext.with_block(
-        markedtext.comment_out(BEFORE, lambda line: line.startswith("allow")), ("port 0",)
-    )
+def test_what_the_next_policy_does_not_want_is_given_back(place):
     chrony = place.services.status(("chrony.service",))
-
-    def daemons(service, mode, machine, revived=frozenset()):
-        if service is None:
-            return (), ()
-        now = machine.files.read(CONFIG)
-        state = machine.services.status(("chrony.service",))
-        if service.mode == "closed":
-            return (DaemonPlan("chrony", (), CONFIG, state, stop=not state.masked),), ()
-        changes = () if now == marked else (FileChange(CONFIG, now, marked),)
-        return (DaemonPlan("chrony", (), CONFIG, state, changes),), ()
-
-    monkeypatch.setattr(planning, "plan_daemons", daemons)
     applied(place, planned(place))
     applied(place, planned(place, "ntp-closed", replace=True))
     assert not place.services.status(("chrony.service",)).active

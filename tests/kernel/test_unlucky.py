@@ -1,0 +1,225 @@
+"""The unlucky operator: killed, out of space, policies and files that change under him."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fwpolicy.cli import main
+from fwpolicy.deploy import apply as applying
+from fwpolicy.deploy.machine import Machine, machine
+from fwpolicy.deploy.persist import UNIT_PATH
+from fwpolicy.deploy.plan import Options, make_plan
+from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.status import look
+from fwpolicy.errors import HostError
+from fwpolicy.host.files import Files
+from fwpolicy.host.lock import locked, whole
+from fwpolicy.host.services import NoServices
+from fwpolicy.policy.load import load
+from tests.golden import cases
+from tests.kernel.place import BEFORE, CONFIG, STATE, applied, place, planned
+
+pytestmark = pytest.mark.kernel
+
+__all__ = ["place"]  # a fixture: pytest finds it by its name here
+
+TWO_ERRORS = r"restart chrony.service failed; and not all could be put back .*no space"
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_in_the_middle_undoes_it_all(place, number, monkeypatch):
+    tree = place.tree()
+    monkeypatch.setattr(applying, "_purge", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(HostError, match=f"interrupted by {number.name}"), whole():
+        applied(place, planned(place))
+    assert place.tree() == tree and place.rules() == ""
+
+
+def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch):
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing runs after it."""
+
+    def die(*_):
+        raise Killed
+
+    tree = place.tree()
+    monkeypatch.setattr(applying, "_purge", die)
+    monkeypatch.setattr(applying.Undo, "__exit__", lambda *_: None)
+    with pytest.raises(Killed):
+        applied(place, planned(place))
+    monkeypatch.undo()
+    assert "interrupted" in look(place.machine).drifts[0].what
+    assert remove(place.machine, lambda step: None)
+    assert place.tree() == tree and place.rules() == ""
+
+
+def test_a_second_apply_that_fails_after_a_killed_one_keeps_the_originals(place, monkeypatch):
+    tree = place.tree()
+    with monkeypatch.context() as patched:
+        patched.setattr(applying.Undo, "__exit__", lambda *_: None)
+        place.services.fail.add(("restart", "chrony.service"))
+        with pytest.raises(HostError):
+            applied(place, planned(place))
+    with pytest.raises(HostError):
+        applied(place, planned(place))
+    place.services.fail.clear()
+    assert remove(place.machine, lambda step: None)
+    assert place.tree() == tree
+
+
+def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten(place, monkeypatch):
+    place.services.fail.add(("restart", "chrony.service"))
+    real = Files.restore
+
+    def full(self, snapshot):
+        if snapshot.path == CONFIG:
+            raise HostError(f"cannot restore {CONFIG}: no space left on the device")
+        real(self, snapshot)
+
+    monkeypatch.setattr(Files, "restore", full)
+    with pytest.raises(HostError, match=TWO_ERRORS):
+        applied(place, planned(place))
+    monkeypatch.undo()
+    place.services.fail.clear()
+    assert remove(place.machine, lambda step: None)
+    assert (place.folder / CONFIG[1:]).read_text() == BEFORE
+
+
+def test_a_service_that_closed_took_off_is_remembered_over_generations(place):
+    chrony = place.services.status(("chrony.service",))
+    applied(place, planned(place, "ntp-closed"))
+    text = "version: 1\nname: ntp-closed\nroles: {ntp: closed}\noutput: {default: accept}\n"
+    more = load((("p.yaml", text.encode()),), lambda path: b"")
+    applied(place, make_plan(more, place.machine, Options()))
+    assert look(place.machine).drifts == ()
+    applied(place, planned(place, "ntp-client", replace=True))
+    assert place.services.status(("chrony.service",)) == chrony
+
+
+def test_without_an_init_system_nothing_is_promised_for_the_boot(place):
+    bare = Machine(place.machine.files, NoServices(), STATE, live=True)
+    plan = make_plan(cases.policy("holes"), bare, Options())
+    assert plan.boot == () and any("will not survive a reboot" in note for note in plan.notes)
+    applying.carry_out(plan, bare, ("t",), "2026-01-01T00:00:00Z", lambda step: None)
+    assert not (place.folder / UNIT_PATH[1:]).exists()
+    assert look(bare).drifts == ()
+    assert remove(bare, lambda step: None) and place.rules() == ""
+
+
+def test_an_overlay_does_not_inherit_the_fallback_of_a_full_policy(place):
+    applied(place, planned(place, "holes"))
+    script = place.folder / f"{STATE}/boot.sh"[1:]
+    assert "fallback.nft" in script.read_text()
+    applied(place, planned(place, "ntp-client", replace=True))
+    assert "fallback.nft" not in script.read_text()
+
+
+@pytest.mark.parametrize("path", [f"{STATE}/boot.sh", UNIT_PATH, f"{STATE}/current/ruleset.nft"])
+def test_status_looks_at_what_boots(place, path):
+    applied(place, planned(place))
+    (place.folder / path[1:]).write_text("tampered\n")
+    assert any(path in drift.what for drift in look(place.machine).drifts)
+    (place.folder / path[1:]).unlink()
+    assert look(place.machine).drifts
+
+
+def test_no_persist_leaves_the_boot_as_it_was(place):
+    applied(place, planned(place))
+    before = (place.folder / f"{STATE}/current/ruleset.nft"[1:]).read_text()
+    applied(place, planned(place, "web-server", persist=False, replace=True))
+    assert (place.folder / f"{STATE}/current/ruleset.nft"[1:]).read_text() == before
+    assert "tcp dport" in place.rules()
+    assert look(place.machine).generation.policy == "web-server"
+
+
+def test_nat_that_appears_later_is_drift(place):
+    applied(place, planned(place))
+    place.nft("table ip nat { chain post { type nat hook postrouting priority 100; masquerade; }; }")
+    assert any("NAT has appeared" in drift.what for drift in look(place.machine).drifts)
+    applied(place, planned(place))
+    assert look(place.machine).drifts == ()
+
+
+def test_chains_of_other_families_do_not_stop_us(place):
+    place.nft("table arp f { chain input { type filter hook input priority 0; policy drop; }; }")
+    plan = planned(place)
+    assert plan.refusals == () and plan.survey.foreign == ()
+
+
+def test_notrack_is_told(place):
+    place.nft("table ip r { chain p { type filter hook prerouting priority -300; udp dport 123 notrack; }; }")
+    assert any("notrack" in note for note in planned(place).notes)
+
+
+def test_a_damaged_state_is_a_message(place):
+    applied(place, planned(place))
+    for name, text in {"running/manifest.json": '{"format": 1}', "originals.json": "[]"}.items():
+        path = place.folder / f"{STATE}/{name}"[1:]
+        kept = path.read_text()
+        path.write_text(text)
+        with pytest.raises(HostError, match="damaged"):
+            remove(place.machine, lambda step: None)
+        path.write_text(kept)
+    (place.folder / f"{STATE}/generations/old"[1:]).mkdir()
+    assert remove(place.machine, lambda step: None)
+
+
+def test_only_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("fwpolicy.host.lock._PATIENCE", 0.2)
+    held = locked(str(tmp_path / "not/there/yet"))
+    with held, pytest.raises(HostError, match="another fwpolicy is at work"), locked(str(tmp_path / "not")):
+        pytest.fail("two at a time")
+    with locked(str(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("wrong", ["relative", "/a b; touch /tmp/x", "/", "/a/'b"])
+def test_a_state_directory_that_could_not_stand_in_a_script(wrong):
+    with pytest.raises(HostError, match="--state-dir"):
+        machine("/", None, wrong)
+
+
+def test_the_state_of_a_namespace_is_kept_apart():
+    assert machine("/", "blue", None).state_dir == "/var/lib/fwpolicy/netns/blue"
+    assert machine("/", None, None).state_dir == "/var/lib/fwpolicy"
+
+
+def test_a_file_here_does_not_shadow_a_shipped_policy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ntp-client").write_text("version: 1\nname: evil\ninput: {default: accept}\n")
+    assert main(["check", "ntp-client"]) == 0
+    assert capsys.readouterr().out.startswith("ntp-client: ok, role ntp")
+    assert main(["check", "./ntp-client"]) == 0
+    assert capsys.readouterr().out.startswith("evil: ok")
+
+
+def test_a_real_hang_up_over_the_command_line(netns, tmp_path):
+    """The whole program, killed by SIGHUP while it waits: nothing is left."""
+    slow = "\n".join(
+        (
+            "import sys, time, fwpolicy.deploy.apply as a",
+            "from fwpolicy.cli import main",
+            "a._purge = lambda *_: (print('waiting', flush=True), time.sleep(20))",
+            "sys.exit(main(sys.argv[1:]))",
+        )
+    )
+    state = f"/tmp/fwpolicy-test-{os.getpid()}"
+    command = [sys.executable, "-c", slow, "apply", "--netns", netns, "--state-dir", state, "ntp-client"]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=CHECKOUT, **piped) as process:
+        for line in process.stdout:
+            if "waiting" in line:
+                break
+        process.send_signal(signal.SIGHUP)
+        assert "interrupted by SIGHUP; everything was put back" in process.stderr.read()
+        assert process.wait() == 1
+    rules = ["ip", "netns", "exec", netns, "nft", "list", "ruleset"]
+    assert subprocess.run(rules, check=True, capture_output=True, text=True).stdout == ""
+    assert not Path(state).exists()
