@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ Try: fwpolicy plan ntp-client      (a shipped policy; all commands: fwpolicy --h
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code of docs/cli.md."""
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding lacks is shown as an escape, never a UnicodeEncodeError.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not arguments:
         print(NEWCOMER, end="")
         return 0

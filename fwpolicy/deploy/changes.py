@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy.host.files import printable
+from fwpolicy.markedtext import PREFIX
 from fwpolicy.record import record
 
-# Directives whose argument is a secret: ntp.keys(5), chrony.keys(5) name files; these carry it in place.
+# The one directive with a secret in place, ntp.org's `crypto [option VALUE]... pw PASSWORD` (its ntp.conf,
+# also behind our own mark and in a comment). The others name files, and keys by number: no secrets.
 _SECRET = re.compile(
-    r"^([ +-]\s*(?:crypto\s+pw|controlkey|requestkey|commandkey|trustedkey)\s+)\S.*$", re.IGNORECASE
+    rf"^([ +-]\s*(?:{re.escape(PREFIX)})*[#\s]*crypto\s(?:.*?\s)?pw(?:\s+|(?=\")))\S.*$",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -26,10 +30,17 @@ class FileChange:
     gone: bool = False
 
     def diff(self) -> str:
-        """A unified diff, without secrets."""
+        """A unified diff for a terminal: without secrets, what it can't show as escape sequences."""
         import difflib  # noqa: PLC0415
 
-        before = (self.before or "").splitlines()
         name = self.path if self.before is not None else "/dev/null"
-        lines = difflib.unified_diff(before, self.after.splitlines(), name, self.path, n=2, lineterm="")
-        return "\n".join(_SECRET.sub(r"\1(redacted)", line) for line in lines)
+        lines = difflib.unified_diff(
+            _lines(self.before or ""), _lines(self.after), name, self.path, n=2, lineterm=""
+        )
+        return "\n".join(printable(_SECRET.sub(r"\1(redacted)", line)) for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """As a daemon counts them; str.splitlines also breaks at form feeds and U+2028."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Process:
     """A process: `exe` is the program's path ("" if we may not know), `name` its comm (15 characters).
 
-    `uid` is its real user; `unit` the systemd service that it belongs to, "" for none.
+    `uid` is its real user; `unit` the systemd service whose control group it is in, "" for none. What
+    somebody starts by hand may be in the group of the service that let him in (ssh.service).
     """
 
     pid: int
@@ -93,8 +94,9 @@ def _unit(folder: Path) -> str:
     except OSError:
         return ""
     units = [part for line in lines for part in line.split("/") if part.endswith(".service")]
-    # A container's own manager has its groups below ours; processes of the same PID namespace don't.
-    return units[-1] if units else ""
+    # What is below the first is the service's own affair: a user's manager (user@1000.service) names
+    # groups after units of that user's choice.
+    return units[0] if units else ""
 
 
 def _namespaces(folder: Path) -> dict[str, str]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         def status(self, units: tuple[str, ...]) -> ServiceState | None:
             """The state of the first of the units that exists, under its real name; None if none does."""
 
+        def main_pid(self, unit: str) -> int | None:
+            """The unit's main process; None if it has none, or there is no such unit."""
+
         def restart(self, unit: str) -> None:
             """Stop the unit if it runs, and start it; returns when the manager calls it started."""
 
@@ -74,6 +77,9 @@ class NoServices:
     def status(self, units: tuple[str, ...]) -> ServiceState | None:  # noqa: ARG002
         return None
 
+    def main_pid(self, unit: str) -> int | None:  # noqa: ARG002
+        return None
+
     def restart(self, unit: str) -> None:
         raise _no_manager("restart", unit)
 
@@ -108,6 +114,12 @@ class Systemd:
                 return state
         return None
 
+    def main_pid(self, unit: str) -> int | None:
+        if self._offline:
+            return None
+        number = self._show(_full(unit), "MainPID").get("MainPID", "")
+        return int(number) if number.isdigit() and number != "0" else None
+
     def restart(self, unit: str) -> None:
         if not self._offline:
             self._do("restart", _full(unit))
@@ -135,9 +147,7 @@ class Systemd:
             self._mask(state.unit)
 
     def _live_status(self, unit: str) -> ServiceState | None:
-        wanted = "Id,LoadState,ActiveState,UnitFileState"
-        shown = self._do("show", "--property", wanted, "--", unit, timeout=_ASK_TIMEOUT)
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        values = self._show(unit, "Id,LoadState,ActiveState,UnitFileState")
         load = values.get("LoadState", "not-found")
         if load == "not-found":
             return None
@@ -145,6 +155,10 @@ class Systemd:
         active = values.get("ActiveState") in {"active", "activating", "reloading", "refreshing"}
         enabled = values.get("UnitFileState") in _ENABLED
         return ServiceState(values.get("Id") or unit, active, enabled, load == "masked")
+
+    def _show(self, unit: str, properties: str) -> dict[str, str]:
+        shown = self._do("show", "--property", properties, "--", unit, timeout=_ASK_TIMEOUT)
+        return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def _offline_status(self, unit: str) -> ServiceState | None:
         real = self._real_unit(unit)

@@ -143,6 +143,20 @@ def test_compile_into_a_folder(tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in target.iterdir()} == first
 
 
+def test_an_encoding_that_lacks_a_character_is_no_traceback(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("version: 1\ninput: {default: drop, allow: [caf\u00e9]}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fwpolicy", "check", str(path)],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and "caf\\xe9" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_standard_input_is_an_operand(one_rule, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "fwpolicy", "check", "-"],

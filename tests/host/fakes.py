@@ -13,11 +13,15 @@ class FakeServices:
     def __init__(self, *states: ServiceState, aliases: dict[str, str] | None = None) -> None:
         self.units = {state.unit: state for state in states}
         self.aliases = aliases or {}
+        self.main_pids: dict[str, int] = {}
         self.calls: list[tuple[str, str]] = []
         self.fail: set[tuple[str, str]] = set()
 
     def status(self, units: tuple[str, ...]) -> ServiceState | None:
         return next((state for unit in units if (state := self.units.get(self._real(unit)))), None)
+
+    def main_pid(self, unit: str) -> int | None:
+        return self.main_pids.get(self._real(unit))
 
     def restart(self, unit: str) -> None:
         if self._asked("restart", unit).masked:

@@ -150,7 +150,7 @@ def test_a_failed_write_changes_nothing(
     ],
 )
 def test_messages(files: Files, monkeypatch: pytest.MonkeyPatch, number: int, message: str) -> None:
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)
@@ -175,18 +175,18 @@ def test_durable_before_and_after_the_rename(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename = os.fsync, os.rename
 
     def noted_fsync(descriptor: int) -> None:
         steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         fsync(descriptor)
 
-    def noted_rename(self: Path, target: Path) -> Path:
+    def noted_rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         steps.append("rename")
-        return rename(self, target)
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "rename", noted_rename)
+    monkeypatch.setattr(os, "rename", noted_rename)
     files.write("/etc/x", "new")
     assert steps == ["file", "rename", "folder"]
 
@@ -255,3 +255,125 @@ def test_glob(files: Files, tmp_path: Path) -> None:
     assert files.glob("/none/*.conf") == ()
     assert files.exists("/etc/a.conf")
     assert not files.exists("/etc/link.conf")
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A folder in the image in which another user can change names, as a daemon can in its own."""
+    folder = tmp_path / "run/ntpsec"
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, 54321)
+    else:
+        folder.chmod(0o777)
+    return folder
+
+
+def test_what_is_written_goes_through_no_link_of_another_user(
+    files: Files, tmp_path: Path, theirs: Path
+) -> None:
+    secret = tmp_path / "etc/shadow"
+    secret.write_text("root:secret\n")
+    snapshot = files.snapshot("/run/ntpsec/ntp.conf.dhcp")
+    refused = (
+        r"^cannot open /run/ntpsec/ntp.conf.dhcp: it is behind a symbolic link in /run/ntpsec, "
+        r"which others than root can change$"
+    )
+    for target in ("/etc/shadow", "/etc/new"):
+        (theirs / "ntp.conf.dhcp").symlink_to(target)
+        for attempt in (
+            lambda: files.write("/run/ntpsec/ntp.conf.dhcp", "x"),
+            lambda: files.restore(snapshot),
+            lambda: files.snapshot("/run/ntpsec/ntp.conf.dhcp"),
+            lambda: files.read_guarded("/run/ntpsec/ntp.conf.dhcp"),
+        ):
+            with pytest.raises(HostError, match=refused):
+                attempt()
+        (theirs / "ntp.conf.dhcp").unlink()
+    assert secret.read_text() == "root:secret\n"
+    assert names(tmp_path / "etc") == ["shadow"]
+
+
+def test_a_regular_file_of_another_user_is_replaced_where_it_is(
+    files: Files, tmp_path: Path, theirs: Path
+) -> None:
+    (theirs / "ntp.conf.dhcp").write_text("server a\n")
+    os.link(theirs / "ntp.conf.dhcp", theirs / "other")
+    snapshot = files.snapshot("/run/ntpsec/ntp.conf.dhcp")
+    files.write("/run/ntpsec/ntp.conf.dhcp", "server b\n")
+    assert files.read_guarded("/run/ntpsec/ntp.conf.dhcp") == "server b\n"
+    assert (theirs / "other").read_text() == "server a\n"
+    files.restore(snapshot)
+    assert (theirs / "ntp.conf.dhcp").read_text() == "server a\n"
+    assert names(theirs) == ["ntp.conf.dhcp", "other"]
+
+
+@pytest.mark.parametrize("swapped", ["ntp.conf", "sub"])
+def test_a_link_that_appears_while_it_writes_is_not_followed(
+    files: Files, tmp_path: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    (theirs / "sub").mkdir()
+    (theirs / "sub/ntp.conf").write_text("old")
+    (tmp_path / "etc/ntp.conf").write_text("root's")
+    walk = Files._walk
+
+    def slow_walk(self: Files, path: str, follow: bool) -> tuple[list[str], list[list[str]]]:
+        found = walk(self, path, follow)
+        (theirs / "sub").rename(theirs / "away")
+        if swapped == "sub":
+            (theirs / "sub").symlink_to(tmp_path / "etc")
+        else:
+            (theirs / "sub").mkdir()
+            (theirs / "sub/ntp.conf").symlink_to(tmp_path / "etc/ntp.conf")
+        return found
+
+    monkeypatch.setattr(Files, "_walk", slow_walk)
+    with pytest.raises(HostError, match=r"^cannot write /run/ntpsec/sub/ntp.conf: not a "):
+        files.write("/run/ntpsec/sub/ntp.conf", "x")
+    assert (tmp_path / "etc/ntp.conf").read_text() == "root's"
+
+
+def test_no_set_id_bit_is_kept(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "etc/x").touch()
+    (tmp_path / "etc/x").chmod(0o6755)
+    files.write("/etc/x", "x")
+    assert mode_of(tmp_path / "etc/x") == 0o755
+
+
+def test_exposed(files: Files, tmp_path: Path, theirs: Path) -> None:
+    (tmp_path / "etc/x").touch()
+    (tmp_path / "etc/link").symlink_to("../run/ntpsec/x")
+    (theirs / "link").symlink_to("/etc/x")
+    assert files.exposed("/etc/x") is None
+    assert files.exposed("/etc/none") is None
+    assert files.exposed("/none/none") is None
+    for path in ("/run/ntpsec/x", "/etc/link", "/run/ntpsec/link", "/run/ntpsec/none"):
+        assert files.exposed(path) == "/run/ntpsec"
+    (tmp_path / "etc/x").chmod(0o664)
+    assert files.exposed("/etc/x") == "/etc/x"
+    sticky = tmp_path / "tmp"
+    (sticky / "own").mkdir(parents=True)
+    (sticky / "own/x").touch()
+    (sticky / "x").touch()
+    sticky.chmod(0o1777)
+    assert files.exposed("/tmp/own/x") is None
+    assert files.exposed("/tmp/x") == "/tmp"
+    sticky.chmod(0o777)
+    assert files.exposed("/tmp/own/x") == "/tmp"
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "etc/loop.d").symlink_to("loop.d")
+    (tmp_path / "etc/out.d").symlink_to("../..")
+    with pytest.raises(HostError, match=r"^cannot open /etc/loop.d: too many symbolic links$"):
+        files.glob("/etc/loop.d/*.conf")
+    with pytest.raises(HostError, match=r"^cannot open /etc/out.d: it leads out of "):
+        files.glob("/etc/out.d/*.conf")
+    (tmp_path / "etc/file").touch()
+    assert files.glob("/etc/file/*.conf") == ()
+
+
+def test_messages_are_one_line_that_a_terminal_can_show(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        files.write("/none/\x1b[2J\n\udce9", "")
+    assert str(caught.value) == r"cannot write /none/\x1b[2J\n\xe9: no such file or directory"

@@ -34,6 +34,22 @@ def test_processes(proc: FakeProc) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("group", "unit"),
+    [
+        ("0::/system.slice/chrony.service", "chrony.service"),
+        ("0::/system.slice/ssh.service", "ssh.service"),
+        ("0::/user.slice/user-0.slice/user@0.service/app.slice/chrony.service", "user@0.service"),
+        ("0::/user.slice/user-0.slice/session-3.scope", ""),
+        ("0::/", ""),
+    ],
+)
+def test_the_unit_is_the_managers_own(proc: FakeProc, group: str, unit: str) -> None:
+    proc.process(7, "chronyd")
+    (proc.folder / "7" / "cgroup").write_text(group + "\n")
+    assert processes.processes(str(proc.folder))[0].unit == unit
+
+
 def test_namespaces_that_we_may_not_see_count_as_ours(proc: FakeProc) -> None:
     proc.process(7, "ntpd", namespace="2")
     for kind in ("net", "pid"):

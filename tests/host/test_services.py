@@ -61,6 +61,15 @@ def test_the_first_unit_that_exists_counts() -> None:
     assert [asked[-1] for asked in run.asked] == ["a.service", "b.service"]
 
 
+@pytest.mark.parametrize(("shown", "pid"), [("MainPID=812\n", 812), ("MainPID=0\n", None), ("", None)])
+def test_the_main_process(shown: str, pid: int | None) -> None:
+    run = Systemctl(show=(0, shown, ""))
+    assert Systemd(run=run).main_pid("chrony") == pid
+    assert run.asked == [("systemctl", "show", "--property", "MainPID", "--", "chrony.service")]
+    assert Systemd("/image", run=run).main_pid("chrony") is None
+    assert len(run.asked) == 1
+
+
 def test_off_is_stopped_disabled_and_masked() -> None:
     run = Systemctl()
     Systemd(run=run).stop_and_disable("chrony")

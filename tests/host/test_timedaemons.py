@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -140,9 +145,11 @@ class Host:
         return str(self.folder) + put(self.folder, f"/etc/{name}", text)
 
     def look(self, kind: str, **changes: object) -> timedaemons.Look:
+        """The kind's, with this host's programs of its names."""
         look = daemons.daemon(kind).look
-        nowhere = (f"{self.folder}/nowhere/{look.programs[0].rpartition('/')[2]}",)
-        return replace(look, programs=nowhere, **changes)
+        names = {program.rpartition("/")[2] for program in look.programs}
+        here = tuple(f"{self.folder}/bin/{name}" for name in sorted(names))
+        return replace(look, programs=here, **changes)
 
     def discover(self, *looks: timedaemons.Look, kind: str = "auto") -> tuple[timedaemons.Found, ...]:
         found = timedaemons.discover(Files(), looks, kind, str(self.proc.folder))
@@ -166,7 +173,7 @@ def test_a_running_daemon_is_found_by_its_process(host: Host) -> None:
     (found,) = host.discover(*looks)
     assert (found.config.kind, found.config.version, found.pid) == ("ntpsec", (1, 2, 2), 20)
     assert found.config.main == main
-    assert found.units == ("ntpsec.service", "ntpsec", "ntpd")
+    assert (found.units, found.group) == (("ntpsec", "ntpd"), "ntpsec.service")
     assert host.discover(*looks, kind="ntpd") == ()
 
 
@@ -176,9 +183,7 @@ def test_a_running_daemon_is_found_by_its_process(host: Host) -> None:
 def test_the_kinds_are_told_apart(host: Host, kind: str, version: tuple[int, ...] | None) -> None:
     program = host.program(kind, "chronyd" if kind == "chrony" else "ntpd")
     host.proc.process(20, program, "-f", "/m", "-c", "/m", exe=program)
-    looks = [host.look(kind) for kind in ("ntpd", "ntpsec", "chrony")]
-    looks.append(replace(host.look("openntpd"), programs=("/nowhere/ntpd",)))
-    found = host.discover(*looks)
+    found = host.discover(*[host.look(kind) for kind in ("ntpd", "ntpsec", "chrony", "openntpd")])
     assert [(one.config.kind, one.config.version) for one in found] == (
         [] if version is None else [(kind, version)]
     )
@@ -187,25 +192,28 @@ def test_the_kinds_are_told_apart(host: Host, kind: str, version: tuple[int, ...
 def test_running_ones_come_first_and_installed_ones_after(host: Host) -> None:
     program = host.program("chrony", "chronyd")
     host.proc.process(20, program, "-F", "1", exe=program)
-    installed = replace(host.look("ntpd"), programs=(host.program("ntpd", "ntpd"),))
-    found = host.discover(installed, host.look("chrony"))
+    host.program("ntpd", "ntpd")
+    found = host.discover(host.look("ntpd"), host.look("chrony"))
     assert [(one.config.kind, one.pid) for one in found] == [("chrony", 20), ("ntpd", None)]
 
 
 def test_a_stranger_who_names_himself_chronyd_is_not_believed(host: Host) -> None:
     program = host.program("chrony", "chronyd")
     host.proc.process(20, program, "-f", "/etc/shadow", exe=program, uid=54321)
-    assert host.discover(host.look("chrony")) == ()
+    assert [one.pid for one in host.discover(host.look("chrony"))] == [None]
 
 
 def test_a_program_that_others_can_write_is_not_started(host: Host) -> None:
     program = host.program("chrony", "chronyd")
     Path(program).chmod(0o777)
     host.proc.process(20, program, exe=program)
+    Path(program).write_text(f"#!/bin/sh\ntouch {host.folder}/started\n# {SAYS['chrony']}")
     (found,) = host.discover(host.look("chrony"))
-    assert found.config.version == (4, 3)
-    Path(program).write_text(f"#!/bin/sh\ntouch {host.folder}/started\n")
-    assert host.discover(host.look("chrony")) == ()
+    assert found.trouble == f"{program} is not started: others than root can change {program}"
+    (host.proc.folder / "20/exe").unlink()
+    (host.proc.folder / "20/cmdline").write_bytes(b"sh\0")
+    (found,) = host.discover(host.look("chrony", version=r"chronyd \(chrony\) version (\d+)\.(\d+)"))
+    assert (found.pid, found.config.version, found.check, found.trouble) == (None, (4, 3), (), "")
 
 
 def test_the_dhcp_copy_and_its_original_are_both_changed(host: Host) -> None:
@@ -226,5 +234,208 @@ def test_the_dhcp_copy_and_its_original_are_both_changed(host: Host) -> None:
 def test_a_process_whose_program_we_may_not_see(host: Host) -> None:
     program = host.program("chrony", "chronyd")
     host.proc.process(20, "/usr/sbin/chronyd")
-    (found,) = host.discover(replace(host.look("chrony"), programs=(program,)))
+    (found,) = host.discover(host.look("chrony"))
     assert (found.program, found.pid) == (program, 20)
+
+
+# What a process says is checked
+
+
+def account(host: Host, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The user ID of the daemon's account _chrony."""
+    monkeypatch.setattr(timedaemons, "_users", lambda files: {4242: "_chrony"})
+    return 4242
+
+
+@pytest.mark.parametrize("gone", ["", " (deleted)"])
+def test_a_program_elsewhere_is_not_the_daemon(
+    host: Host, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    uid = account(host, monkeypatch)
+    program = host.program("chrony", "chronyd")
+    script = f"#!/bin/sh\ntouch {host.folder}/started\necho '{SAYS['chrony']}'\n"
+    theirs = str(host.folder) + put(host.folder, "/var/lib/chrony/chronyd", script, 0o755)
+    host.proc.process(20, program, "-f", "/etc/shadow", exe=theirs + gone, uid=uid, unit="chrony.service")
+    found = host.discover(host.look("chrony"))
+    assert [(one.pid, one.check[:1]) for one in found] == [(20, ()), (None, (program,))]
+    assert found[0].config.files == ()
+    assert found[0].trouble == (
+        f"process 20 runs {theirs}, which is not where chrony is installed ({program}): not ours to configure"
+    )
+
+
+def test_a_program_that_an_upgrade_replaced_is_the_daemon(host: Host) -> None:
+    program = host.program("chrony", "chronyd")
+    host.proc.process(20, program, exe=f"{program} (deleted)")
+    (found,) = host.discover(host.look("chrony"))
+    assert (found.program, found.pid, found.check[0], found.trouble) == (program, 20, program, "")
+    Path(program).unlink()
+    (found,) = host.discover(host.look("chrony"))
+    assert found.trouble == f"process 20 runs {program}, which is no longer there to be asked what it is"
+
+
+def test_links_of_the_system_to_a_program_are_followed(host: Host) -> None:
+    program = host.program("chrony", "chronyd")
+    (host.folder / "sbin").symlink_to("bin")
+    host.proc.process(20, program, exe=program)
+    named = f"{host.folder}/sbin/chronyd"
+    (found,) = host.discover(replace(host.look("chrony"), programs=(named,)))
+    assert (found.program, found.pid, found.trouble) == (named, 20, "")
+
+
+def test_a_configuration_that_others_can_change_is_not_ours(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = account(host, monkeypatch)
+    program = host.program("chrony", "chronyd")
+    secret = host.config("shadow", "root:x\n")
+    theirs = host.folder / "var/lib/chrony"
+    theirs.mkdir(parents=True)
+    theirs.chmod(0o777)
+    (theirs / "chrony.conf").symlink_to(secret)
+    whole = f"{theirs}/chrony.conf"
+    host.proc.process(20, program, "-f", whole, exe=program, uid=uid)
+    (found,) = host.discover(host.look("chrony"))
+    assert (found.config.main, found.config.files, found.check) == (whole, (), ())
+    assert found.trouble == (
+        f"process 20 says that its configuration is {whole}, "
+        f"and others than root can change {theirs}: not ours to configure"
+    )
+    (found,) = host.discover(host.look("chrony", mains=(whole,)))
+    assert found.config.files == ()
+    assert found.trouble.startswith(f"its configuration was not read: cannot open {whole}: it is behind a ")
+
+
+@pytest.mark.parametrize(
+    ("name", "uid", "why"),
+    [
+        ("chrony-lab.conf", 4242, ""),
+        ("shadow", 0, ""),
+        ("shadow", 4242, ", a file that is not named like one (chrony*.conf): not ours to configure"),
+        ("chrony-none.conf", 4242, ", a file that is not there: not ours to configure"),
+    ],
+)
+def test_a_daemon_without_roots_rights_points_at_no_other_file_of_roots(
+    host: Host, monkeypatch: pytest.MonkeyPatch, name: str, uid: int, why: str
+) -> None:
+    account(host, monkeypatch)
+    program = host.program("chrony", "chronyd")
+    for each in ("shadow", "chrony-lab.conf"):
+        host.config(each, "server a\n")
+    main = f"{host.folder}/etc/{name}"
+    host.proc.process(20, program, "-f", main, exe=program, uid=uid)
+    (found,) = host.discover(host.look("chrony"))
+    assert found.trouble == (f"process 20 says that its configuration is {main}{why}" if why else "")
+
+
+def test_what_a_process_says_is_shown_escaped(host: Host) -> None:
+    program = host.program("chrony", "chronyd")
+    host.proc.process(20, program, "-f", f"{host.folder}/proc/net/../../../\x1b[2J", exe=program)
+    host.folder.parent.chmod(0o777)
+    (found,) = host.discover(host.look("chrony"))
+    host.folder.parent.chmod(0o700)
+    assert "\x1b" not in found.trouble + found.config.main
+    assert r"\x1b[2J" in found.config.main
+
+
+def test_the_service_counts_not_what_was_started_beside_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = account(host, monkeypatch)
+    program = host.program("chrony", "chronyd")
+    host.proc.process(19, program, exe=program, uid=uid, unit="ssh.service")
+    host.proc.process(20, program, exe=program, uid=uid, unit="chrony.service")
+    (found,) = host.discover(host.look("chrony"))
+    assert (found.pid, found.group) == (20, "chrony.service")
+
+
+def test_what_others_can_change_includes_no_file_of_roots(tmp_path: Path) -> None:
+    put(tmp_path, "/usr/sbin/ntpd", HOLDS["ntpsec"])
+    put(tmp_path, "/etc/ntpsec/ntp.conf", "includefile more.conf\n")
+    put(tmp_path, "/etc/ntpsec/more.conf", "server a\n")
+    put(tmp_path, "/etc/frr.conf", "enable password x\n")
+    copy = tmp_path / "run/ntpsec/ntp.conf.dhcp"
+    put(tmp_path, "/run/ntpsec/own.conf")
+    copy.parent.chmod(0o777)
+    copy.write_text("includefile /etc/ntpsec/more.conf\nincludefile own.conf\n")
+    (found,) = daemons.discover(Files(str(tmp_path)))
+    assert found.copy is not None
+    assert [file.path for file in found.copy.files][1:] == ["/etc/ntpsec/more.conf", "/run/ntpsec/own.conf"]
+    copy.write_text("includefile /etc/frr.conf\n")
+    (found,) = daemons.discover(Files(str(tmp_path)))
+    assert found.copy is None
+    assert found.trouble == (
+        "its configuration was not read: /run/ntpsec/ntp.conf.dhcp, "
+        "which others than root can change, includes /etc/frr.conf"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("include /etc/out.conf\n", "cannot open /etc/out.conf: it leads out of "),
+        ("include /etc/loop.conf\n", "cannot open /etc/loop.conf: too many symbolic links"),
+        ("confdir /etc/loop.conf\n", "cannot open /etc/loop.conf: too many symbolic links"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_the_trouble_of_its_daemon_alone(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    put(tmp_path, "/usr/sbin/chronyd", HOLDS["chrony"])
+    put(tmp_path, "/usr/sbin/ntpd", HOLDS["ntpsec"])
+    put(tmp_path, "/etc/ntpsec/ntp.conf", "server a\n")
+    put(tmp_path, "/etc/chrony/chrony.conf", text)
+    (tmp_path / "etc/out.conf").symlink_to("../../out")
+    (tmp_path / "etc/loop.conf").symlink_to("loop.conf")
+    ntpsec, chrony = daemons.discover(Files(str(tmp_path)))
+    assert (ntpsec.trouble, len(ntpsec.config.files)) == ("", 1)
+    assert chrony.config.main == "/etc/chrony/chrony.conf"
+    assert chrony.trouble.startswith(f"its configuration was not read: {why}")
+
+
+def test_a_main_file_that_cannot_be_read_is_not_passed_over_for_another(tmp_path: Path) -> None:
+    put(tmp_path, "/usr/sbin/chronyd", HOLDS["chrony"])
+    put(tmp_path, "/etc/chrony.conf")
+    (tmp_path / "etc/chrony").mkdir()
+    (tmp_path / "etc/chrony/chrony.conf").symlink_to("../../../out")
+    (found,) = daemons.discover(Files(str(tmp_path)))
+    assert "cannot open /etc/chrony/chrony.conf: it leads out of" in found.trouble
+
+
+@pytest.mark.kernel
+def test_a_real_process_of_the_daemons_account_makes_root_start_and_write_nothing() -> None:
+    user = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as own:
+        folder = Path(name)
+        folder.chmod(0o755)
+        theirs = Path(own) / "chronyd"
+        shutil.copy(os.path.realpath("/bin/sh"), theirs)
+        os.chown(own, user.pw_uid, user.pw_gid)
+        os.chown(theirs, user.pw_uid, user.pw_gid)
+        installed = put(folder, "/sbin/chronyd")
+        secret = name + put(folder, "/etc/shadow", "root:x\n")
+        shutil.copy("/bin/sh", name + installed)
+        link = Path(own) / "chrony.conf"
+        link.symlink_to(secret)
+        look = replace(
+            daemons.daemon("chrony").look, programs=(name + installed,), version="", accounts=("nobody",)
+        )
+        for program, main, why in (
+            (str(theirs), secret, f"runs {theirs}, which is not where chrony is installed"),
+            (name + installed, secret, "is not named like one"),
+            (name + installed, str(link), f"others than root can change {own}: not ours"),
+        ):
+            Path(program).chmod(0o755)
+            command = (program, "-c", "read forever", "chronyd", "-f", main)
+            with subprocess.Popen(command, user="nobody", group=user.pw_gid, stdin=subprocess.PIPE) as daemon:
+                if program == str(theirs):
+                    # Swapped while it runs: /proc calls the old one deleted.
+                    theirs.unlink()
+                    theirs.write_text(f"#!/bin/sh\ntouch {own}/started\n")
+                    theirs.chmod(0o755)
+                found = timedaemons.discover(Files(), (look,))
+                daemon.kill()
+            (one,) = [each for each in found if each.pid == daemon.pid]
+            assert why in one.trouble
+            assert (one.config.files, one.copy, one.check) == ((), None, ())
+            assert not (Path(own) / "started").exists()
