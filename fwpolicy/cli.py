@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "is the host what was applied?",
     "remove": "undo everything that apply did",
     "probe": "ask a host everything an NTP server may answer, and count the answers",
+    "services": "list the built-in services",
     "schema": "print the policy language as JSON Schema, for editors",
 }
 
