@@ -26,7 +26,7 @@ class Argument:
     """An option or an operand. `flags`: () for an operand; `metavar`: "" for an option without a value.
 
     `kind`: what completes its value: a word of _KINDS, "words" (those of `words`), or "" for nothing.
-    `many`: it may be given again.
+    `many`: it may be given again; `optional`: an operand that may be left out.
     """
 
     flags: tuple[str, ...]
@@ -35,15 +35,15 @@ class Argument:
     kind: str = ""
     words: tuple[str, ...] = ()
     many: bool = False
+    optional: bool = False
 
 
 @record
 class Verb:
-    """A verb; `text` is its line of help, `usage` what follows its name."""
+    """A verb; `text` is its line of help."""
 
     name: str
     text: str
-    usage: str
     options: tuple[Argument, ...]
     operands: tuple[Argument, ...]
     epilog: str = ""
@@ -56,11 +56,9 @@ def verbs(parsers: Mapping[str, argparse.ArgumentParser]) -> tuple[Verb, ...]:
 
 def _verb(name: str, parser: argparse.ArgumentParser) -> Verb:
     arguments = [_argument(parser, action) for action in parser._actions]
-    usage = " ".join(parser.format_usage().split()).removeprefix(f"usage: {parser.prog}").strip()
     return Verb(
         name,
         (parser.description or "").removesuffix("."),
-        usage,
         tuple(argument for argument in arguments if argument.flags),
         tuple(argument for argument in arguments if not argument.flags),
         parser.epilog or "",
@@ -81,4 +79,5 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argum
         "words" if words else kind,
         words,
         type(action).__name__ == "_AppendAction" or action.nargs in ("+", "*"),
+        action.nargs in ("?", "*"),
     )
