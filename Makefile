@@ -8,17 +8,18 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Kernel and host tests make namespaces and boot containers, which takes root.
 AS_ROOT := $(SUDO) env PATH="$$PATH"
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
-       util-linux e2fsprogs mmdebstrap systemd-container
+       util-linux e2fsprogs mmdebstrap systemd-container zsh fish man-db mandoc
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit bench gallery clean
+.PHONY: help demo test lint unit bench gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
 	@echo "make test   linters, types, layers and every test; the kernel's as root"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
+	@echo "make man    the manual pages anew, from the verbs and the table of keys"
 	@echo "make bench  start-up, side by side with ferm"
 
 $(STAMP): pyproject.toml Makefile
@@ -49,6 +50,9 @@ bench: $(STAMP)
 
 gallery: $(STAMP)
 	$(BIN)/python -m tests.policy.update_gallery
+
+man: $(STAMP)
+	$(BIN)/python -m tests.reference.update_man
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,6 +25,9 @@ COMMANDS = {
     "status": "is the host what was applied?",
     "remove": "undo everything that apply did",
     "probe": "ask a host everything an NTP server may answer, and count the answers",
+    "services": "list the built-in services",
+    "schema": "print the policy language as JSON Schema, for editors",
+    "completion": "print the completions of bash, zsh or fish",
 }
 
 NEWCOMER = """\
@@ -101,9 +104,17 @@ def _run(verb: str, rest: list[str]) -> int:
 
     command = import_module(f"fwpolicy.commands.{verb}")
     options = _parser(verb, command).parse_args(rest)
+    options.parsers = parsers  # handed down: a command cannot import what imports it
     code: int = command.run(options)
     sys.stdout.flush()
     return code
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every verb, for what is made from them: completions, the manual page."""
+    from importlib import import_module  # noqa: PLC0415
+
+    return {verb: _parser(verb, import_module(f"fwpolicy.commands.{verb}")) for verb in COMMANDS}
 
 
 def _parser(verb: str, command: object) -> argparse.ArgumentParser:
@@ -120,7 +131,7 @@ def _parser(verb: str, command: object) -> argparse.ArgumentParser:
 
     parser = Parser(
         prog=f"fwpolicy {verb}",
-        description=f"{COMMANDS[verb]}.",
+        description=COMMANDS[verb] if COMMANDS[verb].endswith("?") else f"{COMMANDS[verb]}.",
         formatter_class=formatter,
         allow_abbrev=False,
     )

@@ -85,10 +85,11 @@ def warn(policy: Policy) -> None:
         print(problem.render(), file=sys.stderr)
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, in_order: bool = False) -> None:
+    """`in_order`: keys as they come, where their order says something."""
     import json  # noqa: PLC0415
 
-    print(json.dumps(value, indent=2, sort_keys=True))
+    print(json.dumps(value, indent=2, sort_keys=not in_order))
 
 
 def problem_json(problem: Problem) -> dict[str, object]:
