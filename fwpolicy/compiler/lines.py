@@ -78,9 +78,9 @@ class Lines:
             for hole in holes
             for way in legs(self.sets, hole, (4, 6), redirected)
         ]
-        taken = any(chain.name == name for chain in self.chains)
-        chain = f"{name}_except" if taken else name
-        self.chains.append(Chain(f"{chain}_forward" if redirected else chain, (*returns, *core)))
+        wanted = f"{name}_forward" if redirected else name
+        taken = any(chain.name == wanted for chain in self.chains)
+        self.chains.append(Chain(f"{wanted}_except" if taken else wanted, (*returns, *core)))
         return self.chains[-1].name
 
     def _core(self, line: model.Rule, step: str, name: str, *, several: bool) -> tuple[Rule, ...]:

@@ -78,10 +78,11 @@ class _Table:
         ]
         base += self.nat.chains() if self.nat else []
         chains = (*self.lines.chains, *base)
-        chains = (*self.denial.chains(chains), *chains)
+        logging = self.denial.chains(chains)
+        chains = (*logging, *chains)
         regular = {chain.name: chain for chain in chains if chain.base is None}
         counters = tuple(dict.fromkeys(_counters(tuple(base), regular)))
-        limits = (*self.denial.limits(), *self.lines.limits.values())
+        limits = (*(self.denial.limits() if logging else ()), *self.lines.limits.values())
         return Ruleset((Table(FAMILY, TABLE, self.sets.all, chains, counters, limits),))
 
     def prefilter(self) -> Chain | None:

@@ -40,11 +40,11 @@ def legs(sets: Sets, match: model.Match, families: tuple[int, ...], redirected: 
     if not match.published:
         return _plain(sets, match, families)
     original = _legs(sets, match, families, redirected=redirected, original=True)
-    if redirected:
+    plain = _plain(sets, match, families)
+    if redirected or original == plain:
         return original
     # What is not tracked is not redirected either, and has no original port to look at.
-    untracked = _plain(sets, match, families)
-    return original + [(*leg, CtState(("untracked",))) for leg in untracked]
+    return original + [(*leg, CtState(("untracked",))) for leg in plain]
 
 
 def _plain(sets: Sets, match: model.Match, families: tuple[int, ...]) -> Legs:

@@ -68,7 +68,10 @@ def _plain(text: str) -> str:
 
 
 def _said(line: Rule) -> str:
-    """What the line says: services, then addresses and interfaces; a checksum for the rest."""
+    """What the line is about: services, then addresses and interfaces; a checksum for the rest.
+
+    Its limit, its log and its expiry it may change and still be the same line.
+    """
     match = line.match
     parts = tuple(_parts(match))
     words = [word for word, _ in parts]
@@ -81,8 +84,6 @@ def _said(line: Rule) -> str:
         "holes": [_told(hole) for hole in line.holes],
         # Beside addresses the families follow from what groups hold, and that may change.
         "families": line.families not in ((4, 6), ()) and not _has_addresses(match) and line.families,
-        "limit": line.limit,
-        "expires": line.expires,
     }
     unsaid = sorted((key, part) for key, part in rest.items() if part)
     return shortened(words or ["any"], unsaid or None)
