@@ -35,8 +35,11 @@ def match(what: str | None = None, **more: object) -> model.Match:
 
 def line(verdict: str, what: model.Match, *holes: model.Match, **more: object) -> model.Rule:
     """One line; `families` follow from the addresses unless given."""
+    sides = ((what.source, what.source_dynamic), (what.destination, what.destination_dynamic))
     families = more.pop("families", None) or tuple(
-        family for family in (4, 6) if all(s is None or s.of(family) for s in (what.source, what.destination))
+        family
+        for family in (4, 6)
+        if all(known is None or dynamic or known.of(family) for known, dynamic in sides)
     )
     return model.Rule(verdict, what, holes, families, HERE, **more)
 
