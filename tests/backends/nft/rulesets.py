@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fwpolicy import addresses
 from fwpolicy.addresses import merge
 from fwpolicy.ir import ruleset as ir
+from fwpolicy.record import replace
 
 COUNTERS = ("allow_input_tcp_22", "id-1.x", "default_input")
 LIMITS = (
@@ -176,4 +177,15 @@ def tables(draw) -> ir.Table:
         family = draw(st.sampled_from((4, 6)))
         inner = draw(st.lists(rules(base.hook, base.type, family, targets), max_size=4))
         chains.append(ir.Chain(name, tuple(inner), base))
-    return ir.Table(ir.FAMILY, ir.TABLE, SETS, tuple(chains), COUNTERS, LIMITS)
+    varied = tuple(draw(_variant(each)) for each in SETS)
+    limits = tuple(
+        replace(each, rate=draw(st.sampled_from((each.rate, ir.Rate(9, "hour", 9))))) for each in LIMITS
+    )
+    return ir.Table(ir.FAMILY, ir.TABLE, varied, tuple(chains), COUNTERS, limits)
+
+
+def _variant(each: ir.Set | ir.DynamicSet):
+    """The set, or one of the same name that is another."""
+    if isinstance(each, ir.DynamicSet):
+        return st.sampled_from((each, each, replace(each, size=500)))
+    return st.sampled_from((each, each, replace(each, intervals=((7, 7),))))
