@@ -6,7 +6,6 @@ from fwpolicy.compiler.denial import Denial
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lines import Lines
 from fwpolicy.compiler.names import Names
-from fwpolicy.compiler.nat import NatRules
 from fwpolicy.compiler.ntp import STEP as NTP_STEP
 from fwpolicy.compiler.ntp import NtpRules
 from fwpolicy.compiler.sets import Sets
@@ -35,6 +34,7 @@ from fwpolicy.ir.ruleset import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.compiler.nat import NatRules
     from fwpolicy.compiler.ntp import Guard
     from fwpolicy.policy import model
 
@@ -65,12 +65,19 @@ class _Table:
         # A packet that NAT has not seen yet may still be somebody else's.
         self.translated = facts.nat or policy.nat is not None
         self.ntp = NtpRules(policy.ntp, facts, self.sets, self.denial) if policy.ntp else None
-        self.nat = NatRules(policy.nat, self.sets, self.names) if policy.nat else None
+        self.nat = self._nat()
         self.named = {
             (section.hook, step): self.names.lines(f"{step}_{section.hook}", lines)
             for section in policy.sections
             for step, lines in (("block", section.block), ("allow", section.allow))
         }
+
+    def _nat(self) -> NatRules | None:
+        if self.policy.nat is None:
+            return None
+        from fwpolicy.compiler.nat import NatRules  # noqa: PLC0415  (few hosts translate)
+
+        return NatRules(self.policy.nat, self.sets, self.names)
 
     def ruleset(self) -> Ruleset:
         base = [

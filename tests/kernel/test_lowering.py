@@ -8,8 +8,15 @@ import time
 
 import pytest
 
+from fwpolicy.backends.nft.read import normal_form, read
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.compiler.lower import lower
+from fwpolicy.host.libnftables import Nftables
+from fwpolicy.ir.ruleset import Ruleset
 from fwpolicy.policy import model
 from tests.compiler.build import HERE, allow, block, compiled, forwarding, match, policy, section
+from tests.lab import netns
 from tests.lab.frames import Packet
 from tests.lab.oracle import verdicts
 from tests.lab.street import INSIDE4, INSIDE6, LAN4, OUTSIDE4, OUTSIDE6, WAN4, WAN6, Street
@@ -133,6 +140,23 @@ def test_expiry_is_utc_wherever_the_host_is(zone, monkeypatch):
         )
     )
     assert passing(rules, [tcp(1), tcp(2), tcp6(1), tcp6(2)]) == [True, False, True, False]
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "Asia/Kolkata"])
+def test_a_listing_says_utc_even_in_the_hour_that_comes_twice(zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    clock_goes_back = 1792886400  # 2026-10-25 00:00 UTC, 01:00 BST; an hour later it is 01:00 GMT
+    ruleset = lower(policy(section("input", "accept", block("tcp/1", expires=clock_goes_back))), Facts())
+
+    def inside() -> list[Ruleset]:
+        kernel, found = Nftables(), []
+        kernel.load(render(ruleset, "").text)
+        for _ in range(2):
+            found.append(Ruleset((read(kernel.listing(), "inet", "fwpolicy"),)))
+            kernel.load("flush ruleset\n" + kernel.text("inet", "fwpolicy"))
+        return found
+
+    assert [normal_form(each) for each in netns.call(inside)] == [normal_form(ruleset)] * 2
 
 
 # --- limits ---------------------------------------------------------------------------------------
