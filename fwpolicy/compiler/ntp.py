@@ -9,14 +9,15 @@ in only mode 4, out only mode 3.
 from __future__ import annotations
 
 from fwpolicy.addresses import EVERYWHERE, AddressSet
+from fwpolicy.compiler.denial import Denial
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.sets import Sets, is_whole
 from fwpolicy.ir.ruleset import (
+    LOCAL,
     Accept,
     CtState,
-    Drop,
+    DestinationType,
     Interface,
-    LocalDestination,
     Match,
     Nfproto,
     NtpMode,
@@ -52,9 +53,10 @@ class Guard:
 class NtpRules:
     """The rules of one role, hook by hook."""
 
-    def __init__(self, role: NtpRole, facts: Facts, sets: Sets) -> None:
+    def __init__(self, role: NtpRole, facts: Facts, sets: Sets, denial: Denial) -> None:
         self.role = role
         self.sets = sets
+        self.denial = denial
         servers = facts.servers if role.from_daemon and facts.servers else role.servers
         self.servers = EVERYWHERE if servers is None else servers
         self.servers_name = role.servers_group or "ntp_servers"
@@ -81,7 +83,7 @@ class NtpRules:
         if self.role.mode != "server":
             return ()
         nts = self._served((NTS_KE,)) if self.role.nts else ()
-        return tuple(self._rule(matches, Accept()) for matches in self._served((NTP, QUERY)) + nts)
+        return tuple(self._accept(matches, "input") for matches in self._served((NTP, QUERY)) + nts)
 
     def output_accepts(self) -> tuple[Rule, ...]:
         """Step 7 on output: the questions a client asks."""
@@ -91,12 +93,12 @@ class NtpRules:
         passes = [
             p for matches in wanted for p in self._each("daddr", self.servers, self.servers_name, matches)
         ]
-        return tuple(self._rule(matches, Accept()) for matches in passes)
+        return tuple(self._accept(matches, "output") for matches in passes)
 
     def early_drops(self) -> tuple[Rule, ...]:
         """Drops before connection tracking, for what is addressed to this host: a flood makes no
         conntrack entries and costs a third (867 ns a packet against 2,702)."""
-        mine: tuple[Match, ...] = (LocalDestination(), NTP)
+        mine: tuple[Match, ...] = (DestinationType(LOCAL), NTP)
         drops: list[tuple[Match, ...]] = []
         if self.role.mode == "closed":
             drops.append(mine)
@@ -107,8 +109,8 @@ class NtpRules:
             drops += self._others((*mine, REPLY), self.servers, self.servers_name)
             drops += self._others((*mine, QUERY), self.role.serve, "ntp_serve")
             drops.append((*mine, NtpMode((3, 4), negated=True)))
-        loopback = Rule((Interface("iifname", ("lo",)),), Accept(), "loopback", counter=False)
-        return (loopback, *(self._rule(matches, Drop()) for matches in drops))
+        loopback = Rule((Interface("iifname", ("lo",)),), Accept(), "loopback")
+        return (loopback, *(self._early_drop(matches) for matches in drops))
 
     def _served(self, matches: tuple[Match, ...]) -> tuple[tuple[Match, ...], ...]:
         return self._each("saddr", self.role.serve, "ntp_serve", matches)
@@ -133,5 +135,10 @@ class NtpRules:
                 others.append((*matches, self.sets.match(family, "saddr", peers, name, negated=True)))
         return others
 
-    def _rule(self, matches: tuple[Match, ...], verdict: Accept | Drop) -> Rule:
-        return Rule(matches, verdict, STEP, self.role.origin)
+    def _accept(self, matches: tuple[Match, ...], hook: str) -> Rule:
+        return Rule(matches, Accept(), STEP, self.role.origin, f"role_ntp_{hook}_accept")
+
+    def _early_drop(self, matches: tuple[Match, ...]) -> Rule:
+        """Counted with those of the input hook, where it would have been dropped too."""
+        ((_, drop),) = self.denial.verdicts("drop")
+        return Rule(matches, drop, STEP, self.role.origin, "role_ntp_input_drop")

@@ -3,40 +3,64 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import BITS, AddressSet
-from fwpolicy.ir.ruleset import Address, Match, Nfproto, Set
+from fwpolicy.ir.ruleset import Address, DynamicSet, Match, Nfproto, Set
+from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.addresses import Intervals
+    from fwpolicy.policy.model import DynamicGroup
 
 
 class Sets:
-    """Collects the named sets of a table; the same name with other members gets a number."""
+    """Collects the named sets of a table; the same name with other members gets a number.
 
-    def __init__(self) -> None:
-        self._by_name: dict[str, Set] = {}
+    `dynamic` groups come first: their names are for scripts to fill, and never change.
+    """
+
+    def __init__(self, dynamic: tuple[DynamicGroup, ...] = ()) -> None:
+        self._by_name: dict[str, Set | DynamicSet] = {}
+        for group in dynamic:
+            for family in (4, 6):
+                self.dynamic(DynamicSet(f"{group.name}_v{family}", family, group.timeout))
 
     @property
-    def all(self) -> tuple[Set, ...]:
+    def all(self) -> tuple[Set | DynamicSet, ...]:
         return tuple(self._by_name.values())
 
     def match(
-        self, family: int, side: str, addresses: AddressSet, name: str | None, negated: bool = False
+        self,
+        family: int,
+        side: str,
+        addresses: AddressSet,
+        name: str | None,
+        negated: bool = False,
+        original: bool = False,
     ) -> Match:
         """`addresses` of `family` as one match: the family alone, a named set, or in place."""
         intervals = addresses.of(family)
         if is_whole(family, intervals):
             return Nfproto(family)
         if name is None:
-            return Address(family, side, intervals, negated=negated)
-        return Address(family, side, set_name=self._named(name, family, intervals), negated=negated)
+            return Address(family, side, intervals, None, negated, original)
+        return Address(family, side, (), self._named(name, family, intervals), negated, original)
+
+    def dynamic(self, wanted: DynamicSet) -> str:
+        """The name of a set like `wanted`, filled at run time; its own, unless that is taken."""
+        number = 1
+        while True:
+            name = wanted.name if number == 1 else f"{wanted.name}_{number}"
+            mine = replace(wanted, name=name)
+            if self._by_name.setdefault(name, mine) == mine:
+                return name
+            number += 1
 
     def _named(self, name: str, family: int, intervals: Intervals) -> str:
         number = 1
         while True:
             candidate = f"{name}_v{family}" if number == 1 else f"{name}_v{family}_{number}"
             known = self._by_name.setdefault(candidate, Set(candidate, family, intervals))
-            if known.family == family and known.intervals == intervals:
+            if isinstance(known, Set) and known.family == family and known.intervals == intervals:
                 return candidate
             number += 1
 

@@ -101,15 +101,16 @@ def own_listing(listing: dict[str, Any]) -> str:
         ((kind, body),) = entry.items()
         name = body["name"] if kind == "table" else body.get("table")
         if (body.get("family"), name) == (FAMILY, TABLE):
-            mine.append({kind: _without_handle(body)})
+            mine.append({kind: _without_handle(kind, body)})
     return json.dumps({"nftables": mine}, separators=(",", ":"))
 
 
-def _without_handle(body: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in body.items() if key not in ("handle", "index")}
-    if "expr" in kept:
-        kept["expr"] = [{"counter": None} if "counter" in each else each for each in kept["expr"]]
-    return kept
+def _without_handle(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Nor what a counter counted, nor what was put into a set at run time (it alone has a size)."""
+    passing = ("handle", "index", *{"counter": ("packets", "bytes"), "set": ("elem",)}.get(kind, ()))
+    if kind == "set" and "size" not in body:
+        passing = ("handle",)
+    return {key: value for key, value in body.items() if key not in passing}
 
 
 def _has_nat(listing: dict[str, Any]) -> bool:

@@ -60,7 +60,7 @@ class Nftables:
             with os.fdopen(os.dup(descriptor), "wb") as stream:
                 stream.write(text.encode())
             self._nft.set_dry_run(dry_run)
-            code, _, error = self._nft.cmd(f'include "/proc/self/fd/{descriptor}"')
+            code, _, error = self._run(f'include "/proc/self/fd/{descriptor}"')
         finally:
             self._nft.set_dry_run(False)
             os.close(descriptor)
@@ -74,7 +74,7 @@ class Nftables:
         """`list WHAT` as libnftables' JSON object; an absent table lists as nothing."""
         self._nft.set_json_output(True)
         try:
-            code, output, error = self._nft.cmd(f"list {what}")
+            code, output, error = self._run(f"list {what}")
         finally:
             self._nft.set_json_output(False)
         if code != 0:
@@ -86,10 +86,22 @@ class Nftables:
 
     def text(self, family: str, name: str) -> str:
         """A table as a text that loads again; empty where it is absent."""
-        code, output, error = self._nft.cmd(f"list table {family} {name}")
+        code, output, error = self._run(f"list table {family} {name}")
         if code != 0 and "No such file or directory" not in error:
             raise HostError(f"cannot list the ruleset: {_explained(error)}")
         return str(output) if code == 0 else ""
+
+    def _run(self, command: str) -> tuple[int, str, str]:
+        """In UTC: libnftables reads and writes `meta time` in local time, which is two times in autumn."""
+        before = os.environ.get("TZ")
+        os.environ["TZ"] = "UTC"
+        try:
+            code, output, error = self._nft.cmd(command)
+        finally:
+            del os.environ["TZ"]
+            if before is not None:
+                os.environ["TZ"] = before
+        return int(code), str(output), str(error)
 
     def delete_table(self, family: str, name: str) -> None:
         """Remove a table if it is there, in one transaction."""

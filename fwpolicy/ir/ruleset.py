@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 @record
 class Interface:
-    """`iifname` or `oifname` (key) is one of `names`; by name, so an interface that appears later counts."""
+    """`iifname` or `oifname` (key) is one of `names`; by name, so an interface that appears later counts.
+
+    A name that ends in "*" is a prefix, and stands alone: nft 1.0.6 joins neighbours in a set, and
+    lists `{ "wg*", "a*", "b" }` as `{ ""-"", "wg*" }`. `negated`: none of them.
+    """
 
     key: str
     names: tuple[str, ...]
+    negated: bool = False
 
 
 @record
@@ -58,7 +63,8 @@ class IcmpType:
 class Address:
     """`ip saddr` and its like; `side` is "saddr" or "daddr". Implies the family, negated or not.
 
-    Either `intervals` in place or a named set (`set_name`) of this table.
+    Either `intervals` in place or a named set (`set_name`) of this table. `original`: as the
+    connection's first packet had it, before any NAT (`ct original ip daddr`).
     """
 
     family: int
@@ -66,6 +72,7 @@ class Address:
     intervals: Intervals = ()
     set_name: str | None = None
     negated: bool = False
+    original: bool = False
 
 
 @record
@@ -87,14 +94,102 @@ class NtpMode:
 
 
 @record
-class LocalDestination:
-    """`fib daddr type { local, broadcast, multicast }`: the packet is for this host, not forwarded."""
+class DestinationType:
+    """`fib daddr type`: what the destination is to this host: "local", "broadcast", "multicast".
+
+    `here`: to the interface that the packet came in by (`fib daddr . iif type`). A packet for one of
+    LOCAL is for this host, not forwarded.
+    """
+
+    types: tuple[str, ...]
+    here: bool = False
+    negated: bool = False
 
 
-Match = Interface | Nfproto | L4Proto | Port | IcmpType | Address | CtState | NtpMode | LocalDestination
+@record
+class CtStatus:
+    """`ct status`: has this bit; "dnat" where some chain, ours or foreign, redirected the connection."""
+
+    bit: str
 
 
-# Verdicts: nft(8) "VERDICT STATEMENT" and "REJECT STATEMENT".
+@record
+class OriginalPort:
+    """`ct original proto-dst`: the port that the connection's first packet was addressed to.
+
+    A single range: nft 1.0.6 lists a set here as `0x1bb [invalid type]`. A match of the protocol
+    must stand before it; nft has no type for the port otherwise.
+    """
+
+    first: int
+    last: int
+
+
+@record
+class Before:
+    """`meta time <`: `time` in seconds since 1970, UTC.
+
+    As a number, because nft(8) reads and lists dates in the time zone of whoever runs it. Listings
+    are to be made with TZ=UTC (read.py).
+    """
+
+    time: int
+
+
+@record
+class TcpSyn:
+    """`tcp flags syn`: the SYN bit, alone or with ACK."""
+
+
+# Conditions with a memory, nft(8) "LIMIT STATEMENT", "CONNECTION LIMIT", "SET STATEMENT": each holds
+# while there is room, and takes some. They come last, in the order in which they take.
+
+
+@record
+class Rate:
+    """`limit rate`: at most `rate` a `unit` ("second" .. "day"), `burst` at once; for this rule alone."""
+
+    rate: int
+    unit: str
+    burst: int
+
+
+@record
+class LimitName:
+    """`limit name`: the table's limit object, which rules share."""
+
+    name: str
+
+
+@record
+class CtCount:
+    """`ct count`: at most `maximum` connections at a time came through this rule."""
+
+    maximum: int
+
+
+@record
+class PerSource:
+    """`update @SET { ip saddr limit rate ... }`: `bound` for each source, for IPv6 each /64, by itself.
+
+    Implies the family. No room left in the set: it does not hold.
+    """
+
+    family: int
+    set_name: str
+    bound: Rate | CtCount
+
+
+Header = Nfproto | L4Proto | Port | IcmpType | Address | NtpMode | TcpSyn
+Circumstance = Interface | DestinationType | Before
+Tracked = CtState | CtStatus | OriginalPort
+WithMemory = Rate | LimitName | CtCount | PerSource
+Match = Header | Circumstance | Tracked | WithMemory
+
+LOCAL = ("local", "broadcast", "multicast")
+
+
+# Verdicts: nft(8) "VERDICT STATEMENT", "REJECT STATEMENT", "NAT STATEMENTS".
 
 
 @record
@@ -126,19 +221,64 @@ class Return:
     """Back to the rule after the jump."""
 
 
-Verdict = Accept | Drop | Reject | Jump | Return
+@record
+class Continue:
+    """No verdict: the next rule follows."""
+
+
+@record
+class Masquerade:
+    """The source becomes the address of the interface that the packet leaves by. Ends its nat chain."""
+
+
+@record
+class SourceNat:
+    """The source becomes `address`. Ends its nat chain."""
+
+    family: int
+    address: int
+
+
+@record
+class DestinationNat:
+    """The destination becomes `address`, and `port` unless None. Ends its nat chain."""
+
+    family: int
+    address: int
+    port: int | None = None
+
+
+@record
+class ClampMss:
+    """`tcp option maxseg size set rt mtu`: no segment larger than the route takes; the next rule follows."""
+
+
+Translation = Masquerade | SourceNat | DestinationNat
+Verdict = Accept | Drop | Reject | Jump | Return | Continue | ClampMss | Translation
+
+
+@record
+class Log:
+    """`log`: to the kernel's log, or to nflog's `group`."""
+
+    prefix: str
+    group: int | None = None
 
 
 @record
 class Rule:
-    """`step` and `origin` say where it comes from: the step of the evaluation, the policy's text."""
+    """`step` and `origin` say where it comes from: the step of the evaluation, the policy's text.
+
+    `counter` names one of the table's counters.
+    """
 
     matches: tuple[Match, ...]
     verdict: Verdict
     step: str
     origin: Span | None = None
-    counter: bool = True
+    counter: str | None = None
     comment: str | None = None
+    log: Log | None = None
 
 
 @record
@@ -170,13 +310,36 @@ class Set:
 
 
 @record
+class DynamicSet:
+    """A named set that is filled at run time, by rules or by others; its members are no content of ours.
+
+    `timeout` in seconds: 0 where members bring their own, None where none has any.
+    """
+
+    name: str
+    family: int
+    timeout: int | None
+    size: int = 65535
+
+
+@record
+class LimitObject:
+    """A limit that rules share by name."""
+
+    name: str
+    rate: Rate
+
+
+@record
 class Table:
-    """`family` is nft's: "inet" for both."""
+    """`family` is nft's: "inet" for both. `counters`: names; a reload keeps what they count."""
 
     family: str
     name: str
-    sets: tuple[Set, ...]
+    sets: tuple[Set | DynamicSet, ...]
     chains: tuple[Chain, ...]
+    counters: tuple[str, ...] = ()
+    limits: tuple[LimitObject, ...] = ()
 
 
 @record
@@ -189,8 +352,11 @@ class Ruleset:
 # The only table that is ours.
 FAMILY, TABLE = "inet", "fwpolicy"
 
-# nft(8) "Standard priority names": raw runs before connection tracking (-200), filter is 0.
+# nft(8) "Standard priority names": raw runs before connection tracking (-200).
 RAW = -300
+MANGLE = -150
+DSTNAT = -100
 FILTER = 0
+SRCNAT = 100
 # Before every other tool's filter chains: a closing rule must not depend on their order.
 OURS = FILTER - 10

@@ -34,7 +34,7 @@ STRANGE = {
     "a mark": "insert rule inet fwpolicy input meta mark 1 accept",
     "a map": "insert rule inet fwpolicy input tcp dport vmap { 22 : accept }",
     "another bit of the payload": "insert rule inet fwpolicy input udp dport 123 @th,64,8 & 0xf == 4 accept",
-    "a counter with a name": "add counter inet fwpolicy c",
+    "another operator": "insert rule inet fwpolicy input tcp dport >= 1000 accept",
     "a negated state": "insert rule inet fwpolicy input ct state != new accept",
     "a quota": "insert rule inet fwpolicy input quota 1 mbytes accept",
 }

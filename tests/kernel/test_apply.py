@@ -68,7 +68,8 @@ def test_the_boot_script_loads_the_current_rules_or_the_ones_before(place):
 
     place.nft("flush ruleset")
     assert subprocess.run(boot, check=False).returncode == 0
-    assert "udp sport 123 counter drop" in place.rules() and "== 0x4" not in place.rules()
+    rules = place.rules()
+    assert 'udp sport 123 counter name "role_ntp_input_drop" drop' in rules and "== 0x4" not in rules
 
     current = place.folder / f"{STATE}/current/ruleset.nft"[1:]
     current.write_text("table inet fwpolicy { chain c { no such thing } }")
@@ -114,7 +115,8 @@ def broken(how, plan, place, monkeypatch):
         place.services.fail.add(("restart", UNIT))
     if how == "kernel":
         # A jump to nowhere passes every check of ours, and no kernel's.
-        text = plan.artifact.text.replace("udp dport 323 counter drop", "udp dport 323 counter jump nowhere")
+        rule = 'udp dport 323 counter name "role_ntp_input_drop"'
+        text = plan.artifact.text.replace(f"{rule} drop", f"{rule} jump nowhere")
         return replace(plan, artifact=replace(plan.artifact, text=text))
     if how == "readback":
         return replace(plan, ruleset=cases.ruleset("ntp-closed"))

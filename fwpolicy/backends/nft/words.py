@@ -1,0 +1,221 @@
+"""Rules as nft text: each match and verdict as nft 1.0.6 lists it."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import format_address, prefixes
+from fwpolicy.ir.ruleset import (
+    Accept,
+    Address,
+    Before,
+    Circumstance,
+    ClampMss,
+    Continue,
+    CtCount,
+    CtState,
+    CtStatus,
+    DestinationNat,
+    DestinationType,
+    Drop,
+    Header,
+    IcmpType,
+    Interface,
+    Jump,
+    L4Proto,
+    LimitName,
+    Log,
+    Masquerade,
+    Match,
+    Nfproto,
+    NtpMode,
+    OriginalPort,
+    PerSource,
+    Port,
+    Rate,
+    Reject,
+    Return,
+    Rule,
+    SourceNat,
+    TcpSyn,
+    Tracked,
+    Translation,
+    Verdict,
+    WithMemory,
+)
+from fwpolicy.record import assert_never
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.addresses import Interval, Intervals
+
+_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp"}
+_FAMILY_NAMES = {4: "ip", 6: "ip6"}
+
+
+def rule_text(rule: Rule) -> str:
+    """One rule as `nft list` writes it, with its step as the comment."""
+    parts = [_match(match) for match in rule.matches]
+    if rule.counter:
+        parts.append(f'counter name "{rule.counter}"')
+    if rule.log:
+        parts.append(_log(rule.log))
+    if verdict := _verdict(rule.verdict):
+        parts.append(verdict)
+    comment = f"{rule.step}: {rule.comment}" if rule.comment else rule.step
+    return " ".join([*parts, f'comment "{comment}"'])
+
+
+def _match(match: Match) -> str:
+    match match:
+        case Interface() | DestinationType() | Before():
+            return _circumstance(match)
+        case CtState() | CtStatus() | OriginalPort():
+            return _tracked(match)
+        case Rate() | LimitName() | CtCount() | PerSource():
+            return _memory(match)
+        case _:
+            return _header(match)
+
+
+def _header(match: Header) -> str:
+    match match:
+        case Nfproto(family):
+            return f"meta nfproto ipv{family}"
+        case L4Proto(protocols):
+            return f"meta l4proto {_braced([_PROTOCOL_NAMES.get(p, str(p)) for p in protocols])}"
+        case Port(protocol, side, ports):
+            return f"{_PROTOCOL_NAMES[protocol]} {side} {_braced(_ports(ports))}"
+        case IcmpType(protocol, types):
+            return f"{_PROTOCOL_NAMES[protocol]} type {_braced([str(number) for number in types])}"
+        case Address():
+            return _address(match)
+        case NtpMode(modes, negated):
+            values = _braced([f"0x{mode:x}" for mode in modes])
+            return f"@th,64,8 & 0x7 {'!=' if negated else '=='} {values}"
+        case TcpSyn():
+            return "tcp flags syn"
+        case _:
+            assert_never(match)
+
+
+def _circumstance(match: Circumstance) -> str:
+    match match:
+        case Interface(key, names, negated):
+            quoted = [f'"{name}"' for name in names]
+            return f"{key} {_operator(negated)}{_braced(quoted)}"
+        case DestinationType(types, here, negated):
+            return f"fib daddr{' . iif' if here else ''} type {_operator(negated)}{_braced(list(types))}"
+        case Before(time):
+            return f"meta time < {time}"
+        case _:
+            assert_never(match)
+
+
+def _tracked(match: Tracked) -> str:
+    match match:
+        case CtState(states):
+            return f"ct state {','.join(states)}"
+        case CtStatus(bit):
+            return f"ct status {bit}"
+        case OriginalPort(first, last):
+            return f"ct original proto-dst {_ports(((first, last),))[0]}"
+        case _:
+            assert_never(match)
+
+
+def _memory(match: WithMemory) -> str:
+    match match:
+        case Rate():
+            return f"limit {rate_text(match)}"
+        case LimitName(name):
+            return f'limit name "{name}"'
+        case CtCount(maximum):
+            return f"ct count {maximum}"
+        case PerSource(family, set_name, bound):
+            # The least that one subscriber has (RFC 6177): an address each would cost him nothing.
+            source = "ip saddr" if family == 4 else "ip6 saddr & ffff:ffff:ffff:ffff::"
+            # Only a limit needs its element young: without a timeout `update` has nothing to renew.
+            operation = "update" if isinstance(bound, Rate) else "add"
+            return f"{operation} @{set_name} {{ {source} {_memory(bound)} }}"
+        case _:
+            assert_never(match)
+
+
+def rate_text(rate: Rate) -> str:
+    """`rate 5/minute burst 10 packets`, what follows `limit`."""
+    return f"rate {rate.rate}/{rate.unit} burst {rate.burst} packets"
+
+
+def _address(match: Address) -> str:
+    key = f"{'ct original ' if match.original else ''}{_FAMILY_NAMES[match.family]} {match.side}"
+    if match.set_name:
+        return f"{key} {_operator(match.negated)}@{match.set_name}"
+    members = [interval_text(match.family, interval) for interval in match.intervals]
+    return f"{key} {_operator(match.negated)}{_braced(members)}"
+
+
+def interval_text(family: int, interval: Interval) -> str:
+    """An address, a prefix or a range."""
+    first, last = interval
+    if first == last:
+        return format_address(family, first)
+    parts = prefixes(family, interval)
+    if len(parts) == 1:
+        return f"{format_address(family, first)}/{parts[0][1]}"
+    return f"{format_address(family, first)}-{format_address(family, last)}"
+
+
+def _ports(ports: Intervals) -> list[str]:
+    return [str(first) if first == last else f"{first}-{last}" for first, last in ports]
+
+
+def _braced(members: list[str]) -> str:
+    return members[0] if len(members) == 1 else f"{{ {', '.join(members)} }}"
+
+
+def _operator(negated: bool) -> str:
+    return "!= " if negated else ""
+
+
+def _log(log: Log) -> str:
+    return f'log prefix "{log.prefix}"' + ("" if log.group is None else f" group {log.group}")
+
+
+def _verdict(verdict: Verdict) -> str:
+    match verdict:
+        case Accept():
+            return "accept"
+        case Drop():
+            return "drop"
+        case Reject(kind):
+            return f"reject with {'tcp reset' if kind == 'tcp-reset' else 'icmpx type port-unreachable'}"
+        case Jump(chain):
+            return f"jump {chain}"
+        case Return():
+            return "return"
+        case Continue():
+            return ""
+        case ClampMss():
+            return "tcp option maxseg size set rt mtu"
+        case Masquerade() | SourceNat() | DestinationNat():
+            return _translation(verdict)
+        case _:
+            assert_never(verdict)
+
+
+def _translation(verdict: Translation) -> str:
+    match verdict:
+        case Masquerade():
+            return "masquerade"
+        case SourceNat(family, address):
+            return f"snat {_FAMILY_NAMES[family]} to {format_address(family, address)}"
+        case DestinationNat(family, address, port):
+            return f"dnat {_FAMILY_NAMES[family]} to {_endpoint(family, address, port)}"
+        case _:
+            assert_never(verdict)
+
+
+def _endpoint(family: int, address: int, port: int | None) -> str:
+    text = format_address(family, address)
+    if port is None:
+        return text
+    return f"{text}:{port}" if family == 4 else f"[{text}]:{port}"

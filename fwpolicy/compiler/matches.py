@@ -1,0 +1,173 @@
+"""A condition of the policy -> the matches of the rules that it takes; together exactly it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from fwpolicy.addresses import EVERYWHERE, AddressSet, merge
+from fwpolicy.ir.ruleset import (
+    Address,
+    CtState,
+    CtStatus,
+    IcmpType,
+    Interface,
+    L4Proto,
+    Match,
+    Nfproto,
+    OriginalPort,
+    Port,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.addresses import Intervals
+    from fwpolicy.compiler.sets import Sets
+    from fwpolicy.policy import model
+    from fwpolicy.policy.services import Service
+
+    Legs = list[tuple[Match, ...]]
+
+# IANA protocol numbers of those with ports: TCP, UDP, DCCP, SCTP.
+WITH_PORTS = (6, 17, 33, 132)
+BOTH = (4, 6)
+
+
+def legs(sets: Sets, match: model.Match, families: tuple[int, ...], redirected: bool = False) -> Legs:
+    """One tuple of matches for each rule that the kernel needs.
+
+    `redirected`: in the forward hook, for connections that some chain sends elsewhere (`published`).
+    """
+    if not match.published:
+        return _plain(sets, match, families)
+    original = _legs(sets, match, families, redirected=redirected, original=True)
+    plain = _plain(sets, match, families)
+    if redirected or original == plain:
+        return original
+    # What is not tracked is not redirected either, and has no original port to look at.
+    return original + [(*leg, CtState(("untracked",))) for leg in plain]
+
+
+def _plain(sets: Sets, match: model.Match, families: tuple[int, ...]) -> Legs:
+    return _legs(sets, match, families, redirected=False, original=False)
+
+
+def _legs(
+    sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
+) -> Legs:
+    status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
+    found = []
+    ways = list(product(interfaces("iifname", match.incoming), interfaces("oifname", match.outgoing)))
+    for (address, family), (incoming, outgoing) in product(_addresses(sets, match, families, original), ways):
+        for service in services(match.services, family, match.sports, original):
+            known = () if _tells_family(service) else _family_alone(address, family)
+            found.append((*incoming, *outgoing, *(address or known), *status, *service))
+    return found
+
+
+def interfaces(key: str, names: tuple[str, ...] | None) -> Legs:
+    """One set of whole names, and each prefix by itself (ir.Interface says why)."""
+    if names is None:
+        return [()]
+    prefixes = {name for name in names if name.endswith("*")}
+    covered = {name for name in names for p in prefixes if name != p and name.startswith(p[:-1])}
+    left = tuple(dict.fromkeys(name for name in names if name not in covered))
+    whole = tuple(name for name in left if name not in prefixes)
+    found: Legs = [(Interface(key, whole),)] if whole else []
+    return found + [(Interface(key, (name,)),) if name != "*" else () for name in left if name in prefixes]
+
+
+def _family_alone(address: tuple[Match, ...], family: int | None) -> tuple[Match, ...]:
+    return (Nfproto(family),) if family and not address else ()
+
+
+def _tells_family(service: tuple[Match, ...]) -> bool:
+    return any(isinstance(match, IcmpType) for match in service)
+
+
+def _addresses(
+    sets: Sets, match: model.Match, families: tuple[int, ...], original: bool
+) -> list[tuple[tuple[Match, ...], int | None]]:
+    """(matches, family) for each leg; family None where the rule needs no telling apart."""
+    source = _Side("saddr", match.source, match.source_group, match.source_dynamic)
+    destination = _Side("daddr", match.destination, match.destination_group, match.destination_dynamic)
+    if source.anything and destination.anything and families == BOTH:
+        return [((), None)]
+    found: list[tuple[tuple[Match, ...], int | None]] = []
+    for family in families:
+        for pair in product(source.of(sets, family, False), destination.of(sets, family, original)):
+            found.append((_without_family(tuple(each for part in pair for each in part)), family))
+    return found
+
+
+def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:
+    """An address says its family, and the family need not be said twice."""
+    addresses = tuple(match for match in matches if isinstance(match, Address))
+    return addresses or matches[:1]
+
+
+class _Side:
+    """The addresses of one side of a condition: members known now, and sets filled at run time."""
+
+    def __init__(
+        self, side: str, addresses: AddressSet | None, group: str | None, dynamic: tuple[str, ...]
+    ) -> None:
+        self.side, self.group, self.dynamic = side, group, dynamic
+        self.addresses = AddressSet() if addresses is None and dynamic else addresses
+        self.anything = self.addresses is None or self.addresses == EVERYWHERE
+
+    def of(self, sets: Sets, family: int, original: bool) -> list[tuple[Match, ...]]:
+        """The alternatives of `family`; none where the side has no member of it."""
+        if self.addresses is None:
+            return [()]
+        found: list[tuple[Match, ...]] = []
+        if self.addresses.of(family):
+            found.append((sets.match(family, self.side, self.addresses, self.group, original=original),))
+        if self.anything:
+            return found
+        names = [f"{name}_v{family}" for name in self.dynamic]
+        return found + [(Address(family, self.side, (), name, original=original),) for name in names]
+
+
+def services(
+    wanted: tuple[Service, ...] | None, family: int | None, sports: Intervals | None, original: bool
+) -> Legs:
+    """Services of one protocol join into one match; source ports before destination ports, as nft has it."""
+    if wanted is None:
+        return [()] if sports is None else [(Port(number, "sport", sports),) for number in WITH_PORTS]
+    ports, types, others = _sorted(wanted, family)
+    found: Legs = []
+    for number, each in ports.items():
+        source: tuple[Match, ...] = () if sports is None else (Port(number, "sport", sports),)
+        found += _ports(number, merge(each), source, original)
+    if sports is not None:
+        return found + [(Port(number, "sport", sports),) for number in others if number in WITH_PORTS]
+    found += [(IcmpType(number, tuple(sorted(set(each)))),) for number, each in types.items()]
+    if others:
+        found.append((L4Proto(tuple(sorted(set(others)))),))
+    return found
+
+
+def _ports(number: int, ports: Intervals, source: tuple[Match, ...], original: bool) -> Legs:
+    if not original:
+        return [(*source, Port(number, "dport", ports))]
+    protocol = source or (L4Proto((number,)),)
+    return [(*protocol, OriginalPort(first, last)) for first, last in ports]
+
+
+def _sorted(
+    wanted: tuple[Service, ...], family: int | None
+) -> tuple[dict[int, list[tuple[int, int]]], dict[int, list[int]], list[int]]:
+    """Ports and ICMP types by protocol, and protocols as a whole."""
+    ports: dict[int, list[tuple[int, int]]] = {}
+    types: dict[int, list[int]] = {}
+    others: list[int] = []
+    for service in wanted:
+        if service.family and family and service.family != family:
+            continue
+        if service.ports:
+            ports.setdefault(service.protocol, []).extend(service.ports)
+        elif service.icmp_types:
+            types.setdefault(service.protocol, []).extend(service.icmp_types)
+        else:
+            others.append(service.protocol)
+    return ports, types, others

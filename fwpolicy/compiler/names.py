@@ -1,0 +1,145 @@
+"""Names for the lines of a policy: of their counters, limits, sets and chains.
+
+`STEP_HOOK_ID`, where the line has an id; else what the line says takes its place, so that a name
+stays when other lines come, go or move, and a counter goes on counting over a reload.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+
+from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefixes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fwpolicy.addresses import AddressSet
+    from fwpolicy.policy.model import Match, Rule
+    from fwpolicy.policy.services import Service
+
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp"}
+# nft identifiers hold more, but no ':' (nft(8) "LEXICAL CONVENTIONS"), and start with a letter.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+# Of 255 bytes (NFT_NAME_MAXLEN): a line of a listing should not consist of a name.
+_LONGEST = 48
+# How many services or interfaces a name lists before it only counts on its checksum.
+_SHOWN = 3
+
+
+class Names:
+    """Hands out names, each once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, wanted: str) -> str:
+        """`wanted`, or with a number where another has it."""
+        number, name = 1, wanted
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
+
+    def lines(self, prefix: str, lines: tuple[Rule, ...]) -> tuple[str, ...]:
+        """A name for each of `lines`. Those with an id choose first."""
+        names: dict[int, str] = {}
+        for index, line in enumerate(lines):
+            if line.id is not None:
+                names[index] = self.take(f"{prefix}_{_plain(line.id)}")
+        for index, line in enumerate(lines):
+            if index not in names:
+                names[index] = self.take(f"{prefix}_{_said(line)}")
+        return tuple(names[index] for index in range(len(lines)))
+
+
+def shortened(words: Iterable[str], whole: object) -> str:
+    """`words` as a name; with a checksum of `whole` where they are not all of it."""
+    text = "_".join(words)
+    name = _plain(text)[:_LONGEST]
+    if name == text and whole is None:
+        return name
+    return f"{name}_{crc32(repr((text, whole)).encode()):08x}".lstrip("_")
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character in _PLAIN else "_" for character in text)
+
+
+def _said(line: Rule) -> str:
+    """What the line is about: services, then addresses and interfaces; a checksum for the rest.
+
+    Its limit, its log and its expiry it may change and still be the same line.
+    """
+    match = line.match
+    parts = tuple(_parts(match))
+    words = [word for word, _ in parts]
+    if line.verdict == "reject":
+        words.insert(0, "reject")
+    rest = {
+        "parts": [part for _, part in parts if part is not None],
+        "sports": match.sports,
+        "published": match.published,
+        "holes": [_told(hole) for hole in line.holes],
+        # Beside addresses the families follow from what groups hold, and that may change.
+        "families": line.families not in ((4, 6), ()) and not _has_addresses(match) and line.families,
+    }
+    unsaid = sorted((key, part) for key, part in rest.items() if part)
+    return shortened(words or ["any"], unsaid or None)
+
+
+def _has_addresses(match: Match) -> bool:
+    sides = (match.source, match.destination, match.source_dynamic or None, match.destination_dynamic or None)
+    return any(side is not None for side in sides)
+
+
+def _told(match: Match) -> object:
+    """A condition without what may change while it stays the same one: the members of groups."""
+    return ([*_parts(match)], match.sports, match.published)
+
+
+def _parts(match: Match) -> Iterable[tuple[str, object]]:
+    """(word, what the word leaves out or None), in a fixed order."""
+    if match.services is not None:
+        texts = sorted({text for service in match.services for text in service_words(service)})
+        yield "_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None
+    for word, group, addresses, dynamic in (
+        ("from", match.source_group, match.source, match.source_dynamic),
+        ("to", match.destination_group, match.destination, match.destination_dynamic),
+    ):
+        if group or dynamic:
+            names = [*([group] if group else []), *dynamic]
+            rest = None if group or not addresses else addresses
+            yield f"{word}_{'_'.join(names)}", rest
+        elif addresses == EVERYWHERE:
+            yield f"{word}_any", None
+        elif addresses is not None:
+            yield f"{word}_{_first(addresses)}", None if _is_prefix(addresses) else addresses
+    for word, names_ in (("in", match.incoming), ("out", match.outgoing)):
+        if names_ is not None:
+            yield f"{word}_{'_'.join(names_[:_SHOWN])}", names_ if len(names_) > _SHOWN else None
+
+
+def service_words(service: Service) -> list[str]:
+    """`tcp_22`, `udp_10000-20000`, `icmp_8`, `ip_47`."""
+    protocol = _PROTOCOLS.get(service.protocol)
+    if service.ports and protocol:
+        return [f"{protocol}_{a}" if a == b else f"{protocol}_{a}-{b}" for a, b in service.ports]
+    if service.icmp_types and protocol:
+        return [f"{protocol}_{number}" for number in service.icmp_types]
+    return [f"ip_{service.protocol}"]
+
+
+def _first(addresses: AddressSet) -> str:
+    """The first prefix of a set, as a reminder of which it is."""
+    for family in (4, 6):
+        for interval in addresses.of(family):
+            network, length = prefixes(family, interval)[0]
+            return format_address(family, network) + ("" if length == BITS[family] else f"_{length}")
+    return "none"
+
+
+def _is_prefix(addresses: AddressSet) -> bool:
+    """Of one family whose texts are plain: an IPv6 address is not, for its colons."""
+    return not addresses.v6 and len(addresses.v4) == 1 and len(prefixes(4, addresses.v4[0])) == 1
