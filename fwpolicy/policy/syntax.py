@@ -6,6 +6,10 @@ from fwpolicy.errors import Problem, Span
 from fwpolicy.record import record
 from fwpolicy.source import Text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.policy.model import Limit
+
 
 @record
 class Word:
@@ -26,6 +30,28 @@ class MatchText:
     services: tuple[Word, ...] | None = None
     sources: tuple[Word, ...] | None = None
     destinations: tuple[Word, ...] | None = None
+    sports: tuple[Word, ...] | None = None
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    published: bool = False
+    family: Word | None = None
+
+
+@record
+class LabelText:
+    """What a line says of itself, and what happens beside its verdict.
+
+    `limit` and `expires` are read already; `log` is the prefix of its own, "" for the policy's.
+    """
+
+    id: Word | None = None
+    comment: str | None = None
+    log: str | None = None
+    limit: Limit | None = None
+    expires: int | None = None
+
+
+UNLABELLED = LabelText()
 
 
 @record
@@ -35,29 +61,54 @@ class RuleText:
     match: MatchText
     holes: tuple[MatchText, ...] = ()
     action: Word | None = None
-    comment: Word | None = None
+    label: LabelText = UNLABELLED
 
 
 @record
 class SectionText:
-    """`input:` or `output:`."""
+    """`input:`, `output:` or `forward:`; `open` where its default may come from another file."""
 
     hook: str
     key: Word
     default: Word | None
     allow: tuple[RuleText, ...]
     block: tuple[RuleText, ...]
+    open: bool = False
 
 
 @record
 class GroupText:
-    """A group: its members in place or, one a line, in `file`; `flawed` where some could not be read."""
+    """A group: its members in place, one a line in `file`, by name in `hosts`, or put in at run time.
+
+    `extends`: it adds to an included one. `dynamic`: the seconds that a member stays (0: for good).
+    `flawed` where some of it could not be read.
+    """
 
     name: Word
     members: tuple[Word, ...]
     file: Word | None = None
     optional: bool = False
     flawed: bool = False
+    extends: bool = False
+    dynamic: int | None = None
+    hosts: HostsText | None = None
+
+
+@record
+class HostsText:
+    """A group of host names: between `least` and `most` addresses (0: any number)."""
+
+    names: tuple[Word, ...]
+    least: int = 1
+    most: int = 0
+
+
+@record
+class ZoneText:
+    """A zone: interface names, a trailing "*" for any rest."""
+
+    name: Word
+    interfaces: tuple[Word, ...]
 
 
 @record
@@ -83,6 +134,32 @@ class NtpText:
 
 
 @record
+class NatLineText:
+    """A line under `nat:`; None where a key is absent. `family` on masquerade, `to` on the others."""
+
+    span: Span
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    services: tuple[Word, ...] | None = None
+    sources: tuple[Word, ...] | None = None
+    to: Word | None = None
+    port: int | None = None
+    hairpin: bool = False
+    family: Word | None = None
+
+
+@record
+class NatText:
+    """`nat:`."""
+
+    key: Word
+    masquerade: tuple[NatLineText, ...]
+    forward: tuple[NatLineText, ...]
+    snat: tuple[NatLineText, ...]
+    clamp_mss: bool = False
+
+
+@record
 class TestText:
     """A line of `tests:`."""
 
@@ -93,6 +170,21 @@ class TestText:
     destinations: tuple[Word, ...] | None = None
     state: Word | None = None
     mode: Word | None = None
+    more: TestMoreText | None = None
+
+
+@record
+class TestMoreText:
+    """The rarer keys of a test; None where one is left out."""
+
+    local: tuple[Word, ...] | None = None
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    sports: tuple[Word, ...] | None = None
+    published: Word | None = None
+    time: int | None = None
+    source_in: tuple[Word, ...] | None = None
+    destination_in: tuple[Word, ...] | None = None
 
 
 @record
@@ -110,3 +202,22 @@ class PolicyText:
     tests: tuple[TestText, ...]
     apply: tuple[tuple[str, Word], ...]
     problems: tuple[Problem, ...]
+    zones: tuple[ZoneText, ...] = ()
+    log: tuple[tuple[str, Word], ...] | None = None
+    nat: NatText | None = None
+    includes: tuple[Word, ...] = ()
+    overrides: tuple[Word, ...] = ()
+
+
+@record
+class Sources:
+    """The files that make one policy: `files` in order, an including one before what it includes.
+
+    `tops`: the names of those that no other brought in. `reach`: which files each includes, over any
+    number of steps. `now`: the time (Unix), None where nothing depends on it.
+    """
+
+    files: tuple[PolicyText, ...]
+    tops: tuple[str, ...]
+    reach: dict[str, frozenset[str]]
+    now: int | None = None
