@@ -25,7 +25,6 @@ OF_HOOKS = {
     "out": ("output", "forward"),
     "published": ("input", "forward"),
     "source-in": ("input", "forward"),
-    "destination-in": ("output", "forward"),
 }
 
 
@@ -87,7 +86,6 @@ def _keys_of_hook(hook: str, text: TestText, more: TestMoreText, names: Names) -
         "out": more.outgoing,
         "published": more.published,
         "source-in": more.source_in,
-        "destination-in": more.destination_in,
     }
     for key, value in said.items():
         if value is not None and hook not in OF_HOOKS[key]:

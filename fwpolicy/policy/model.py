@@ -57,8 +57,8 @@ class Limit:
 class Rule:
     """A line of `allow` or `block`: `verdict` is "accept", "drop" or "reject"; `families` its legs (4, 6).
 
-    `id`: stable, names the counter. `log`: the prefix, or None. `expires`: the first second (Unix
-    time) in which the rule no longer holds.
+    `id`: stable, names the counter. `log`: the prefix, "" for the policy's own, or None. `expires`:
+    the first second (Unix time) in which the rule no longer holds.
     """
 
     verdict: str

@@ -37,17 +37,14 @@ def resolve(sources: Sources, read_file: ReadFile) -> Policy:
     files = sources.files
     names = Names(sources, read_file)
     names.problems += [problem for file in files for problem in file.problems]
-    log = _log(files, names)
     role = _role(files, names)
     gone = _overridden(sources, names)
     sections = tuple(
-        section
-        for hook in HOOKS
-        if (section := _merged_section(files, hook, names, gone, log.prefix if log else "fwp")) is not None
+        section for hook in HOOKS if (section := _merged_section(files, hook, names, gone)) is not None
     )
     if role:
         check_conflicts(role, sections, names)
-    nat = _nat(files, names)
+    log, nat = _log(files, names), _nat(files, names)
     tests = _tests(files, names)
     apply = _apply_options(files, names)
     name = _name(sources, names)
@@ -218,7 +215,7 @@ def _same_role(one: NtpText, other: NtpText) -> bool:
 
 
 def _merged_section(
-    files: tuple[PolicyText, ...], hook: str, names: Names, gone: frozenset[int], prefix: str
+    files: tuple[PolicyText, ...], hook: str, names: Names, gone: frozenset[int]
 ) -> Section | None:
     texts = [section for file in files for section in file.sections if section.hook == hook]
     if not texts:
@@ -233,7 +230,7 @@ def _merged_section(
             resolved
             for text in texts
             for rule in (text.allow if kind == "allow" else text.block)
-            if id(rule) not in gone and (resolved := _rule(rule, hook, kind, names, prefix)) is not None
+            if id(rule) not in gone and (resolved := _rule(rule, hook, kind, names)) is not None
         )
         for kind in ("allow", "block")
     )
@@ -241,7 +238,7 @@ def _merged_section(
     return Section(hook, default.text if default else "drop", allow, block, first.key.span)
 
 
-def _rule(text: RuleText, hook: str, kind: str, names: Names, prefix: str) -> Rule | None:
+def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
@@ -262,7 +259,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names, prefix: str) -> Ru
         text.match.span,
         label.comment,
         label.id.text if label.id else None,
-        prefix if label.log == "" else label.log,
+        label.log,
         label.limit,
         label.expires,
     )

@@ -77,19 +77,19 @@ def midnight(reader: Reader, node: Node | None, what: str) -> int | None:
     word = reader.word(node, what)
     if word is None:
         return None
-    written = _DATE.match(word.text)
-    day = _ordinal(*map(int, written.groups())) if written else None
-    if day is None:
+    found = day(word.text)
+    if found is None:
         reader.error(f"{what} is '{word.text}', not a date", word.span, "a date is written 2027-01-31")
-        return None
-    return (day - _EPOCH) * 86400
+    return found
 
 
-def _ordinal(year: int, month: int, day: int) -> int | None:
+def day(text: str) -> int | None:
+    """The first second (Unix time, UTC) of a day of this century; None for what is no such date."""
     from datetime import date  # noqa: PLC0415  (2 ms that only a date pays)
 
+    written = _DATE.match(text)
     try:
-        return date(year, month, day).toordinal()
+        return (date(*map(int, written.groups())).toordinal() - _EPOCH) * 86400 if written else None
     except ValueError:
         return None
 
