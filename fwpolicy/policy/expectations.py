@@ -8,7 +8,7 @@ from fwpolicy.policy.model import Test
 from fwpolicy.policy.names import FAMILY_NAMES
 from fwpolicy.policy.resolve import families_of
 from fwpolicy.policy.services import PROTOCOLS, Service
-from fwpolicy.policy.syntax import TestMoreText
+from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from fwpolicy.policy.reader import Reader
     from fwpolicy.policy.syntax import TestText, Word
     from fwpolicy.source import Node
+
+
+@record
+class TestMoreText:
+    """The rarer keys of a test; None where one is left out."""
+
+    local: tuple[Word, ...] | None = None
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    sports: tuple[Word, ...] | None = None
+    published: Word | None = None
+    time: int | None = None
+    source_in: tuple[Word, ...] | None = None
+    destination_in: tuple[Word, ...] | None = None
+
 
 NOTHING = TestMoreText()
 # The rarer keys, and the hooks that have them.

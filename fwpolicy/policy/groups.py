@@ -6,15 +6,24 @@ import re
 
 from fwpolicy.addresses import AddressSet, of, subtract
 from fwpolicy.policy import values
-from fwpolicy.policy.syntax import GroupText, HostsText
-from fwpolicy.record import replace
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
-    from fwpolicy.policy.syntax import Word
+    from fwpolicy.policy.syntax import GroupText, Word
     from fwpolicy.source import Node
+
+
+@record
+class HostsText:
+    """A group of host names: between `least` and `most` addresses (0: any number)."""
+
+    names: tuple[Word, ...]
+    least: int = 1
+    most: int = 0
+
 
 # RFC 1123 2.1, with a dot inside: a single word is more likely a group.
 HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*\Z")

@@ -19,8 +19,9 @@ from fwpolicy.source import Mapping, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.policy.groups import HostsText
     from fwpolicy.policy.names import Names
-    from fwpolicy.policy.syntax import GroupText, HostsText
+    from fwpolicy.policy.syntax import GroupText
     from fwpolicy.source import Node
 
 HEAD = """\
@@ -147,10 +148,11 @@ def _texts(hosts: HostsText) -> tuple[str, ...]:
 
 def outside(hosts: HostsText, number: int) -> str | None:
     """What is wrong with so many addresses; None where min..max holds."""
+    found = f"{number} address{'es' if number != 1 else ''}"
     if number < hosts.least:
-        return f"{number} addresses, fewer than its min of {hosts.least}"
+        return f"{found}, fewer than its min of {hosts.least}"
     if hosts.most and number > hosts.most:
-        return f"{number} addresses, more than its max of {hosts.most}"
+        return f"{found}, more than its max of {hosts.most}"
     return None
 
 

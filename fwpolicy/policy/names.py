@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from fwpolicy.policy.lock import Locked
-    from fwpolicy.policy.model import Match
-    from fwpolicy.policy.syntax import GroupText, PolicyText, ServiceText, Sources, Word, ZoneText
+    from fwpolicy.policy.syntax import GroupText, PolicyText, ServiceText, Sources, Word
+    from fwpolicy.policy.zones import ZoneText
 
     ReadFile = Callable[[str], bytes]
 
@@ -392,9 +392,3 @@ def stem_of(file: str) -> str:
     """A file's name without its folder and ending."""
     name = posixpath.basename(file).strip("<>")
     return name.rsplit(".", 1)[0] or name
-
-
-def is_empty(match: Match) -> bool:
-    """A group without members, now or at run time, matches nothing."""
-    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
-    return any(part is not None and not part and not dynamic for part, dynamic in sides)

@@ -9,11 +9,12 @@ from fwpolicy.policy.lines import all_known
 from fwpolicy.policy.matches import PORTED
 from fwpolicy.policy.model import Masquerade, Nat, PortForward, SourceNat
 from fwpolicy.policy.names import FAMILY_NAMES
-from fwpolicy.policy.syntax import NatLineText, NatText
+from fwpolicy.record import record
 from fwpolicy.source import Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.errors import Span
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
     from fwpolicy.policy.services import Service
@@ -26,6 +27,32 @@ KEYS = {
     "snat": ("out", "to", "from"),
 }
 REQUIRED = {"masquerade": ("out",), "forward": ("in", "service", "to"), "snat": ("out", "to")}
+
+
+@record
+class NatLineText:
+    """A line under `nat:`; None where a key is absent. `family` on masquerade, `to` on the others."""
+
+    span: Span
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    services: tuple[Word, ...] | None = None
+    sources: tuple[Word, ...] | None = None
+    to: Word | None = None
+    port: int | None = None
+    hairpin: bool = False
+    family: Word | None = None
+
+
+@record
+class NatText:
+    """`nat:`."""
+
+    key: Word
+    masquerade: tuple[NatLineText, ...]
+    forward: tuple[NatLineText, ...]
+    snat: tuple[NatLineText, ...]
+    clamp_mss: bool = False
 
 
 def parse(reader: Reader, key: Word, node: Node) -> NatText:

@@ -6,13 +6,15 @@ import re
 
 from fwpolicy.policy import lines
 from fwpolicy.policy.reader import Reader, kind, looks_like_ipv6
-from fwpolicy.policy.syntax import GroupText, NtpText, PolicyText, SectionText, ServiceText, Word, ZoneText
+from fwpolicy.policy.syntax import GroupText, NtpText, PolicyText, SectionText, ServiceText, Word
 from fwpolicy.source import Document, Mapping, Node, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
+
+    from fwpolicy.policy.zones import ZoneText
 
     T = TypeVar("T")
 
@@ -194,7 +196,7 @@ def _one_source(reader: Reader, node: Mapping, what: str, found: dict[str, Node]
 
 
 def _zone(reader: Reader, name: Word, node: Node) -> ZoneText:
-    from fwpolicy.policy.zones import interfaces  # noqa: PLC0415  (a host with one interface has none)
+    from fwpolicy.policy.zones import ZoneText, interfaces  # noqa: PLC0415  (one interface needs none)
 
     return ZoneText(name, interfaces(reader, node))
 

@@ -116,3 +116,9 @@ def _touching(intervals: Intervals, interval: Interval) -> Interval:
 def _serves(wanted: tuple[Service, ...] | None, excepted: tuple[Service, ...] | None) -> bool:
     """Whether every service of `wanted` is named in `excepted` too."""
     return excepted is None or (wanted is not None and set(wanted) <= set(excepted))
+
+
+def is_empty(match: Match) -> bool:
+    """A group without members, now or at run time, matches nothing."""
+    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
+    return any(part is not None and not part and not dynamic for part, dynamic in sides)

@@ -13,9 +13,9 @@ from fwpolicy.policy.model import (
     Rule,
     Section,
 )
-from fwpolicy.policy.names import FAMILY_NAMES, Names, is_empty, stem_of
+from fwpolicy.policy.names import FAMILY_NAMES, Names, stem_of
 from fwpolicy.policy.parse import POLICY_NAME
-from fwpolicy.policy.repeats import warn_of_hole, warn_of_repeats
+from fwpolicy.policy.repeats import is_empty, warn_of_hole, warn_of_repeats
 from fwpolicy.policy.roles import check_conflicts, resolve_ntp
 
 TYPE_CHECKING = False

@@ -8,7 +8,11 @@ from fwpolicy.source import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.policy.expectations import TestMoreText
+    from fwpolicy.policy.groups import HostsText
     from fwpolicy.policy.model import Limit
+    from fwpolicy.policy.nat import NatText
+    from fwpolicy.policy.zones import ZoneText
 
 
 @record
@@ -95,23 +99,6 @@ class GroupText:
 
 
 @record
-class HostsText:
-    """A group of host names: between `least` and `most` addresses (0: any number)."""
-
-    names: tuple[Word, ...]
-    least: int = 1
-    most: int = 0
-
-
-@record
-class ZoneText:
-    """A zone: interface names, a trailing "*" for any rest."""
-
-    name: Word
-    interfaces: tuple[Word, ...]
-
-
-@record
 class ServiceText:
     """A service of the policy's own: its name, and `proto/port` texts or other services' names."""
 
@@ -134,32 +121,6 @@ class NtpText:
 
 
 @record
-class NatLineText:
-    """A line under `nat:`; None where a key is absent. `family` on masquerade, `to` on the others."""
-
-    span: Span
-    incoming: tuple[Word, ...] | None = None
-    outgoing: tuple[Word, ...] | None = None
-    services: tuple[Word, ...] | None = None
-    sources: tuple[Word, ...] | None = None
-    to: Word | None = None
-    port: int | None = None
-    hairpin: bool = False
-    family: Word | None = None
-
-
-@record
-class NatText:
-    """`nat:`."""
-
-    key: Word
-    masquerade: tuple[NatLineText, ...]
-    forward: tuple[NatLineText, ...]
-    snat: tuple[NatLineText, ...]
-    clamp_mss: bool = False
-
-
-@record
 class TestText:
     """A line of `tests:`."""
 
@@ -171,20 +132,6 @@ class TestText:
     state: Word | None = None
     mode: Word | None = None
     more: TestMoreText | None = None
-
-
-@record
-class TestMoreText:
-    """The rarer keys of a test; None where one is left out."""
-
-    local: tuple[Word, ...] | None = None
-    incoming: tuple[Word, ...] | None = None
-    outgoing: tuple[Word, ...] | None = None
-    sports: tuple[Word, ...] | None = None
-    published: Word | None = None
-    time: int | None = None
-    source_in: tuple[Word, ...] | None = None
-    destination_in: tuple[Word, ...] | None = None
 
 
 @record

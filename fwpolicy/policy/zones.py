@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy.record import record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
     from fwpolicy.policy.syntax import Word
     from fwpolicy.source import Node
+
+
+@record
+class ZoneText:
+    """A zone: interface names, a trailing "*" for any rest."""
+
+    name: Word
+    interfaces: tuple[Word, ...]
+
 
 # dev_valid_name() of the kernel, without what a ruleset would have to quote.
 INTERFACE = re.compile(r"[^\s/:\"'\\*?\[\]{},;#]{1,15}\Z")
