@@ -205,8 +205,10 @@ class Names:
         return found | collect(items) if items else found
 
     def group_name(self, words: tuple[Word, ...] | None) -> str | None:
-        """The group's name when `words` are exactly one group of the policy's own."""
-        return words[0].text if words and len(words) == 1 and words[0].text in self.groups else None
+        """The group's name when `words` are exactly one group with members of the policy's own."""
+        if not words or len(words) > 1 or words[0].text not in self.groups:
+            return None
+        return None if words[0].text in self.filled else words[0].text
 
     def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
         """The parsed address; nothing, and a problem, for one that is wrong."""

@@ -207,6 +207,7 @@ def test_dynamic_groups():
     assert isinstance(policy.dynamic[0], DynamicGroup)
     (allow,), (block,) = policy.input.allow, policy.input.block
     assert (allow.match.source, allow.match.source_dynamic) == (AddressSet(), ("banned",))
+    assert allow.match.source_group is None
     assert (block.match.source, block.match.source_dynamic) == (of("192.0.2.1"), ("banned", "slow"))
     assert allow.families == block.families == (4, 6)
     assert warnings(policy) == []
