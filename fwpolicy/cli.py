@@ -20,6 +20,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "check": "parse, resolve, compile and test policies; needs no root and no network",
     "compile": "print or write what a policy compiles to",
+    "lock": "resolve the host names of a policy into the file beside it",
     "plan": "show what apply would do here",
     "apply": "put a policy in force: rules, daemon and boot, verified",
     "status": "is the host what was applied?",

@@ -48,9 +48,19 @@ def lock_place(machine: Machine) -> str:
 
 def read_policy(operands: list[str]) -> Policy:
     """The policy that the operands make together. Raises PolicyError, HostError."""
+    from time import time  # noqa: PLC0415
+
     from fwpolicy.policy.load import load  # noqa: PLC0415
 
-    return load(tuple(texts.read_operand(operand) for operand in operands), texts.read_file)
+    named = tuple(texts.read_operand(operand) for operand in operands)
+    return load(named, texts.read_file, int(time()))
+
+
+def refuse_errors(problems: list[Problem]) -> None:
+    """Raises PolicyError with the errors among `problems`, if there are any."""
+    errors = tuple(problem for problem in problems if problem.severity == "error")
+    if errors:
+        raise PolicyError(errors)
 
 
 def require_tests(policy: Policy) -> int:

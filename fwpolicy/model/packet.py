@@ -5,6 +5,7 @@ from __future__ import annotations
 from fwpolicy.addresses import AddressError, format_address, parse
 from fwpolicy.policy import services
 from fwpolicy.policy.services import PROTOCOLS, ServiceError
+from fwpolicy.policy.values import day, day_text
 from fwpolicy.record import record
 
 STATES = ("new", "established", "related", "invalid", "untracked")
@@ -17,7 +18,10 @@ class Packet:
 
     `family` 4 or 6; `protocol` IANA number; addresses as integers; ports and `icmp_type` None where
     the protocol has none; `mode` the NTP mode, None where the payload's first byte cannot be read;
-    `loopback`: over `lo`.
+    `loopback`: over `lo`. `incoming`, `outgoing`: interface names, None for one that no line names.
+    `published`: the port that the connection first asked for, None where nothing redirected it.
+    `time`: Unix time, None for before any line expires. `source_in`, `destination_in`: the dynamic
+    groups that the addresses are in. `spent`: every limit is used up.
     """
 
     hook: str
@@ -31,6 +35,13 @@ class Packet:
     state: str = "new"
     mode: int | None = 3
     loopback: bool = False
+    incoming: str | None = None
+    outgoing: str | None = None
+    published: int | None = None
+    time: int | None = None
+    source_in: tuple[str, ...] = ()
+    destination_in: tuple[str, ...] = ()
+    spent: bool = False
 
     def __str__(self) -> str:
         """The packet in PACKET syntax."""
@@ -46,7 +57,20 @@ class Packet:
         words += ["state", self.state]
         if 123 in (self.sport, self.dport):
             words += ["mode", "none" if self.mode is None else str(self.mode)]
-        return " ".join(words)
+        return " ".join(words + self._rest())
+
+    def _rest(self) -> list[str]:
+        """The clauses that few packets have."""
+        said = {
+            "in": self.incoming,
+            "out": self.outgoing,
+            "published": None if self.published is None else str(self.published),
+            "at": None if self.time is None else day_text(self.time),
+            "source-in": ",".join(self.source_in),
+            "destination-in": ",".join(self.destination_in),
+            "limits": "spent" if self.spent else None,
+        }
+        return [word for key, value in said.items() if value for word in (key, value)]
 
 
 class PacketError(ValueError):
@@ -60,16 +84,17 @@ _HERE = {4: parse("192.0.2.1")[1], 6: parse("2001:db8::1")[1]}
 def parse_packet(text: str) -> Packet:
     """One packet of PACKET syntax; addresses are single ones here. Raises PacketError.
 
-    Left out: the hook follows from from/to, state new, source port 40000, interface not `lo`, mode 3.
+    Left out: the hook follows from from/to, state new, source port 40000, an interface that no line
+    names, mode 3, not redirected, in no dynamic group, before any line expires, limits unspent.
     """
     words = text.split()
-    hook = words.pop(0) if words and words[0] in ("input", "output") else None
+    hook = words.pop(0) if words and words[0] in ("input", "output", "forward") else None
     if not words:
         raise PacketError("no packet: write, for example, udp/123 from 203.0.113.9:4000")
     what = words.pop(0)
     said = _clauses(words)
     if hook is None:
-        hook = "input" if "from" in said else "output"
+        hook = "output" if "from" not in said else "forward" if "to" in said else "input"
     family, source, sport = _endpoint(said.get("from"))
     other_family, destination, _ = _endpoint(said.get("to"))
     family = family or other_family or 4
@@ -77,6 +102,7 @@ def parse_packet(text: str) -> Packet:
         raise PacketError("the packet mixes IPv4 and IPv6")
     service = _what(what, family)
     has_port = bool(service.ports)
+    incoming, outgoing = _interfaces(hook, said)
     return Packet(
         hook,
         family,
@@ -90,14 +116,51 @@ def parse_packet(text: str) -> Packet:
         None
         if said.get("mode") == "none"
         else int(_choice(said.get("mode", "3"), tuple("01234567"), "mode")),
-        "lo" in (said.get("in"), said.get("out")),
+        "lo" in (incoming, outgoing),
+        None if incoming == "lo" else incoming,
+        None if outgoing == "lo" else outgoing,
+        _port(said["published"]) if "published" in said else None,
+        _day(said["at"]) if "at" in said else None,
+        tuple(sorted(filter(None, said.get("source-in", "").split(",")))),
+        tuple(sorted(filter(None, said.get("destination-in", "").split(",")))),
+        _choice(said.get("limits", "unspent"), ("spent", "unspent"), "limits") == "spent",
     )
+
+
+def _interfaces(hook: str, said: dict[str, str]) -> tuple[str | None, str | None]:
+    """(incoming, outgoing): what a hook does not know cannot be said of its packets."""
+    for key, other in (("in", "output"), ("out", "input")):
+        if key in said and hook == other:
+            raise PacketError(f"a packet of {hook} has no '{key}' interface")
+    if hook == "forward" and "lo" in (said.get("in"), said.get("out")):
+        raise PacketError("nothing is forwarded over lo")
+    return said.get("in"), said.get("out")
+
+
+def _port(text: str) -> int:
+    try:
+        return services.number(text, 1, 65535, "the published port")
+    except ServiceError as error:
+        raise PacketError(str(error)) from None
+
+
+def _day(text: str) -> int:
+    found = day(text)
+    if found is None:
+        raise PacketError(f"'{text}' is not a date, as in 2027-01-31")
+    return found
+
+
+CLAUSES = (
+    *("from", "to", "in", "out", "state", "mode"),
+    *("published", "at", "source-in", "destination-in", "limits"),
+)
 
 
 def _clauses(words: list[str]) -> dict[str, str]:
     said: dict[str, str] = {}
     for keyword, value in zip(words[::2], words[1::2], strict=False):
-        if keyword not in ("from", "to", "in", "out", "state", "mode") or keyword in said:
+        if keyword not in CLAUSES or keyword in said:
             raise PacketError(f"'{keyword}' is not expected here")
         said[keyword] = value
     if len(words) % 2:

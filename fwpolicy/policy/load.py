@@ -6,6 +6,7 @@ from fwpolicy import source
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
 from fwpolicy.policy.parse import parse
 from fwpolicy.policy.resolve import in_file_order, resolve
+from fwpolicy.policy.syntax import Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
     from fwpolicy.policy.syntax import PolicyText
 
 
-def load(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile) -> Policy:
+def load(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int | None = None) -> Policy:
     """One policy from one or more files, merged (docs/language.md, "Merging").
 
-    `texts` are (file name, bytes); `read_file` gives the bytes of a group's file, or raises OSError.
+    `texts` are (file name, bytes); `read_file` gives the bytes of an included file, a group's or the
+    lock, or raises OSError. `now` (Unix time) only lets lines that expire be warned of.
     Raises PolicyError with the problems of all the files.
     """
+    try:
+        return resolve(gather(texts, read_file, now), read_file)
+    except PolicyError as error:
+        raise _refusal(error.problems) from None
+
+
+def gather(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int | None = None) -> Sources:
+    """The files and all that they include, as written. Raises PolicyError where one cannot be read."""
     files: list[PolicyText] = []
     unreadable: list[Problem] = []
     for name, data in texts:
@@ -30,14 +40,27 @@ def load(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile) -> Policy:
             files.append(parse(source.load(name, data)))
         except PolicyError as error:
             unreadable += error.problems
+    tops = tuple(file.text.file for file in files)
+    reach: dict[str, frozenset[str]] = {}
+    if any(file.includes for file in files):
+        files, reach = _with_included(files, read_file, unreadable)
     if unreadable:
         # Names may be defined in the files that cannot be read: only what needs none is said.
         found = [problem for file in files for problem in file.problems if problem.severity == "error"]
-        raise _refusal((*unreadable, *in_file_order(found, tuple(files))))
-    try:
-        return resolve(tuple(files), read_file)
-    except PolicyError as error:
-        raise _refusal(error.problems) from None
+        raise PolicyError((*unreadable, *in_file_order(found, tuple(files))))
+    return Sources(tuple(files), tops, reach, now)
+
+
+def _with_included(
+    files: list[PolicyText], read_file: ReadFile, unreadable: list[Problem]
+) -> tuple[list[PolicyText], dict[str, frozenset[str]]]:
+    from fwpolicy.policy.include import Gathering  # noqa: PLC0415  (most policies are one file)
+
+    gathering = Gathering(files, read_file)
+    for file in files:
+        gathering.follow(file)
+    unreadable += gathering.problems
+    return list(gathering.files.values()), gathering.reach()
 
 
 def _refusal(problems: tuple[Problem, ...]) -> PolicyError:

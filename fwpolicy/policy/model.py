@@ -57,8 +57,8 @@ class Limit:
 class Rule:
     """A line of `allow` or `block`: `verdict` is "accept", "drop" or "reject"; `families` its legs (4, 6).
 
-    `id`: stable, names the counter. `log`: the prefix, or None. `expires`: the first second (Unix
-    time) in which the rule no longer holds.
+    `id`: stable, names the counter. `log`: the prefix, "" for the policy's own, or None. `expires`:
+    the first second (Unix time) in which the rule no longer holds.
     """
 
     verdict: str
@@ -168,7 +168,12 @@ class DynamicGroup:
 
 @record
 class Test:
-    """An expectation: `allow` says which. None means: left to the packet syntax's defaults."""
+    """An expectation: `allow` says which. None means: left to the packet syntax's defaults.
+
+    `incoming`, `outgoing`: interface names and patterns, each of which the test is about. `published`:
+    the port that a redirected connection first asked for. `time`: Unix time. `source_in`,
+    `destination_in`: the dynamic groups that the packet's addresses are in.
+    """
 
     allow: bool
     hook: str
@@ -179,8 +184,13 @@ class Test:
     destination: AddressSet | None = None
     state: str = "new"
     mode: int = 3
-    incoming: str | None = None
-    outgoing: str | None = None
+    incoming: tuple[str, ...] | None = None
+    outgoing: tuple[str, ...] | None = None
+    sports: Intervals | None = None
+    published: int | None = None
+    time: int | None = None
+    source_in: tuple[str, ...] | None = None
+    destination_in: tuple[str, ...] | None = None
 
 
 @record

@@ -10,39 +10,25 @@ from fwpolicy.addresses import (
     AddressSet,
     collect,
     format_address,
-    of,
     parse,
-    subtract,
 )
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
 from fwpolicy.policy import services
 from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import Service, ServiceError
-from fwpolicy.policy.syntax import GroupText, PolicyText, ServiceText, Word
 from fwpolicy.source import Text, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from fwpolicy.policy.lock import Locked
+    from fwpolicy.policy.syntax import GroupText, PolicyText, ServiceText, Sources, Word
+    from fwpolicy.policy.zones import ZoneText
+
     ReadFile = Callable[[str], bytes]
 
-# RFC 1918 and RFC 4193.
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-# What the IANA special-purpose registries (RFC 6890) call not globally reachable, and multicast.
-NOT_GLOBAL = (
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-    "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-    "203.0.113.0/24", "224.0.0.0/3",
-)  # fmt: skip
-NOT_GLOBAL_V6 = ("2001:2::/48", "2001:db8::/32", "3fff::/20")
-
-
-def _internet() -> AddressSet:
-    v4 = of("0.0.0.0/0").v4
-    return AddressSet(subtract(v4, of(*NOT_GLOBAL).v4), subtract(of("2000::/3").v6, of(*NOT_GLOBAL_V6).v6))
-
-
+FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
 BUILT_IN_GROUPS = ("any", "internet", "private")
 # Words that stand where a group or a service may stand, and mean something else.
 RESERVED_GROUPS = ("from-daemon", "local")
@@ -59,25 +45,44 @@ _MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)
 class Names:
     """Groups and services of all the files of one policy; problems are collected in `problems`."""
 
-    def __init__(self, files: tuple[PolicyText, ...], read_file: ReadFile) -> None:
+    def __init__(self, sources: Sources, read_file: ReadFile) -> None:
         self.problems: list[Problem] = []
         self.errors = 0
-        self.texts: dict[str, Text] = {file.text.file: file.text for file in files}
+        self.sources = sources
+        self.texts: dict[str, Text] = {file.text.file: file.text for file in sources.files}
         self.read_file = read_file
         self.groups: dict[str, GroupText] = {}
         self.services: dict[str, ServiceText] = {}
+        self.zones: dict[str, ZoneText] = {}
         self.used: set[str] = set()
+        self.used_zones: set[str] = set()
+        self.overridden: set[tuple[str, str]] = set()
+        self.lock: dict[str, Locked] | None = None
         self._resolved: dict[str, AddressSet] = {}
         self._resolving: list[str] = []
         self._services: dict[str, tuple[Service, ...]] = {}
         self._too_deep = False
+        self._define(sources.files)
+        self.filled = {name for name, group in self.groups.items() if group.dynamic is not None}
+
+    def _define(self, files: tuple[PolicyText, ...]) -> None:
+        extensions = []
         for file in files:
             for group in file.groups:
-                if self._is_new("group", group.name, self.groups, BUILT_IN_GROUPS, RESERVED_GROUPS):
+                if group.extends:
+                    extensions.append(group)
+                elif self._is_new("group", group.name, self.groups, BUILT_IN_GROUPS, RESERVED_GROUPS):
                     self.groups[group.name.text] = group
             for service in file.services:
                 if self._is_new("service", service.name, self.services, services.BUILT_IN, RESERVED_SERVICES):
                     self.services[service.name.text] = service
+            for zone in file.zones:
+                if self._is_new("zone", zone.name, self.zones):
+                    self.zones[zone.name.text] = zone
+        if extensions:
+            from fwpolicy.policy.groups import extend  # noqa: PLC0415
+
+            extend(tuple(extensions), self)
 
     def error(self, message: str, span: Span, hint: str | None = None) -> None:
         self.errors += 1
@@ -96,9 +101,9 @@ class Names:
         self,
         what: str,
         name: Word,
-        table: dict[str, GroupText] | dict[str, ServiceText],
-        built_in: Container[str],
-        reserved: Container[str],
+        table: dict[str, GroupText] | dict[str, ServiceText] | dict[str, ZoneText],
+        built_in: Container[str] = (),
+        reserved: Container[str] = (),
     ) -> bool:
         if name.text in built_in:
             message = f"'{name.text}' is a built-in {what}; it cannot be defined again"
@@ -109,12 +114,84 @@ class Names:
             self.error(message, name.span, "choose another name")
             return True  # kept, so that its users are not wrong a second time
         if name.text in table:
-            first = table[name.text].name.span
-            self.error(f"{what} '{name.text}' is defined twice; the first is at {first}", name.span)
-            return False
+            return self._replaces(what, name, table[name.text].name)
         return True
 
+    def _replaces(self, what: str, name: Word, first: Word) -> bool:
+        """Whether the second definition counts, and not the first."""
+        key = f"{what}s.{name.text}"
+        if self.overrides(first.span.file, key, name.span.file):
+            return False
+        if self.overrides(name.span.file, key, first.span.file):
+            return True
+        message = f"{what} '{name.text}' is defined twice; the first is at {first.span}"
+        self.error(message, name.span, self.override_hint(key))
+        return False
+
+    # Files
+
+    def includes(self, file: str, other: str) -> bool:
+        """Whether `file` includes `other`, over any number of steps."""
+        return other in self.sources.reach.get(file, ())
+
+    def overrides(self, file: str, key: str, other: str) -> bool:
+        """Whether what `file` says of `key` stands in the place of what `other` says."""
+        if not self.includes(file, other):
+            return False
+        said = any(
+            word.text == key
+            for text in self.sources.files
+            if text.text.file == file
+            for word in text.overrides
+        )
+        if said:
+            self.overridden.add((file, key))
+        return said
+
+    def override_hint(self, key: str) -> str | None:
+        return f"the including file may say: override: [{key}]" if self.sources.reach else None
+
+    def settle(self, key: str, words: list[Word], what: str) -> Word | None:
+        """What several files say of one thing: the same, or one overrides the others."""
+        if len(words) > 1:
+            words = [
+                word
+                for word in words
+                if not any(self.overrides(other.span.file, key, word.span.file) for other in words)
+            ]
+        for other in words[1:]:
+            if other.text != words[0].text:
+                message = f"{what} '{other.text}' differs from '{words[0].text}' at {words[0].span}"
+                self.error(message, other.span, self.override_hint(key))
+        return words[0] if words else None
+
     # Groups
+
+    def fixed(self, words: tuple[Word, ...], others: tuple[str, ...] = ()) -> AddressSet:
+        """As `addresses`, where what is filled at run time cannot stand."""
+        for word in words:
+            if self.filled_by((word,)):
+                hint = "it may stand in the lines of input, output and forward"
+                message = f"the members of '{word.text}' are known at run time only"
+                self.error(message, word.span, hint)
+        return self.addresses(words, others)
+
+    def filled_by(self, words: tuple[Word, ...] | None) -> tuple[str, ...]:
+        """The dynamic groups behind `words`, sorted."""
+        if not words or not self.filled:
+            return ()
+        return tuple(sorted(self.filled & self.behind(words)))
+
+    def behind(self, words: tuple[Word, ...]) -> set[str]:
+        """The groups that `words` name, and those that these name."""
+        found: set[str] = set()
+        todo = [word.text for word in words]
+        while todo:
+            name = todo.pop()
+            if name in self.groups and name not in found:
+                found.add(name)
+                todo += [member.text for member in self.groups[name].members]
+        return found
 
     def addresses(self, words: tuple[Word, ...], others: tuple[str, ...] = ()) -> AddressSet:
         """The union of addresses, prefixes, ranges and groups; a hint may name `others`."""
@@ -128,8 +205,10 @@ class Names:
         return found | collect(items) if items else found
 
     def group_name(self, words: tuple[Word, ...] | None) -> str | None:
-        """The group's name when `words` are exactly one group of the policy's own."""
-        return words[0].text if words and len(words) == 1 and words[0].text in self.groups else None
+        """The group's name when `words` are exactly one group with members of the policy's own."""
+        if not words or len(words) > 1 or words[0].text not in self.groups:
+            return None
+        return None if words[0].text in self.filled else words[0].text
 
     def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
         """The parsed address; nothing, and a problem, for one that is wrong."""
@@ -150,10 +229,10 @@ class Names:
             return self._group(word)
         if name == "any":
             return EVERYWHERE
-        if name == "private":
-            return of(*PRIVATE)
-        if name == "internet":
-            return _internet()
+        if name in BUILT_IN_GROUPS:
+            from fwpolicy.policy.groups import built_in  # noqa: PLC0415
+
+            return built_in(name)
         self.error(f"'{name}' is neither an address nor a group", word.span, self._group_hint(name, others))
         return AddressSet()
 
@@ -166,6 +245,10 @@ class Names:
             return "a list is written [A, B]"
         if name[0] == "!":
             return "an exception is a key of the rule: except: {from: ADDRESS}"
+        if name in self.zones:
+            return f"'{name}' is a zone: it belongs in 'in' or 'out'"
+        if name[0] == "+":
+            return "'+' begins a group's list, to extend an included one: [+, ADDRESS]"
         known = (*self.groups, *BUILT_IN_GROUPS)
         near = nearest(name, (*known, *others))
         if near:
@@ -186,8 +269,13 @@ class Names:
         addresses = self.addresses(group.members)
         if group.file is not None:
             addresses |= self._file(group.file)
+        if group.hosts is not None and not group.flawed:
+            from fwpolicy.policy.lock import locked  # noqa: PLC0415  (most policies name addresses)
+
+            addresses |= locked(group, self)
         self._resolving.pop()
-        if not addresses and not group.optional and not group.flawed and not self.has_errors(before):
+        may_be_empty = group.optional or group.flawed or group.hosts or self.filled_by((group.name,))
+        if not addresses and not may_be_empty and not self.has_errors(before):
             hint = f"{name}: {{optional: true, addresses: []}} if it may be empty"
             self.error(f"group '{name}' is empty, so its rules would match nothing", group.name.span, hint)
         self._resolved[name] = addresses
@@ -242,6 +330,10 @@ class Names:
                 self.warn(f"group '{name}' is never used", group.name.span)
         for service in self.services.values():
             self._service(service.name, [])
+        if self.zones:
+            from fwpolicy.policy.zones import warn_of_unused  # noqa: PLC0415
+
+            warn_of_unused(self)
 
     # Services
 
@@ -275,6 +367,8 @@ class Names:
     def _service_hint(self, text: str) -> str | None:
         if "/" in text:
             return None
+        if text in self.zones:
+            return f"'{text}' is a zone: it belongs in 'in' or 'out'"
         if text in self.groups or text in BUILT_IN_GROUPS:
             return f"'{text}' is a group: it belongs in 'from' or 'to'"
         if " " in text:
@@ -294,3 +388,9 @@ def _address(text: str) -> tuple[int, int, int]:
 
 def _looks_like_address(text: str) -> bool:
     return text[0].isdigit() or ":" in text or "/" in text
+
+
+def stem_of(file: str) -> str:
+    """A file's name without its folder and ending."""
+    name = posixpath.basename(file).strip("<>")
+    return name.rsplit(".", 1)[0] or name

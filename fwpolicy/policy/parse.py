@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy.policy import lines
 from fwpolicy.policy.reader import Reader, kind, looks_like_ipv6
-from fwpolicy.policy.syntax import (
-    GroupText,
-    MatchText,
-    NtpText,
-    PolicyText,
-    RuleText,
-    SectionText,
-    ServiceText,
-    TestText,
-    Word,
-)
+from fwpolicy.policy.syntax import GroupText, NtpText, PolicyText, SectionText, ServiceText, Word
 from fwpolicy.source import Document, Mapping, Node, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
+
+    from fwpolicy.policy.zones import ZoneText
 
     T = TypeVar("T")
 
@@ -30,30 +23,26 @@ TOP = (
     "name",
     "description",
     "backends",
+    "include",
+    "override",
     "groups",
+    "zones",
     "services",
     "roles",
     "input",
     "output",
+    "forward",
+    "nat",
+    "log",
     "tests",
     "apply",
 )
-TOP_LATER = ("include", "override", "zones", "forward", "nat", "log")
-ADDRESS_KEY = {"input": "from", "output": "to"}
-ELSEWHERE = {
-    "input": {"to": "'to' belongs to output; input has 'from'", "action": "'action' belongs to 'block'"},
-    "output": {"from": "'from' belongs to input; output has 'to'", "action": "'action' belongs to 'block'"},
-}
-RULE_LATER = (
-    "sport", "local", "in", "out", "published", "family", "limit", "burst", "per", "max", "log", "id",
-    "owner", "ticket", "expires",
-)  # fmt: skip
-GROUP_KEYS = ("file", "addresses")
-GROUP_LATER = ("hosts", "min", "max", "dynamic")
+HOOKS = ("input", "output", "forward")
+GROUP_SOURCES = ("addresses", "file", "hosts", "dynamic")
+HOSTS_KEYS = ("min", "max")
 NTP_KEYS = ("mode", "servers", "serve", "monitors", "daemon", "nts")
 NTP_MODES = ("client-only", "server", "closed")
 DAEMONS = ("auto", "ntpd", "ntpsec", "chrony", "openntpd", "timesyncd", "none")
-TEST_KEYS = ("allow", "deny", "from", "to", "state", "mode")
 APPLY_CHOICES = {
     "conntrack": ("purge-denied", "keep"),
     "foreign": ("refuse", "keep"),
@@ -65,16 +54,19 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z")
 POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-def parse(document: Document) -> PolicyText:
-    """The policy of one document; whatever is wrong with its grammar is in `problems`."""
+def parse(document: Document, included: bool = False) -> PolicyText:
+    """The policy of one document; whatever is wrong with its grammar is in `problems`.
+
+    `included`: a part of another policy, which says the version.
+    """
     reader = Reader(document.text)
     reader.problems += document.problems
     if document.root is None or _is_null(document.root):
         root: Node = Mapping([], _START, _START)
         reader.error("the file is empty; a policy begins with 'version: 1'", root)
         return _policy(reader, {}, None)
-    top = reader.keys(document.root, "a policy", TOP, TOP_LATER)
-    if isinstance(document.root, Mapping):
+    top = reader.keys(document.root, "a policy", TOP)
+    if isinstance(document.root, Mapping) and not (included and "version" not in top):
         _version(reader, document.root, top.get("version"))
     return _policy(reader, top, document.root)
 
@@ -91,6 +83,13 @@ _START = _Start()
 
 
 def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyText:
+    log = nat = None
+    if root and ("log" in top or "nat" in top):
+        from fwpolicy.policy import log as logging  # noqa: PLC0415  (most policies have neither)
+        from fwpolicy.policy import nat as translation  # noqa: PLC0415
+
+        log = logging.parse(reader, top["log"]) if "log" in top else None
+        nat = translation.parse(reader, reader.key_word(root, "nat"), top["nat"]) if "nat" in top else None
     return PolicyText(
         text=reader.text,
         name=_name(reader, top.get("name")),
@@ -99,11 +98,14 @@ def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyTe
         groups=_named(reader, top.get("groups"), "group", _group),
         services=_named(reader, top.get("services"), "service", _service),
         ntp=_roles(reader, top.get("roles")),
-        sections=tuple(
-            _section(reader, root, hook, top[hook]) for hook in ADDRESS_KEY if root and hook in top
-        ),
-        tests=reader.each(top.get("tests"), "tests", lambda node: _test(reader, node)),
+        sections=tuple(_section(reader, root, hook, top[hook]) for hook in HOOKS if root and hook in top),
+        tests=reader.each(top.get("tests"), "tests", lambda node: lines.test(reader, node)),
         apply=_apply(reader, top.get("apply")),
+        zones=_named(reader, top.get("zones"), "zone", _zone),
+        log=log,
+        nat=nat,
+        includes=reader.words(top.get("include"), "'include'") or (),
+        overrides=reader.words(top.get("override"), "'override'") or (),
         problems=tuple(reader.problems),
     )
 
@@ -159,18 +161,23 @@ def _named(
 
 def _group(reader: Reader, name: Word, node: Node) -> GroupText:
     before = len(reader.problems)
-    members: tuple[Word, ...]
-    file, optional = None, False
+    file, optional, dynamic, hosts = None, False, None, None
     if isinstance(node, Mapping) and not looks_like_ipv6(node):
         what = f"group '{name.text}'"
-        found = reader.keys(node, what, (*GROUP_KEYS, "optional"), GROUP_LATER)
+        found = reader.keys(node, what, (*GROUP_SOURCES, "optional", *HOSTS_KEYS))
         _one_source(reader, node, what, found)
         members = _members(reader, found.get("addresses"))
         file = reader.word(found.get("file"), "'file'")
         optional = reader.boolean(found.get("optional"), "'optional'")
+        if "dynamic" in found or "hosts" in found or "min" in found or "max" in found:
+            from fwpolicy.policy import groups  # noqa: PLC0415  (most groups are addresses)
+
+            dynamic, hosts = groups.dynamic(reader, what, found), groups.hosts(reader, what, found)
     else:
         members = _members(reader, node)
-    return GroupText(name, members, file, optional, flawed=reader.has_errors(before))
+    extends = bool(members) and members[0].text == "+"
+    flawed = reader.has_errors(before)
+    return GroupText(name, members[extends:], file, optional, flawed, extends, dynamic, hosts)
 
 
 def _members(reader: Reader, node: Node | None) -> tuple[Word, ...]:
@@ -181,15 +188,17 @@ def _members(reader: Reader, node: Node | None) -> tuple[Word, ...]:
 
 
 def _one_source(reader: Reader, node: Mapping, what: str, found: dict[str, Node]) -> None:
-    if "file" in found and "addresses" in found:
-        reader.error(f"{what} has both 'file' and 'addresses'; it can have one", node)
-    elif not any(key in found for key in GROUP_KEYS) and _all_known(node, found):
-        reader.error(f"{what} has neither 'addresses' nor 'file'", node)
+    sources = [key for key in GROUP_SOURCES if key in found]
+    if len(sources) > 1:
+        reader.error(f"{what} has both '{sources[1]}' and '{sources[0]}'; it can have one", node)
+    elif not sources and lines.all_known(node, found):
+        reader.error(f"{what} has none of 'addresses', 'file', 'hosts' and 'dynamic'", node)
 
 
-def _all_known(node: Mapping, found: dict[str, Node]) -> bool:
-    """No key was refused: only then is a missing one a mistake of its own."""
-    return len(found) == len(node.pairs)
+def _zone(reader: Reader, name: Word, node: Node) -> ZoneText:
+    from fwpolicy.policy.zones import ZoneText, interfaces  # noqa: PLC0415  (one interface needs none)
+
+    return ZoneText(name, interfaces(reader, node))
 
 
 def _service(reader: Reader, name: Word, node: Node) -> ServiceText:
@@ -227,94 +236,11 @@ def _ntp(reader: Reader, key: Word, role: Node) -> NtpText:
 def _section(reader: Reader, root: Node, hook: str, node: Node) -> SectionText:
     key = reader.key_word(root, hook)
     found = reader.keys(node, f"'{hook}'", ("default", "allow", "block"))
-    if isinstance(node, Mapping) and "default" not in found:
-        reader.error(f"'{hook}' has no 'default'", key.span, "write what happens to the rest: default: drop")
     default = reader.choice(found.get("default"), "'default'", ("drop", "reject", "accept"))
-    allow = reader.each(found.get("allow"), "'allow'", lambda item: _rule(reader, item, hook, "allow"))
-    block = reader.each(found.get("block"), "'block'", lambda item: _rule(reader, item, hook, "block"))
-    return SectionText(hook, key, default, allow, block)
-
-
-def _rule(reader: Reader, node: Node, hook: str, kind_: str) -> RuleText | None:
-    if isinstance(node, Scalar):
-        service = reader.word(node, "a service")
-        return RuleText(MatchText(service.span, (service,))) if service else None
-    own = ("action",) if kind_ == "block" else ()
-    match_keys = ("service", ADDRESS_KEY[hook])
-    what = f"a rule of '{hook}: {kind_}'"
-    keys = (*match_keys, "except", *own, "comment")
-    found = reader.keys(node, what, keys, RULE_LATER, ELSEWHERE[hook])
-    if not isinstance(node, Mapping):
-        return None
-    if not any(key in found for key in match_keys) and _all_known(node, found):
-        reader.error(f"{what} says nothing about the traffic: it needs {_or(match_keys)}", node)
-    return RuleText(
-        _match(reader, node, found, hook),
-        _holes(reader, found.get("except"), hook),
-        reader.choice(found.get("action"), "'action'", ("drop", "reject")),
-        reader.comment(found.get("comment"), "'comment'"),
-    )
-
-
-def _or(keys: tuple[str, ...]) -> str:
-    return " or ".join(f"'{key}'" for key in keys)
-
-
-def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
-    services = reader.words(found.get("service"), "'service'")
-    addresses = reader.words(found.get(ADDRESS_KEY[hook]), f"'{ADDRESS_KEY[hook]}'")
-    span = reader.text.span(node)
-    return (
-        MatchText(span, services, addresses, None)
-        if hook == "input"
-        else MatchText(span, services, None, addresses)
-    )
-
-
-def _holes(reader: Reader, node: Node | None, hook: str) -> tuple[MatchText, ...]:
-    if node is None:
-        return ()
-    items = node.items if isinstance(node, Sequence) else [node]
-    if not items:
-        reader.error("'except' is an empty list", node, "leave it out where there is no exception")
-    holes = []
-    for item in items:
-        keys = ("service", ADDRESS_KEY[hook])
-        found = reader.keys(item, "'except'", keys, RULE_LATER, ELSEWHERE[hook])
-        if isinstance(item, Mapping) and not item.pairs:
-            reader.error("'except' is empty: it would except everything", item, f"it needs {_or(keys)}")
-        if found:
-            holes.append(_match(reader, item, found, hook))
-    return tuple(holes)
-
-
-def _test(reader: Reader, node: Node) -> TestText | None:
-    found = reader.keys(node, "a test", TEST_KEYS, ("in", "out"))
-    if not isinstance(node, Mapping):
-        return None
-    whole = _all_known(node, found)
-    if ("allow" in found) == ("deny" in found):
-        if whole or "allow" in found:
-            reader.error("a test says either 'allow' or 'deny'", node)
-        return None
-    verdict = "allow" if "allow" in found else "deny"
-    what = reader.word(found[verdict], f"'{verdict}'")
-    if "from" not in found and "to" not in found:
-        if whole:
-            reader.error("a test needs 'from' (input) or 'to' (output)", node)
-        return None
-    if what is None:
-        return None
-    return TestText(
-        verdict == "allow",
-        what,
-        reader.text.span(node),
-        reader.words(found.get("from"), "'from'"),
-        reader.words(found.get("to"), "'to'"),
-        reader.choice(
-            found.get("state"), "'state'", ("new", "established", "related", "invalid", "untracked")
-        ),
-        reader.choice(found.get("mode"), "'mode'", tuple("01234567")),
+    allow = reader.each(found.get("allow"), "'allow'", lambda item: lines.rule(reader, item, hook, "allow"))
+    block = reader.each(found.get("block"), "'block'", lambda item: lines.rule(reader, item, hook, "block"))
+    return SectionText(
+        hook, key, default, allow, block, open=isinstance(node, Mapping) and "default" not in found
     )
 
 

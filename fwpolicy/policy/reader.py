@@ -30,6 +30,12 @@ _ELSEWHERE = {
     "accept": ("allow", "permit", "pass", "open"),
     "reject": ("refuse",),
     "default": ("policy",),
+    "in": ("iif", "iifname", "interface", "zone", "input"),
+    "out": ("oif", "oifname", "output"),
+    "nat": ("dnat", "snat", "masquerade", "redirect"),
+    "forward": ("dnat", "redirect", "port-forward"),
+    "masquerade": ("masq",),
+    "zones": ("interfaces",),
 }
 
 

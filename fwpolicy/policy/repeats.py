@@ -17,42 +17,66 @@ def warn_of_repeats(allow: tuple[Rule, ...], block: tuple[Rule, ...], names: Nam
     """Lines of one section that are there twice, and allowed ones that a blocked one beats."""
     blocked: dict[object, Rule] = {}
     for rule in block:
-        first = blocked.setdefault((_meaning(rule.match), _holes(rule)), rule)
+        first = blocked.setdefault(_whole(rule), rule)
         if first is not rule:
             names.warn(f"this line says what {first.origin} says", rule.origin)
     allowed: dict[object, Rule] = {}
     for rule in allow:
-        first = allowed.setdefault((_meaning(rule.match), _holes(rule)), rule)
+        first = allowed.setdefault(_whole(rule), rule)
         if first is not rule:
             names.warn(f"this line says what {first.origin} says", rule.origin)
             continue
-        beating = blocked.get((_meaning(rule.match), frozenset()))
+        beating = blocked.get((_meaning(rule.match), rule.families, frozenset(), None, None))
         if beating is not None:
             names.warn(f"this line has no effect: block beats allow, at {beating.origin}", rule.origin)
 
 
 def warn_of_hole(span: Span, hole: Match, match: Match, names: Names) -> None:
     """An exception that takes the whole line away, or nothing of it."""
-    here, there = _peers(match), _peers(hole)
-    if _outside(here, there) and here and there:
-        names.warn("this exception is outside of its line's addresses, so it excepts nothing", span)
-    elif _within(here, there) and _serves(match.services, hole.services):
+    if match.incoming or match.outgoing or hole.incoming or hole.outgoing:
+        from fwpolicy.policy.zones import overlap  # noqa: PLC0415  (most lines name no zone)
+
+        if not (overlap(match.incoming, hole.incoming) and overlap(match.outgoing, hole.outgoing)):
+            names.warn("this exception is outside of its line's zones, so it excepts nothing", span)
+            return
+    sides = tuple(zip(_sides(match), _sides(hole), strict=True))
+    known = not (match.source_dynamic or match.destination_dynamic)
+    if known and not (hole.source_dynamic or hole.destination_dynamic):
+        for here, there in sides:
+            if here and there and _outside(here, there):
+                names.warn("this exception is outside of its line's addresses, so it excepts nothing", span)
+                return
+    if known and _covers(hole, match) and all(_within(here, there) for here, there in sides):
         names.warn("this exception covers its whole line, which then matches nothing", span)
+
+
+def _covers(hole: Match, match: Match) -> bool:
+    """Whether `hole` covers `match`, but for the addresses."""
+    beside = (match.sports, hole.sports), (match.incoming, hole.incoming), (match.outgoing, hole.outgoing)
+    same = all(theirs is None or mine == theirs for mine, theirs in beside)
+    return same and match.published == hole.published and _serves(match.services, hole.services)
+
+
+def _whole(rule: Rule) -> object:
+    return _meaning(rule.match), rule.families, _holes(rule), rule.limit, rule.expires
 
 
 def _meaning(match: Match) -> tuple[object, ...]:
     services = None if match.services is None else frozenset(match.services)
     # A group's name and not its addresses: a thousand lines may name one of a hundred thousand.
-    return services, match.source_group or match.source, match.destination_group or match.destination
+    addresses = match.source_group or match.source, match.destination_group or match.destination
+    dynamic = match.source_dynamic, match.destination_dynamic
+    return services, addresses, dynamic, match.sports, match.incoming, match.outgoing, match.published
 
 
 def _holes(rule: Rule) -> frozenset[object]:
     return frozenset(_meaning(hole) for hole in rule.holes)
 
 
-def _peers(match: Match) -> AddressSet:
-    peers = match.source if match.source is not None else match.destination
-    return EVERYWHERE if peers is None else peers
+def _sides(match: Match) -> tuple[AddressSet, AddressSet]:
+    everywhere = (EVERYWHERE if part is None else part for part in (match.source, match.destination))
+    source, destination = everywhere
+    return source, destination
 
 
 def _within(part: AddressSet, whole: AddressSet) -> bool:
@@ -92,3 +116,9 @@ def _touching(intervals: Intervals, interval: Interval) -> Interval:
 def _serves(wanted: tuple[Service, ...] | None, excepted: tuple[Service, ...] | None) -> bool:
     """Whether every service of `wanted` is named in `excepted` too."""
     return excepted is None or (wanted is not None and set(wanted) <= set(excepted))
+
+
+def is_empty(match: Match) -> bool:
+    """A group without members, now or at run time, matches nothing."""
+    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
+    return any(part is not None and not part and not dynamic for part, dynamic in sides)

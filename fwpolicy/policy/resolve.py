@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
-import posixpath
-
 from fwpolicy.errors import PolicyError, Problem, Span
-from fwpolicy.policy.model import ApplyOptions, Match, NtpRole, Policy, Rule, Section, Test
-from fwpolicy.policy.names import Names
+from fwpolicy.policy.model import (
+    HOOKS,
+    ApplyOptions,
+    DynamicGroup,
+    Match,
+    NtpRole,
+    Policy,
+    Rule,
+    Section,
+)
+from fwpolicy.policy.names import FAMILY_NAMES, Names, stem_of
 from fwpolicy.policy.parse import POLICY_NAME
-from fwpolicy.policy.repeats import warn_of_hole, warn_of_repeats
+from fwpolicy.policy.repeats import is_empty, warn_of_hole, warn_of_repeats
 from fwpolicy.policy.roles import check_conflicts, resolve_ntp
-from fwpolicy.policy.services import PROTOCOLS, Service
-from fwpolicy.policy.syntax import MatchText, NtpText, PolicyText, RuleText, SectionText, TestText, Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.addresses import AddressSet
+    from fwpolicy.policy.model import Log, Nat, Test
     from fwpolicy.policy.names import ReadFile
+    from fwpolicy.policy.services import Service
+    from fwpolicy.policy.syntax import MatchText, NtpText, PolicyText, RuleText, Sources, Word
 
-FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
+# `check` warns of an end this many seconds ahead.
+EXPIRES_SOON = 14 * 86400
 
 
-def resolve(files: tuple[PolicyText, ...], read_file: ReadFile) -> Policy:
+def resolve(sources: Sources, read_file: ReadFile) -> Policy:
     """Merge and resolve parsed files; `read_file(path)` gives a group file's bytes (OSError if it cannot).
 
     Raises PolicyError with every problem of every file, in file order.
     """
-    names = Names(files, read_file)
+    files = sources.files
+    names = Names(sources, read_file)
     names.problems += [problem for file in files for problem in file.problems]
     role = _role(files, names)
+    gone = _overridden(sources, names)
     sections = tuple(
-        section
-        for hook in ("input", "output")
-        if (section := _merged_section(files, hook, names)) is not None
+        section for hook in HOOKS if (section := _merged_section(files, hook, names, gone)) is not None
     )
     if role:
         check_conflicts(role, sections, names)
-    tests = tuple(test for file in files for text in file.tests if (test := _test(text, names)) is not None)
+    log, nat = _log(files, names), _nat(files, names)
+    tests = _tests(files, names)
     apply = _apply_options(files, names)
-    name = _name(files, names)
+    name = _name(sources, names)
     names.check_unused()
-    if not sections and not any(file.ntp for file in files) and not names.has_errors():
+    if sources.now is not None:
+        _warn_of_expiry(sections, sources.now, names)
+    if not sections and not nat and not any(file.ntp for file in files) and not names.has_errors():
         names.problems.append(_says_nothing(files))
+    _check_overrides(sources, names)
     ordered = in_file_order(names.problems, files)
     if names.has_errors():
         # Errors alone: what warns of a line may follow from another that could not be read.
         raise PolicyError(tuple(problem for problem in ordered if problem.severity == "error"))
     by_hook = {section.hook: section for section in sections}
+    tops = [file for file in files if file.text.file in sources.tops]
     return Policy(
         name=name,
-        description=next((file.description.text for file in files if file.description), ""),
+        description=next((file.description.text for file in tops if file.description), ""),
         backends=tuple(dict.fromkeys(word.text for file in files for word in file.backends)) or ("nft",),
         ntp=role,
         input=by_hook.get("input"),
@@ -58,7 +71,75 @@ def resolve(files: tuple[PolicyText, ...], read_file: ReadFile) -> Policy:
         apply=apply,
         warnings=ordered,
         files=tuple(names.texts),
+        forward=by_hook.get("forward"),
+        nat=nat,
+        log=log,
+        dynamic=tuple(
+            DynamicGroup(group.name.text, group.dynamic, group.name.span)
+            for group in names.groups.values()
+            if group.dynamic is not None
+        ),
     )
+
+
+# What most policies lack is imported where it is met: start-up does not pay for it.
+
+
+def _log(files: tuple[PolicyText, ...], names: Names) -> Log | None:
+    if not any(file.log is not None for file in files):
+        return None
+    from fwpolicy.policy import log  # noqa: PLC0415
+
+    return log.resolve(files, names)
+
+
+def _nat(files: tuple[PolicyText, ...], names: Names) -> Nat | None:
+    if not any(file.nat for file in files):
+        return None
+    from fwpolicy.policy import nat  # noqa: PLC0415
+
+    return nat.resolve(files, names)
+
+
+def _tests(files: tuple[PolicyText, ...], names: Names) -> tuple[Test, ...]:
+    if not any(file.tests for file in files):
+        return ()
+    from fwpolicy.policy.expectations import resolve_test  # noqa: PLC0415
+
+    found = (resolve_test(text, names) for file in files for text in file.tests)
+    return tuple(test for test in found if test is not None)
+
+
+def _overridden(sources: Sources, names: Names) -> frozenset[int]:
+    labelled = any(
+        rule.label.id
+        for file in sources.files
+        for section in file.sections
+        for rule in (*section.allow, *section.block)
+    )
+    if not labelled:
+        return frozenset()
+    from fwpolicy.policy.include import overridden_rules  # noqa: PLC0415
+
+    return overridden_rules(sources, names)
+
+
+def _check_overrides(sources: Sources, names: Names) -> None:
+    if any(file.overrides for file in sources.files):
+        from fwpolicy.policy.include import check_overrides  # noqa: PLC0415
+
+        check_overrides(sources, names)
+
+
+def _warn_of_expiry(sections: tuple[Section, ...], now: int, names: Names) -> None:
+    rules = [rule for section in sections for rule in (*section.allow, *section.block) if rule.expires]
+    for rule in rules:
+        left = (rule.expires or 0) - now
+        if left <= 0:
+            names.warn("this line has expired: it matches nothing any more", rule.origin)
+        elif left <= EXPIRES_SOON:
+            day = "today" if left <= 86400 else f"in {left // 86400} days"
+            names.warn(f"this line expires {day}", rule.origin, "expires is the last day, in UTC")
 
 
 def _says_nothing(files: tuple[PolicyText, ...]) -> Problem:
@@ -80,14 +161,14 @@ def in_file_order(problems: list[Problem], files: tuple[PolicyText, ...]) -> tup
     return tuple(sorted(dict.fromkeys(problems), key=place))
 
 
-def _name(files: tuple[PolicyText, ...], names: Names) -> str:
+def _name(sources: Sources, names: Names) -> str:
     """The policy's `name`, or the stem of its file."""
-    named = next((file.name for file in files if file.name), None)
+    tops = [file for file in sources.files if file.text.file in sources.tops]
+    named = next((file.name for file in tops if file.name), None)
     if named:
         return named.text
-    text = files[0].text
-    stem = posixpath.basename(text.file).strip("<>")
-    stem = stem.rsplit(".", 1)[0] or stem
+    text = tops[0].text
+    stem = stem_of(text.file)
     if not POLICY_NAME.match(stem) and not names.has_errors():
         names.error(
             f"the policy has no 'name', and its file's, '{stem}', cannot be one",
@@ -107,9 +188,17 @@ def _role(files: tuple[PolicyText, ...], names: Names) -> NtpRole | None:
 
 def _one_role(files: tuple[PolicyText, ...], names: Names) -> NtpText | None:
     roles = [file.ntp for file in files if file.ntp]
-    for other in roles[1:]:
-        if not _same_role(roles[0], other):
-            names.error(f"roles.ntp differs from the one at {roles[0].key.span}", other.key.span)
+    if len(roles) > 1:
+        key = "roles.ntp"
+        roles = [
+            role
+            for role in roles
+            if not any(names.overrides(each.key.span.file, key, role.key.span.file) for each in roles)
+        ]
+        for other in roles[1:]:
+            if not _same_role(roles[0], other):
+                message = f"{key} differs from the one at {roles[0].key.span}"
+                names.error(message, other.key.span, names.override_hint(key))
     return roles[0] if roles else None
 
 
@@ -125,38 +214,35 @@ def _same_role(one: NtpText, other: NtpText) -> bool:
     return said(one) == said(other)
 
 
-def _merged_section(files: tuple[PolicyText, ...], hook: str, names: Names) -> Section | None:
+def _merged_section(
+    files: tuple[PolicyText, ...], hook: str, names: Names, gone: frozenset[int]
+) -> Section | None:
     texts = [section for file in files for section in file.sections if section.hook == hook]
     if not texts:
         return None
     first = texts[0]
-    for other in texts[1:]:
-        if first.default and other.default and first.default.text != other.default.text:
-            message = (
-                f"default '{other.default.text}' differs from '{first.default.text}' at {first.default.span}"
-            )
-            names.error(message, other.default.span)
-    allow, block = _rules(texts, "allow", names), _rules(texts, "block", names)
+    default = names.settle(f"{hook}.default", [text.default for text in texts if text.default], "default")
+    if default is None and any(text.open for text in texts):
+        hint = "write what happens to the rest: default: drop"
+        names.error(f"'{hook}' has no 'default'", first.key.span, hint)
+    allow, block = (
+        tuple(
+            resolved
+            for text in texts
+            for rule in (text.allow if kind == "allow" else text.block)
+            if id(rule) not in gone and (resolved := _rule(rule, hook, kind, names)) is not None
+        )
+        for kind in ("allow", "block")
+    )
     warn_of_repeats(allow, block, names)
-    return Section(hook, first.default.text if first.default else "drop", allow, block, first.key.span)
+    return Section(hook, default.text if default else "drop", allow, block, first.key.span)
 
 
-def _rules(texts: list[SectionText], which: str, names: Names) -> tuple[Rule, ...]:
-    rules = []
-    for text in texts:
-        for rule in text.allow if which == "allow" else text.block:
-            verdict = "accept" if which == "allow" else (rule.action.text if rule.action else "drop")
-            resolved = _rule(rule, verdict, names)
-            if resolved is not None:
-                rules.append(resolved)
-    return tuple(rules)
-
-
-def _rule(text: RuleText, verdict: str, names: Names) -> Rule | None:
+def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
-    holes = tuple((hole, _match(hole, names)) for hole in text.holes)
+    holes = tuple((hole, _hole(hole, hook, names)) for hole in text.holes)
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
@@ -164,46 +250,67 @@ def _rule(text: RuleText, verdict: str, names: Names) -> Rule | None:
         warn_of_hole(hole_text.span, hole, match, names)
     if not families:
         return None
-    kept = tuple(hole for _, hole in holes if not _is_empty(hole))
-    return Rule(verdict, match, kept, families, text.match.span, text.comment.text if text.comment else None)
+    label = text.label
+    return Rule(
+        "accept" if kind == "allow" else (text.action.text if text.action else "drop"),
+        match,
+        tuple(hole for _, hole in holes if not is_empty(hole)),
+        families,
+        text.match.span,
+        label.comment,
+        label.id.text if label.id else None,
+        label.log,
+        label.limit,
+        label.expires,
+    )
 
 
 def _match(text: MatchText, names: Names) -> Match:
-    return Match(
+    match = Match(
         services=None if text.services is None else names.service(text.services),
         source=None if text.sources is None else names.addresses(text.sources),
         destination=None if text.destinations is None else names.addresses(text.destinations),
         source_group=names.group_name(text.sources),
         destination_group=names.group_name(text.destinations),
+        source_dynamic=names.filled_by(text.sources),
+        destination_dynamic=names.filled_by(text.destinations),
     )
+    if text.sports or text.incoming or text.outgoing or text.published:
+        from fwpolicy.policy.matches import narrowed  # noqa: PLC0415
+
+        return narrowed(match, text, names)
+    return match
 
 
-def _is_empty(match: Match) -> bool:
-    """An optional group without members matches nothing."""
-    return any(part is not None and not part for part in (match.source, match.destination))
+def _hole(text: MatchText, hook: str, names: Names) -> Match:
+    match = _match(text, names)
+    if text.family:
+        from fwpolicy.policy.matches import of_family  # noqa: PLC0415
+
+        return of_family(match, text, hook, names)
+    return match
 
 
 def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     """The families of which every address key has a member; LANGUAGE: a rule never widens."""
-    keys = [part for part in (match.source, match.destination) if part is not None]
-    if _is_empty(match):
+    if is_empty(match):
         names.warn("this line matches nothing: its group is empty", text.span)
         return ()
+    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
+    keys = [addresses for addresses, dynamic in sides if addresses is not None and not dynamic]
     families = tuple(family for family in (4, 6) if all(part.of(family) for part in keys))
-    served = _families_of(match.services)
-    if served and not any(family in families for family in served):
-        names.error(
-            f"the service is {FAMILY_NAMES[served[0]]} only, the addresses are "
-            f"{FAMILY_NAMES[families[0]]} only",
-            text.span,
-        )
-        return ()
+    served = families_of(match.services)
+    if not families or text.family or (served and not any(family in families for family in served)):
+        from fwpolicy.policy.matches import legs  # noqa: PLC0415
+
+        return legs(text, families, served, match, names)
     if keys and len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
     return families
 
 
-def _families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
+def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
+    """The families in which one of `services` exists; empty where nothing says."""
     if not services:
         return ()
     return tuple(
@@ -213,66 +320,10 @@ def _families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     )
 
 
-def _test(text: TestText, names: Names) -> Test | None:
-    if text.sources is not None and text.destinations is not None:
-        names.error("a test with both 'from' and 'to' is about forward, which this version lacks", text.span)
-        return None
-    hook = "input" if text.sources is not None else "output"
-    before = len(names.problems)
-    services = _test_services(text.what, names)
-    source = _test_addresses(text.sources, names)
-    destination = _test_addresses(text.destinations, names)
-    if names.has_errors(before) or not _tests_something(text, services, source or destination, names):
-        return None
-    return Test(
-        text.allow,
-        hook,
-        services,
-        text.what.text,
-        text.span,
-        source,
-        destination,
-        text.state.text if text.state else "new",
-        int(text.mode.text) if text.mode else 3,
-    )
-
-
-def _tests_something(
-    text: TestText, services: tuple[Service, ...], peers: AddressSet | None, names: Names
-) -> bool:
-    """A test for which there is no packet would hold whatever the policy says."""
-    if not peers:
-        names.warn("this line tests nothing: its group is empty", text.span)
-        return False
-    served = _families_of(services)
-    if not served:  # a service of the policy's own that could not be read
-        return False
-    if not any(peers.of(family) for family in served):
-        names.error(
-            f"'{text.what.text}' is {FAMILY_NAMES[served[0]]} only, the addresses are not: "
-            "no packet is what this line tests",
-            text.span,
-        )
-        return False
-    return True
-
-
-def _test_services(word: Word, names: Names) -> tuple[Service, ...]:
-    """A packet's WHAT: what a rule's service is, or a bare protocol: all of its ports."""
-    if word.text in PROTOCOLS and word.text not in names.services:
-        return (Service(PROTOCOLS[word.text], family={"icmp": 4, "icmpv6": 6}.get(word.text)),)
-    return names.service((word,))
-
-
-def _test_addresses(words: tuple[Word, ...] | None, names: Names) -> AddressSet | None:
-    return None if words is None else names.addresses(words)
-
-
 def _apply_options(files: tuple[PolicyText, ...], names: Names) -> ApplyOptions:
-    said: dict[str, Word] = {}
+    said: dict[str, list[Word]] = {}
     for file in files:
         for key, word in file.apply:
-            if key in said and said[key].text != word.text:
-                names.error(f"apply.{key} differs from the one at {said[key].span}", word.span)
-            said.setdefault(key, word)
-    return ApplyOptions(**{key.replace("-", "_"): word.text for key, word in said.items()})
+            said.setdefault(key, []).append(word)
+    settled = {key: names.settle(f"apply.{key}", words, f"apply.{key}") for key, words in said.items()}
+    return ApplyOptions(**{key.replace("-", "_"): word.text for key, word in settled.items() if word})

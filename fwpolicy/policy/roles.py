@@ -70,7 +70,10 @@ def _servers(text: NtpText, names: Names) -> tuple[AddressSet | None, str | None
         names.error(f"'{word.text}' is a host name; servers must be a group of addresses", word.span, hint)
         return AddressSet(), None, False
     before = len(names.problems)
-    servers = names.addresses((word,), ("from-daemon",))
+    servers = names.fixed((word,), ("from-daemon",))
+    if any(names.groups[name].hosts for name in names.behind((word,))):
+        message = f"'{word.text}' is a group of host names, and servers must be addresses that stay"
+        names.error(message, word.span, "pools rotate: use servers: any, or from-daemon")
     if not servers and not names.has_errors(before):
         names.error("'servers' is an empty group: the role would ask nobody", word.span, "servers: any")
     return servers, names.group_name((word,)), False
@@ -80,7 +83,7 @@ def _serve(text: NtpText, names: Names) -> AddressSet:
     if not text.serve:
         return AddressSet()
     before = len(names.problems)
-    serve = names.addresses(text.serve)
+    serve = names.fixed(text.serve)
     if not serve and not names.has_errors(before):
         hint = "mode client-only answers nobody"
         names.error("'serve' is an empty group: the server would answer nobody", text.serve[0].span, hint)
@@ -90,7 +93,7 @@ def _serve(text: NtpText, names: Names) -> AddressSet:
 def _monitors(text: NtpText, names: Names) -> AddressSet:
     found = AddressSet()
     for word in text.monitors:
-        monitor = names.addresses((word,))
+        monitor = names.fixed((word,))
         if not _within(monitor, LOOPBACK):
             names.error(
                 "monitors may only be loopback addresses: control queries never pass the filter",
@@ -122,6 +125,8 @@ def check_conflicts(role: NtpRole, sections: tuple[Section, ...], names: Names) 
     """A role owns its ports: an `allow` that it always denies, or a `block` that stops its own
     exchange, is an error that names both lines."""
     for section in sections:
+        if section.hook == "forward":
+            continue
         for rule in section.allow:
             if _always_denied(role, section.hook, rule):
                 _contradiction(
@@ -152,7 +157,11 @@ def _few(service: Service) -> tuple[int, ...]:
 
 
 def _always_denied(role: NtpRole, hook: str, rule: Rule) -> bool:
+    if rule.match.published:
+        return False
     services, peers = rule.match.services, _peers(rule, hook)
+    if rule.match.source_dynamic or rule.match.destination_dynamic:
+        peers = EVERYWHERE  # or part of it: nobody knows
     if hook == "input":
         owned = {(_UDP, NTP), (_UDP, CHRONY_COMMANDS), (_TCP, NTS_KE)}
         if role.mode != "server":
@@ -168,11 +177,19 @@ def _always_denied(role: NtpRole, hook: str, rule: Rule) -> bool:
 
 
 def _stops_exchange(role: NtpRole, hook: str, rule: Rule) -> bool:
-    if rule.holes or role.mode == "closed" or not _covers_ntp(rule.match.services):
+    if role.mode == "closed" or _is_partial(rule, hook) or not _covers_ntp(rule.match.services):
         return False
     if hook == "output":
         return not role.from_daemon and _within(_servers_of(role), _peers(rule, hook))
     return role.mode == "server" and _within(role.serve, _peers(rule, hook))
+
+
+def _is_partial(rule: Rule, hook: str) -> bool:
+    """Some of the traffic between the rule's peers and this host is not the rule's."""
+    match = rule.match
+    other_side = match.destination if hook == "input" else match.source
+    narrower = (rule.expires, match.incoming, match.outgoing, match.sports, other_side)
+    return bool(rule.holes) or match.published or any(part is not None for part in narrower)
 
 
 def _servers_of(role: NtpRole) -> AddressSet:
@@ -188,4 +205,5 @@ def _covers_ntp(services: tuple[Service, ...] | None) -> bool:
 
 def _peers(rule: Rule, hook: str) -> AddressSet:
     peers = rule.match.source if hook == "input" else rule.match.destination
-    return EVERYWHERE if peers is None else peers
+    peers = EVERYWHERE if peers is None else peers
+    return AddressSet(*(peers.of(family) if family in rule.families else () for family in (4, 6)))

@@ -6,6 +6,14 @@ from fwpolicy.errors import Problem, Span
 from fwpolicy.record import record
 from fwpolicy.source import Text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.policy.expectations import TestMoreText
+    from fwpolicy.policy.groups import HostsText
+    from fwpolicy.policy.model import Limit
+    from fwpolicy.policy.nat import NatText
+    from fwpolicy.policy.zones import ZoneText
+
 
 @record
 class Word:
@@ -26,6 +34,28 @@ class MatchText:
     services: tuple[Word, ...] | None = None
     sources: tuple[Word, ...] | None = None
     destinations: tuple[Word, ...] | None = None
+    sports: tuple[Word, ...] | None = None
+    incoming: tuple[Word, ...] | None = None
+    outgoing: tuple[Word, ...] | None = None
+    published: bool = False
+    family: Word | None = None
+
+
+@record
+class LabelText:
+    """What a line says of itself, and what happens beside its verdict.
+
+    `limit` and `expires` are read already; `log` is the prefix of its own, "" for the policy's.
+    """
+
+    id: Word | None = None
+    comment: str | None = None
+    log: str | None = None
+    limit: Limit | None = None
+    expires: int | None = None
+
+
+UNLABELLED = LabelText()
 
 
 @record
@@ -35,29 +65,37 @@ class RuleText:
     match: MatchText
     holes: tuple[MatchText, ...] = ()
     action: Word | None = None
-    comment: Word | None = None
+    label: LabelText = UNLABELLED
 
 
 @record
 class SectionText:
-    """`input:` or `output:`."""
+    """`input:`, `output:` or `forward:`; `open` where its default may come from another file."""
 
     hook: str
     key: Word
     default: Word | None
     allow: tuple[RuleText, ...]
     block: tuple[RuleText, ...]
+    open: bool = False
 
 
 @record
 class GroupText:
-    """A group: its members in place or, one a line, in `file`; `flawed` where some could not be read."""
+    """A group: its members in place, one a line in `file`, by name in `hosts`, or put in at run time.
+
+    `extends`: it adds to an included one. `dynamic`: the seconds that a member stays (0: for good).
+    `flawed` where some of it could not be read.
+    """
 
     name: Word
     members: tuple[Word, ...]
     file: Word | None = None
     optional: bool = False
     flawed: bool = False
+    extends: bool = False
+    dynamic: int | None = None
+    hosts: HostsText | None = None
 
 
 @record
@@ -93,6 +131,7 @@ class TestText:
     destinations: tuple[Word, ...] | None = None
     state: Word | None = None
     mode: Word | None = None
+    more: TestMoreText | None = None
 
 
 @record
@@ -110,3 +149,22 @@ class PolicyText:
     tests: tuple[TestText, ...]
     apply: tuple[tuple[str, Word], ...]
     problems: tuple[Problem, ...]
+    zones: tuple[ZoneText, ...] = ()
+    log: tuple[tuple[str, Word], ...] | None = None
+    nat: NatText | None = None
+    includes: tuple[Word, ...] = ()
+    overrides: tuple[Word, ...] = ()
+
+
+@record
+class Sources:
+    """The files that make one policy: `files` in order, an including one before what it includes.
+
+    `tops`: the names of those that no other brought in. `reach`: which files each includes, over any
+    number of steps. `now`: the time (Unix), None where nothing depends on it.
+    """
+
+    files: tuple[PolicyText, ...]
+    tops: tuple[str, ...]
+    reach: dict[str, frozenset[str]]
+    now: int | None = None

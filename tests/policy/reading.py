@@ -14,6 +14,7 @@ def read(
     *contents: str,
     names: tuple[str, ...] = ("a.yaml", "b.yaml", "c.yaml"),
     files: dict[str, str] | None = None,
+    now: int | None = None,
 ):
     def read_file(path: str) -> bytes:
         try:
@@ -21,7 +22,9 @@ def read(
         except KeyError:
             raise FileNotFoundError(2, "No such file or directory", path) from None
 
-    return load(tuple((name, text.encode()) for name, text in zip(names, contents, strict=False)), read_file)
+    return load(
+        tuple((name, text.encode()) for name, text in zip(names, contents, strict=False)), read_file, now
+    )
 
 
 def allowed(line: str, head: str = "", **more):

@@ -66,7 +66,7 @@ def test_what_differs_is_refused_and_both_are_named():
     assert problems(one, other) == [
         "b.yaml:2:9: roles.ntp differs from the one at a.yaml:2:9",
         "b.yaml:3:18: default 'accept' differs from 'drop' at a.yaml:3:18",
-        "b.yaml:4:18: apply.foreign differs from the one at a.yaml:4:18",
+        "b.yaml:4:18: apply.foreign 'refuse' differs from 'keep' at a.yaml:4:18",
     ]
     same = read(one, one, names=("a.yaml", "b.yaml"))
     assert same.input.default == "drop"

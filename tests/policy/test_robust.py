@@ -31,6 +31,8 @@ backends: [nft]
 groups:
   admin: [192.0.2.0/24, "2001:db8:1::/48", 198.51.100.7-198.51.100.20]
   app: {optional: true, addresses: []}
+  banned: {dynamic: 1h}
+zones: {wan: eth0, lan: [eth1, "wg*"]}
 services: {metrics: tcp/9100, media: [udp/10000-20000, metrics]}
 roles: {ntp: {mode: server, serve: [private], monitors: [127.0.0.1], daemon: chrony, nts: true}}
 input:
@@ -38,9 +40,21 @@ input:
   allow:
     - ssh
     - {service: [media, tcp/8443], from: admin, except: {from: 192.0.2.66}, comment: "a, b"}
-  block: [{from: 203.0.113.0/24, action: reject}]
+    - {service: https, in: lan, sport: 1024-65535, local: 192.0.2.1, published: true, family: ipv4, log: web}
+    - {service: dns, limit: 9/second, burst: 20, per: source, max: 30, id: dns, owner: noc, ticket: OPS-1}
+  block: [{from: 203.0.113.0/24, action: reject}, {from: banned, expires: 2027-01-31, log: true}]
 output: {default: accept}
-tests: [{allow: ssh, from: 192.0.2.10}, {deny: ntp, from: any, mode: 7, state: new}]
+forward: {default: drop, allow: [{in: lan, out: wan, from: private, to: internet, except: {family: ipv6}}]}
+nat:
+  masquerade: [{out: wan, family: ipv4}]
+  forward: [{in: wan, service: https, to: 192.168.1.10, port: 8443, hairpin: true}]
+  snat: [{out: wan, from: 192.168.2.0/24, to: 198.51.100.9}]
+  clamp-mss: true
+log: {denied: true, rate: 5/minute, prefix: fwp, group: 3}
+tests:
+  - {allow: ssh, from: 192.0.2.10, at: 2027-01-31, source-in: none}
+  - {deny: ntp, from: any, mode: 7, state: new}
+  - {allow: tcp/8443, from: any, to: 192.168.1.10, in: wan, out: lan, published: 443, sport: 9}
 apply: {conntrack: keep, foreign: keep, daemon-config: verify, on-boot-failure: ssh-only}
 """
 TOKENS = (
@@ -58,6 +72,8 @@ TOKENS = (
         "file",
         "optional",
     ),
+    *("zones", "forward", "nat", "log", "include", "override", "in", "out", "sport", "limit", "id", "family"),
+    *("expires", "dynamic", "hosts", "wan", "lan", "eth0", "wg*", "+", "1h", "3/minute", "2027-01-31"),
     *("addresses", "ntp", "client-only", "server", "serve", "servers", "monitors", "mode", "drop", "accept"),
     *(
         ": ",

@@ -1,0 +1,82 @@
+"""What a line says of itself (`id`, `owner`, `ticket`, `expires`), its log and its limits."""
+
+from __future__ import annotations
+
+import re
+
+from fwpolicy.policy import values
+from fwpolicy.policy.model import Limit
+from fwpolicy.policy.syntax import LabelText
+from fwpolicy.source import Scalar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.policy.reader import Reader
+    from fwpolicy.policy.syntax import Word
+    from fwpolicy.source import Node
+
+# It names a counter in the ruleset.
+ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}\Z")
+# nft(8): the burst where none is given.
+BURST = 5
+LONGEST_COMMENT = 100
+
+
+def label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
+    """The keys of LABEL_KEYS and LIMIT_KEYS, and `comment`."""
+    midnight = values.midnight(reader, found.get("expires"), "'expires'")
+    return LabelText(
+        _id(reader, found.get("id")),
+        _comment(reader, node, found, midnight),
+        _log(reader, found.get("log")),
+        _limit(reader, found),
+        None if midnight is None else midnight + 86400,
+    )
+
+
+def _id(reader: Reader, node: Node | None) -> Word | None:
+    word = reader.word(node, "'id'")
+    if word and not ID.match(word.text):
+        hint = "a letter first, then letters, digits, '_' and '-', at most 48"
+        reader.error(f"'{word.text}' cannot be a line's id", word.span, hint)
+        return None
+    return word
+
+
+def _comment(reader: Reader, node: Node, found: dict[str, Node], midnight: int | None) -> str | None:
+    """One text: a ruleset has one comment a rule."""
+    comment = reader.comment(found.get("comment"), "'comment'")
+    parts = [comment.text] if comment else []
+    for key in ("owner", "ticket"):
+        word = reader.comment(found.get(key), f"'{key}'")
+        parts += [f"{key}: {word.text}"] if word else []
+    if midnight is not None:
+        parts.append(f"expires: {values.day_text(midnight)}")
+    text = "; ".join(parts)
+    if len(text.encode()) > LONGEST_COMMENT:
+        message = "comment, owner, ticket and expires together are longer than 100 bytes"
+        reader.error(message, node, f'they become one comment of the ruleset: "{text}"')
+    return text or None
+
+
+def _log(reader: Reader, node: Node | None) -> str | None:
+    if isinstance(node, Scalar) and node.plain and node.value in ("true", "false"):
+        return "" if node.value == "true" else None
+    word = values.prefix(reader, node, "'log'")
+    return word.text if word else None
+
+
+def _limit(reader: Reader, found: dict[str, Node]) -> Limit | None:
+    rate = values.rate(reader, found.get("limit"), "'limit'")
+    burst = values.count(reader, found.get("burst"), "'burst'")
+    per = reader.choice(found.get("per"), "'per'", ("source",))
+    maximum = values.count(reader, found.get("max"), "'max'")
+    if "burst" in found and "limit" not in found:
+        reader.error("'burst' belongs to 'limit', which is missing", found["burst"], "limit: 10/minute")
+    if "per" in found and not ("limit" in found or "max" in found):
+        hint = "per: source counts each source's own"
+        reader.error("'per' belongs to 'limit' or 'max', and both are missing", found["per"], hint)
+    if rate is None and maximum is None:
+        return None
+    amount, unit = rate or (0, "second")
+    return Limit(amount, unit, (burst or BURST) if rate else 0, per is not None, maximum or 0)
