@@ -29,7 +29,7 @@ class Key:
 @record
 class Place:
     """A mapping of the language. `required`: keys that it must have; `some`: it has one of these at
-    least; `one`: exactly one of these."""
+    least; `one`: exactly one of these; `needs`: a key, and those of which one must stand beside it."""
 
     name: str
     text: str
@@ -37,6 +37,7 @@ class Place:
     required: tuple[str, ...] = ()
     some: tuple[str, ...] = ()
     one: tuple[str, ...] = ()
+    needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 HOOKS = ("input", "output", "forward")
@@ -52,10 +53,10 @@ TOP = Place(
         Key("backends", "backends", "What check compiles and proves the policy for.", ["nft"], "both"),
         Key("include", "files", "Policies that this one is built on; their lists join.", ["base.yaml"]),
         Key("override", "overrides", "Keys and rule ids that differ from an included file's on purpose.",
-            ["default"]),
+            ["input.default", "web-admin"]),
         Key("groups", "groups", "Named addresses, IPv4 and IPv6 mixed; groups may name groups.",
             {"admin": ["192.0.2.0/24", "2001:db8:1::/48"]}),
-        Key("zones", "zones", "Named interfaces; a trailing '*' stands for any rest.",
+        Key("zones", "zones", "Named interfaces, matched by name; a trailing '*' stands for any rest.",
             {"wan": "eth0", "lan": ["eth1", "wg*"]}),
         Key("services", "services", "Services of your own, beside the built-in ones.",
             {"metrics": "tcp/9100"}),
@@ -83,13 +84,14 @@ GROUP = Place(
             "feeds/drop.txt"),
         Key("hosts", "hosts", "Host names, resolved ahead of time into a lock file beside the policy.",
             ["deb.example.org"]),
-        Key("dynamic", "duration", "Filled at run time (fail2ban, scripts); members leave after this time.",
-            "1h"),
+        Key("dynamic", "duration",
+            "Filled at run time (fail2ban, scripts); members leave after this time, with 0 never.", "1h"),
         Key("optional", "boolean", "The group may be empty; then its rules match nothing.", True, "false"),
-        Key("min", "count", "Of hosts: fewer addresses keep the last good ones.", 1),
-        Key("max", "count", "Of hosts: more addresses keep the last good ones.", 50),
+        Key("min", "count-or-0", "Fewer addresses of the hosts, and the last good ones stay.", 1, "1"),
+        Key("max", "count", "More addresses of the hosts, and the last good ones stay.", 50),
     ),
     one=("addresses", "file", "hosts", "dynamic"),
+    needs=(("min", ("hosts",)), ("max", ("hosts",)), ("optional", ("addresses", "file", "hosts"))),
 )  # fmt: skip
 
 ROLES = Place(
@@ -131,7 +133,8 @@ SECTION = Place(
     "section",
     "One direction: a default, a set of allow and a set of block. Order never matters.",
     (
-        Key("default", "word", "What becomes of packets that neither allow nor block names.", "drop", words=(
+        Key("default", "word",
+            "What becomes of the rest. Every section needs one, here or in an included file.", "drop", words=(
             ("drop", "Silently discarded."),
             ("reject", "Refused: a TCP reset, otherwise port-unreachable."),
             ("accept", "Let through."),
@@ -140,7 +143,6 @@ SECTION = Place(
         Key("block", "rules", "What is not, whatever allow says.",
             [{"service": "telnet", "action": "reject"}]),
     ),
-    required=("default",),
 )  # fmt: skip
 
 RULE = Place(
@@ -182,7 +184,11 @@ RULE = Place(
         Key("expires", "date", "The last day on which the rule holds, UTC; the kernel enforces it.",
             "2027-01-31", only=LISTS),
     ),
-    some=("service", "from", "to", "local", "in", "out"),
+    some=("service", "from", "to", "in", "out"),
+    needs=(
+        ("burst", ("limit",)), ("per", ("limit", "max")), ("sport", ("service",)),
+        ("published", ("service",)),
+    ),
 )  # fmt: skip
 
 MASQUERADE = Place(
@@ -193,7 +199,6 @@ MASQUERADE = Place(
         Key("from", "addresses", "Only what these send.", "192.168.2.0/24", "all"),
         Key("family", "word", "Only this address family.", "ipv4", "both",
             (("ipv4", "IPv4 only."), ("ipv6", "IPv6 only."))),
-        Key("comment", "text", "Carried into the ruleset.", "guests"),
     ),
     required=("out",),
 )  # fmt: skip
@@ -203,12 +208,11 @@ PORT_FORWARD = Place(
     "A service of this host's address that another host answers; its forward allow is implied.",
     (
         Key("in", "zone-list", "The zone by which it comes in.", "wan"),
-        Key("service", "service", "The service as it is addressed.", "https"),
+        Key("service", "service-list", "The service as it is addressed.", "https"),
         Key("to", "address", "The host that answers.", "192.168.1.10"),
         Key("port", "port", "The port there.", 8443, "the same"),
         Key("hairpin", "boolean", "Hosts behind this one may use the outside address, too.", True, "false"),
         Key("from", "addresses", "Only what these send.", "198.51.100.0/24", "all"),
-        Key("comment", "text", "Carried into the ruleset.", "the shop"),
     ),
     required=("in", "service", "to"),
 )  # fmt: skip
@@ -220,7 +224,6 @@ SNAT = Place(
         Key("out", "zone-list", "The zone by which it leaves.", "wan"),
         Key("from", "addresses", "Only what these send.", "192.168.2.0/24", "all"),
         Key("to", "address", "The address it gets.", "198.51.100.9"),
-        Key("comment", "text", "Carried into the ruleset.", "mail"),
     ),
     required=("out", "to"),
 )  # fmt: skip
@@ -233,6 +236,8 @@ NAT = Place(
         Key("forward", "nat.forward", PORT_FORWARD.text,
             [{"in": "wan", "service": "https", "to": "192.168.1.10"}]),
         Key("snat", "nat.snat", SNAT.text, [{"out": "wan", "to": "198.51.100.9"}]),
+        Key("clamp-mss", "boolean", "TCP's segment size of forwarded connections follows the path's MTU.",
+            True, "false"),
     ),
 )  # fmt: skip
 
@@ -241,8 +246,9 @@ LOG = Place(
     "Logging of denied packets: blocks, the roles' denials and the default's, broadcast noise left out.",
     (
         Key("denied", "boolean", "Log them.", True, "false"),
-        Key("rate", "rate", "At most so many lines.", "5/minute"),
-        Key("prefix", "text", "What each line begins with.", "fwp"),
+        Key("rate", "rate", "At most so many lines.", "10/minute", "5/minute"),
+        Key("prefix", "prefix", "What each line begins with.", "web", "fwp"),
+        Key("group", "nflog-group", "Hand them to this group of nflog instead of the kernel's log.", 5),
     ),
 )  # fmt: skip
 
@@ -254,16 +260,27 @@ TEST = Place(
         Key("deny", "packet", "This is dropped or rejected.", "ntp"),
         Key("from", "addresses", "Who sends; alone, the packet comes in.", "192.0.2.10"),
         Key("to", "addresses", "Who is meant; alone, the packet goes out.", "192.0.2.123"),
-        Key("in", "interface", "The interface or zone by which it comes in.", "lan"),
-        Key("out", "interface", "The interface or zone by which it leaves.", "wan"),
+        Key("in", "zone-list", "The zone by which it comes in.", "lan"),
+        Key("out", "zone-list", "The zone by which it leaves.", "wan"),
+        Key("local", "addresses", "Which of this host's own addresses is meant.", "192.0.2.1"),
+        Key("sport", "ports", "Its source port.", 1900, "any"),
+        Key("published", "port", "The port that the connection first asked for.", 443),
         Key("state", "word", "What connection tracking says of it.", "established", "new", (
             ("new", "It begins a connection."), ("established", "It belongs to one."),
             ("related", "It belongs to one's errors or helpers."), ("invalid", "It fits none."),
             ("untracked", "Nothing tracks it."))),
         Key("mode", "ntp-mode", "Of NTP packets: 3 asks, 4 answers, 6 controls, 7 is monlist's.", 7, "3"),
+        Key("at", "date", "The day on which it comes, for rules that expire.", "2027-01-31"),
+        Key("source-in", "dynamic-groups", "The dynamic groups that hold its source, or none.", "banned"),
+        Key("destination-in", "dynamic-groups", "The dynamic groups that hold its destination, or none.",
+            "none"),
     ),
-    some=("from", "to", "in", "out"),
+    some=("from", "to"),
     one=("allow", "deny"),
+    needs=(
+        ("in", ("from",)), ("out", ("to",)), ("local", ("from",)), ("published", ("from",)),
+        ("source-in", ("from",)),
+    ),
 )  # fmt: skip
 
 APPLY = Place(

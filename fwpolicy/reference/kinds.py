@@ -73,21 +73,32 @@ DEFINITIONS: dict[str, Schema] = {
     },
 }
 
-_COUNT: Schema = {"type": "integer", "minimum": 1}
 _NUMBER_OR = ["string", "number"]
+_DATE = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+_PREFIX = r"^[A-Za-z0-9]([A-Za-z0-9 ._:/-]{0,25}[A-Za-z0-9._:/-])?$"
+_HOST = r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$"
+
+
+def number(low: int, high: int) -> Schema:
+    """A number, with or without quotes."""
+    digits = pattern(r"^(0|[1-9][0-9]{0,5})$", f"A number, {low} to {high}.")
+    return {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, digits]}
+
 
 # Of the table's kinds; those that are mappings or lists of them are schema.py's.
 KINDS: dict[str, Schema] = {
     "version": {"const": 1},
     "boolean": {"type": "boolean"},
-    "count": _COUNT,
+    "count": number(1, 999_999),
+    "count-or-0": number(0, 999_999),
+    "nflog-group": number(0, 65535),
     "text": {"type": _NUMBER_OR, "pattern": _TEXT, "maxLength": 100},
     "policy-name": {"type": _NUMBER_OR, "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
     "backends": one_or_more({"enum": ["nft", "iptables"]}),
     "file": pattern(_WORD, "A path, relative to this file."),
     "files": one_or_more(pattern(_WORD, "A path, relative to this file.")),
     "overrides": one_or_more(pattern(_WORD, "A key, or a rule's id.")),
-    "hosts": one_or_more(pattern(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?$", "A host name.")),
+    "hosts": one_or_more(pattern(_HOST, "A host's full name, as in deb.example.org.")),
     "members": {"anyOf": [_ref("address"), {"type": "array", "items": _ref("address")}]},
     "address": pattern(f"^({_ONE_ADDRESS})$", "One address."),
     "addresses": one_or_more(_ref("address")),
@@ -97,10 +108,9 @@ KINDS: dict[str, Schema] = {
             pattern(f"^({_ADDRESS}|{_NAME})$", "A group, from-daemon or any; pools rotate: use any."),
         ]
     },
-    "service": _ref("service"),
     "service-list": one_or_more(_ref("service")),
     "packet": _ref("packet"),
-    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "port": number(1, 65535),
     "ports": one_or_more(
         {
             "anyOf": [
@@ -109,19 +119,25 @@ KINDS: dict[str, Schema] = {
             ]
         }
     ),
-    "interface": pattern(r"^[^\s/]{1,32}$", "An interface or a zone."),
     "zone-list": one_or_more(pattern(f"^{_NAME}$", "A zone that this policy declares.")),
-    "rate": pattern(r"^[1-9][0-9]*/(second|minute|hour|day)$", "N/second, N/minute, N/hour or N/day."),
-    "duration": pattern(r"^[1-9][0-9]*(s|m|h|d)$", "A time, as in 60s, 15m, 1h or 7d."),
+    "rate": pattern(r"^[1-9][0-9]{0,5}/(second|minute|hour|day)$", "N/second, N/minute, N/hour or N/day."),
+    "duration": {
+        "anyOf": [
+            pattern(r"^(0|[1-9][0-9]{0,5}[smhd])$", "A time, as in 90s, 15m, 1h or 7d; 0 is without end."),
+            {"const": 0},
+        ]
+    },
     "confirm": {
         "anyOf": [
-            pattern(r"^[1-9][0-9]*(s|m|h|d)$", "A time, as in 60s or 5m; false asks for nothing."),
+            pattern(r"^[1-9][0-9]{0,5}[smhd]$", "A time, as in 60s or 5m; false asks for nothing."),
             {"const": False},
         ]
     },
-    "date": pattern(r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$", "A date, as in 2027-01-31."),
-    "id": {"type": _NUMBER_OR, "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
-    "log-prefix": {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": _TEXT, "maxLength": 100}]},
+    "date": pattern(_DATE, "A date, as in 2027-01-31."),
+    "id": pattern(r"^[A-Za-z][A-Za-z0-9_-]{0,47}$", "A letter, then letters, digits, _ and -; at most 48."),
+    "prefix": {"type": _NUMBER_OR, "pattern": _PREFIX},
+    "log-prefix": {"type": ["boolean", *_NUMBER_OR], "pattern": _PREFIX},
+    "dynamic-groups": one_or_more(pattern(f"^{_NAME}$", "A dynamic group, or none.")),
     "ntp-mode": {"enum": [*range(8), *map(str, range(8))]},
     "gates": {"type": "array"},
 }
@@ -129,7 +145,8 @@ KINDS: dict[str, Schema] = {
 GROUP_NAMES: Schema = {"pattern": f"^{_NAME}$", "not": {"enum": [*BUILT_IN_GROUPS, *RESERVED_GROUPS]}}
 SERVICE_NAMES: Schema = {"pattern": f"^{_NAME}$", "not": {"enum": [*BUILT_IN, *RESERVED_SERVICES]}}
 ZONE_NAMES: Schema = {"pattern": f"^{_NAME}$"}
-INTERFACES = one_or_more(pattern(r"^[^\s/]{1,15}$", "An interface's name; a trailing '*' is any rest."))
+_INTERFACE = r"""^(?!lo$|\.\.?\*?$)(?=.{1,15}$)[^\s/:"'\\*?\[\]{},;#]+\*?$"""
+INTERFACES = one_or_more(pattern(_INTERFACE, "An interface's name; a trailing '*' stands for any rest."))
 # '+' first: the group of an included file, and more.
 EXTENDED_MEMBERS: Schema = {
     "anyOf": [

@@ -134,14 +134,16 @@ STEPS = (
 )
 # How the manual writes a value of each kind; kinds that are left out are mappings of their own.
 FORMS = {
-    "version": "1", "boolean": "true|false", "count": "N", "text": "TEXT", "policy-name": "NAME",
+    "version": "1", "boolean": "true|false", "count": "N", "count-or-0": "N", "nflog-group": "N",
+    "text": "TEXT", "policy-name": "NAME",
     "backends": "[nft|iptables, ...]", "file": "PATH", "files": "[PATH, ...]", "overrides": "[KEY|ID, ...]",
     "hosts": "[HOST, ...]", "members": "[ADDRESS|PREFIX|RANGE|GROUP, ...]", "address": "ADDRESS",
     "addresses": "ADDRESS|PREFIX|RANGE|GROUP|[...]", "servers": "GROUP|from-daemon|any",
-    "service": "SERVICE", "service-list": "SERVICE|[...]", "packet": "SERVICE|PROTOCOL",
-    "port": "PORT", "ports": "PORT|FIRST-LAST|[...]", "interface": "ZONE", "zone-list": "ZONE|[...]",
-    "rate": "N/second|minute|hour|day", "duration": "N{s|m|h|d}", "confirm": "N{s|m|h|d}|false",
-    "date": "YYYY-MM-DD", "id": "ID", "log-prefix": "true|PREFIX", "ntp-mode": "0-7", "gates": "[...]",
+    "service-list": "SERVICE|[...]", "packet": "SERVICE|PROTOCOL",
+    "port": "PORT", "ports": "PORT|FIRST-LAST|[...]", "zone-list": "ZONE|[...]",
+    "rate": "N/second|minute|hour|day", "duration": "N{s|m|h|d}|0", "confirm": "N{s|m|h|d}|false",
+    "date": "YYYY-MM-DD", "id": "ID", "prefix": "TEXT",
+    "dynamic-groups": "GROUP|none|[...]", "log-prefix": "true|PREFIX", "ntp-mode": "0-7", "gates": "[...]",
     "rules": "[SERVICE|RULE, ...]", "holes": "RULE|[...]", "groups": "{NAME: GROUP, ...}",
     "zones": "{NAME: INTERFACE|[...], ...}", "services": "{NAME: SERVICE|[...], ...}",
     "section": "SECTION", "tests": "[TEST, ...]", "ntp": "MODE|MAPPING", "roles": "MAPPING", "nat": "MAPPING",
@@ -196,14 +198,15 @@ def _place(place: Place) -> Iterator[list[str]]:
         if found:
             yield roff.paragraph(f"{sentence} {', '.join(found)}.")
     for key in place.keys:
-        yield from _key(key)
+        yield from _key(key, dict(place.needs).get(key.name, ()))
 
 
-def _key(key: Key) -> Iterator[list[str]]:
+def _key(key: Key, beside: tuple[str, ...]) -> Iterator[list[str]]:
     form = "|".join(word for word, _ in key.words) or FORMS[key.kind]
     only = f" Only in {_only(key)}." if _only(key) else ""
+    needs = f" It needs {' or '.join(beside)} beside it." if beside else ""
     default = f" Default: {key.default}." if key.default else ""
-    yield roff.entry(f"{roff.bold(key.name)}: {roff.italic(form)}", f"{key.text}{only}{default}")
+    yield roff.entry(f"{roff.bold(key.name)}: {roff.italic(form)}", f"{key.text}{only}{needs}{default}")
     if key.words:
         yield [".RS"]
         yield from (roff.entry(roff.bold(word), meaning) for word, meaning in key.words)

@@ -20,8 +20,13 @@ def schema() -> Schema:
         "$schema": DRAFT,
         "title": "fwpolicy: a firewall policy, version 1",
         **mapping(keys.TOP),
+        "anyOf": [{"required": ["include"]}, {"properties": dict.fromkeys(keys.HOOKS, _HAS_DEFAULT)}],
         "definitions": {**kinds.DEFINITIONS, **_rules(), **_mappings()},
     }
+
+
+# Unless an included file says it.
+_HAS_DEFAULT: Schema = {"required": ["default"]}
 
 
 def mapping(place: Place, members: tuple[Key, ...] | None = None, hook: str = "") -> Schema:
@@ -36,11 +41,15 @@ def mapping(place: Place, members: tuple[Key, ...] | None = None, hook: str = ""
     }
     if place.required:
         found["required"] = list(place.required)
-    conditions = []
+    conditions: list[Schema] = []
     if place.some:
         conditions.append({"anyOf": [{"required": [name]} for name in place.some if name in names]})
     if place.one:
         conditions.append({"oneOf": [{"required": [name]} for name in place.one if name in names]})
+    for name, others in place.needs:
+        beside = [{"required": [other]} for other in others if other in names]
+        if name in names:
+            conditions.append({"anyOf": [{"not": {"required": [name]}}, *beside]})
     return found | ({"allOf": conditions} if conditions else {})
 
 

@@ -71,6 +71,11 @@ def known(place: str, monkeypatch) -> tuple[set[str], set[str]] | None:
     return found[0] if found else None
 
 
+def is_whole(monkeypatch) -> bool:
+    """Whether the parser has all of the language's places."""
+    return not known("policy", monkeypatch)[1]
+
+
 def choices(place: str, key: str, monkeypatch) -> set[str] | None:
     """The words that the parser takes for a key; None where it never looks."""
     found = []
