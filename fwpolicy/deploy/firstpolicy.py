@@ -19,7 +19,7 @@ ROLES = {"ntp-client": "client-only", "ntp-server": "server", "ntp-closed": "clo
 _ROLE_PORTS = {("udp", NTP), ("udp", 323), ("tcp", 4460)}
 # Passed by the step `essential`, whatever a policy says.
 _ESSENTIAL = {("udp", 68), ("udp", 546)}
-_COLUMN = 34
+_COLUMN = 37
 
 _HEAD = """\
 # A first policy for {host}, from what listens here now. Read it, and strike out what nobody needs.
@@ -77,6 +77,11 @@ def _harmless(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def _beside(text: str, remark: str) -> str:
+    """A line of the policy, and a comment that begins in the same column as the others where it can."""
+    return f"{text:<{_COLUMN}} # {remark}"
+
+
 def _groups(scene: Scene) -> list[str]:
     who = scene.operator
     if who is None:
@@ -86,7 +91,7 @@ def _groups(scene: Scene) -> list[str]:
     address = f'"{who.address}"' if ":" in who.address else who.address
     return [
         "groups:",
-        f"  operators: [{address}]".ljust(_COLUMN + 4) + "# where you are connected from; add the others",
+        _beside(f"  operators: [{address}]", "where you are connected from; add the others"),
         "",
     ]
 
@@ -108,11 +113,11 @@ def _role(scene: Scene, mode: str) -> list[str]:
         "closed": "no NTP in either direction",
     }[mode]
     if mode != "server":
-        return ["roles:", f"  ntp: {mode}".ljust(_COLUMN + 4) + f"# {reason}", ""]
+        return ["roles:", _beside(f"  ntp: {mode}", reason), ""]
     return [
         "roles:",
         f"  # {reason}",
-        f"  ntp: {{mode: server, serve: [{_serve(scene)}]}}".ljust(_COLUMN + 4) + "# name who may ask",
+        _beside(f"  ntp: {{mode: server, serve: [{_serve(scene)}]}}", "name who may ask"),
         "",
     ]
 
@@ -136,7 +141,7 @@ def _input(scene: Scene, mode: str) -> list[str]:
         "input:",
         "  default: drop",
         "  allow:",
-        *(f"    - {line.service}".ljust(_COLUMN + 4) + f"# {line.remark}" for line in lines),
+        *(_beside(f"    - {line.service}", line.remark) for line in lines),
         *(f"    # {line.service}: {line.remark}" for line in left_out),
         "",
         "# What this host sends.",
@@ -184,7 +189,9 @@ def _named(kept: list[Open]) -> list[_Line]:
             lines.append(_Line(name, _remark(found)))
             for port in ports:
                 del left[port]
-    lines += [_Line(f"{each.protocol}/{each.port}", _remark([each])) for each in left.values()]
+    lines += [
+        _Line(f"{each.protocol}/{each.port}", _who(each.programs, each.addresses)) for each in left.values()
+    ]
     return lines
 
 
@@ -207,13 +214,16 @@ def _fits(name: str, found: list[Open]) -> bool:
 
 
 def _remark(found: list[Open]) -> str:
-    programs = dict.fromkeys(program for each in found for program in each.programs)
-    addresses = dict.fromkeys(address for each in found for address in each.addresses)
+    programs = tuple(dict.fromkeys(program for each in found for program in each.programs))
+    addresses = tuple(dict.fromkeys(address for each in found for address in each.addresses))
+    ports = ", ".join(f"{each.protocol}/{each.port}" for each in found)
+    return f"{ports}: {_who(programs, addresses)}"
+
+
+def _who(programs: tuple[str, ...], addresses: tuple[str, ...]) -> str:
     everywhere = {"0.0.0.0", "::"} & set(addresses)  # noqa: S104
     where = "" if everywhere else f", on {_harmless(', '.join(addresses))} only"
-    named = _harmless(", ".join(programs)) or "of no program that we may see"
-    ports = ", ".join(f"{each.protocol}/{each.port}" for each in found)
-    return f"{ports}: {named}{where}"
+    return f"{_harmless(', '.join(programs)) or 'of no program that we may see'}{where}"
 
 
 def _ssh_first(scene: Scene, lines: list[_Line]) -> list[_Line]:
@@ -252,6 +262,6 @@ def _tests(scene: Scene, mode: str) -> list[str]:
     return [
         "# Run by check and before every apply: if one fails, nothing is applied.",
         "tests:",
-        *(f"  - {test}".ljust(_COLUMN + 4) + f"# {remark}" for test, remark in tests),
+        *(_beside(f"  - {test}", remark) for test, remark in tests),
         "",
     ]
