@@ -19,6 +19,7 @@ INTERRUPTED = 130
 
 # Verb: one line of help. A verb is a module of fwpolicy.commands with arguments() and run().
 COMMANDS = {
+    "init": "write a first policy from what listens on this host",
     "check": "parse, resolve, compile and test policies; needs no root and no network",
     "compile": "print or write what a policy compiles to",
     "lock": "resolve the host names of a policy into the file beside it",
@@ -42,6 +43,7 @@ fwpolicy: firewall policies compiled, applied, verified and undone as one.
   fwpolicy remove           take everything back
 
 Try: fwpolicy plan ntp-client      (a shipped policy; all commands: fwpolicy --help)
+A policy of your own to begin with: fwpolicy init
 """
 
 

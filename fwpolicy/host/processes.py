@@ -51,8 +51,19 @@ class Listener:
     process: str
 
 
-# TCP_LISTEN and TCP_CLOSE in include/net/tcp_states.h; an unconnected UDP socket is in the latter.
+@record
+class Connection:
+    """An established TCP connection: our address and port, and the other end's."""
+
+    address: str
+    port: int
+    peer: str
+    peer_port: int
+
+
+# include/net/tcp_states.h: TCP_LISTEN, TCP_CLOSE (as is an unconnected UDP socket), TCP_ESTABLISHED.
 _OPEN = {"tcp": "0A", "udp": "07"}
+_ESTABLISHED = "01"
 _NAMESPACES = ("net", "pid")
 
 
@@ -146,15 +157,45 @@ def listeners(protocol: str, port: int | None = None, proc: str = "/proc") -> tu
     for family, suffix in ((4, ""), (6, "6")):
         for line in _net_lines(folder, protocol + suffix)[1:]:
             fields = line.split()
-            address, _, number = fields[1].partition(":")
-            here = int(number, 16)
+            address, here = _end(fields[1])
             if fields[3] == _OPEN[protocol] and port in {None, here}:
-                found.append((family, _address(address), here, fields[9]))
+                found.append((family, address, here, fields[9]))
     owners = _owners(folder, {inode for *_, inode in found})
     return tuple(
         Listener(protocol, family, address, here, *owners.get(inode, (None, "")))
         for family, address, here, inode in found
     )
+
+
+def connections(pid: int, proc: str = "/proc") -> tuple[Connection, ...]:
+    """The TCP connections whose sockets a process holds, by descriptor; () where we may not know."""
+    folder = Path(proc) / str(pid)
+    try:
+        descriptors = sorted(int(entry.name) for entry in (folder / "fd").iterdir())
+        links = [_link(folder / "fd" / str(number)) for number in descriptors]
+        tables = [(folder / "net" / name).read_text() for name in ("tcp", "tcp6")]
+    except OSError:
+        return ()
+    by_link = {}
+    for line in (line for table in tables for line in table.splitlines()[1:]):
+        fields = line.split()
+        if fields[3] == _ESTABLISHED:
+            by_link[f"socket:[{fields[9]}]"] = Connection(*_end(fields[1]), *_end(fields[2]))
+    return tuple(by_link[link] for link in dict.fromkeys(links) if link in by_link)
+
+
+def ephemeral_ports(proc: str = "/proc") -> tuple[int, int]:
+    """The range from which a socket gets its port that asks for none (ip(7))."""
+    try:
+        first, last = (Path(proc) / "sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return 32768, 60999
+    return int(first), int(last)
+
+
+def _end(text: str) -> tuple[str, int]:
+    address, _, port = text.partition(":")
+    return _address(address), int(port, 16)
 
 
 def _net_lines(proc: Path, name: str) -> list[str]:

@@ -54,6 +54,18 @@ def read_file(path: str) -> bytes:
         return stream.read(MAX_BYTES + 1)
 
 
+def write_new(path: str, text: str) -> None:
+    """Make the file; HostError where there is one already, or a link: nothing is ever overwritten."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise HostError(f"{path} exists, and is not overwritten; name another file") from None
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
 def shipped_names() -> tuple[str, ...]:
     """The names of the policies that come with the program."""
     found = {name.removesuffix(".yaml") for d in SHIPPED if os.path.isdir(d) for name in os.listdir(d)}  # noqa: PTH112, PTH208

@@ -32,18 +32,22 @@ class FakeProc:
         (folder / "status").write_text(f"Name:\t{name}\nPPid:\t{parent}\nUid:\t{uid}\t0\t0\t0\n")
         (folder / "comm").write_text(name + "\n")
         (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n")
+        (folder / "net").symlink_to("../net")
         if exe:
             (folder / "exe").symlink_to(exe)
 
     def socket(
-        self, table: str, address: str, port: int, inode: int, pid: int = 0, state: str = "07"
+        self,
+        table: str,
+        address: str,
+        port: int,
+        inode: int,
+        pid: int = 0,
+        state: str = "07",
+        peer: tuple[str, int] = ("00000000", 0),
     ) -> None:
-        data = bytes.fromhex(address)
-        words = [data[at : at + 4] for at in range(0, len(data), 4)]
-        if sys.byteorder == "little":
-            words = [word[::-1] for word in words]
-        local = f"{b''.join(words).hex().upper()}:{port:04X}"
-        line = f" 1: {local} 0:0 {state} 0:0 00:0 0 0 0 {inode} 2 0\n"
+        ends = f"{_end(address, port)} {_end(*peer)}"
+        line = f" 1: {ends} {state} 0:0 00:0 0 0 0 {inode} 2 0\n"
         with (self.folder / "net" / table).open("a") as file:
             file.write(line)
         if pid:
@@ -53,3 +57,11 @@ class FakeProc:
         (folder / "ns").mkdir(parents=True)
         for kind in ("net", "pid"):
             (folder / "ns" / kind).symlink_to(f"{kind}:[{name}]")
+
+
+def _end(address: str, port: int) -> str:
+    data = bytes.fromhex(address)
+    words = [data[at : at + 4] for at in range(0, len(data), 4)]
+    if sys.byteorder == "little":
+        words = [word[::-1] for word in words]
+    return f"{b''.join(words).hex().upper()}:{port:04X}"

@@ -1,0 +1,79 @@
+"""Where the person at this terminal comes from, over SSH.
+
+sudo drops SSH_CONNECTION, and a terminal multiplexer keeps that of a session long gone; the socket
+of the sshd above us says it as it is (proc(5); sshd(8) forks a process for each connection).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fwpolicy.host import processes
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@record
+class Operator:
+    """`address`: theirs, as text, without an interface; `port`: ours, which they came to."""
+
+    address: str
+    port: int
+
+
+# Deeper than any shell: a cycle in a faked /proc ends here.
+_DEEPEST = 64
+
+
+def operator(environment: Mapping[str, str], proc: str = "/proc") -> Operator | None:
+    """The operator of this process; None at a console, or where we may not know."""
+    return _by_socket(Path(proc)) or _by_environment(environment.get("SSH_CONNECTION", ""))
+
+
+def _by_socket(proc: Path) -> Operator | None:
+    """The topmost sshd with a connection: those below it hold forwarded ones, too."""
+    found = None
+    for pid in _ancestors(proc):
+        if _field(proc, pid, "Name").startswith("sshd"):
+            connections = processes.connections(pid, str(proc))
+            # The lowest descriptor: sshd has the connection before anything is forwarded.
+            found = connections[0] if connections else found
+    return Operator(_plain(found.peer), found.port) if found else None
+
+
+def _ancestors(proc: Path) -> Iterator[int]:
+    pid = _parent(proc, "self")
+    for _ in range(_DEEPEST):
+        if pid <= 1:
+            return
+        yield pid
+        pid = _parent(proc, pid)
+
+
+def _parent(proc: Path, pid: int | str) -> int:
+    text = _field(proc, pid, "PPid")
+    return int(text) if text.isdigit() else 0
+
+
+def _field(proc: Path, pid: int | str, name: str) -> str:
+    try:
+        lines = (proc / str(pid) / "status").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:")), "")
+
+
+def _by_environment(connection: str) -> Operator | None:
+    """ssh(1): client's address and port, server's address and port."""
+    words = connection.split()
+    if len(words) != 4 or not words[3].isdigit():
+        return None
+    return Operator(_plain(words[0].partition("%")[0]), int(words[3]))
+
+
+def _plain(address: str) -> str:
+    """An IPv4 peer of a socket for both families (RFC 4291 2.5.5.2) is written as IPv4."""
+    return address.removeprefix("::ffff:") if "." in address else address
