@@ -57,8 +57,10 @@ def test_real_packets_get_the_verdicts_of_the_table(case):
 
 
 def sendable(packet) -> bool:
-    """What the oracle can make: not an unreadable payload alone (the fragment tests are there for it)."""
-    return packet.mode is not None
+    """What the oracle can make: what comes in and what goes out, as it was first addressed. An unreadable
+    payload has the fragment tests; what is forwarded, limits and groups at run time have test_lowering."""
+    at_run_time = packet.published or packet.time or packet.source_in or packet.destination_in
+    return packet.hook != "forward" and packet.mode is not None and not (at_run_time or packet.spent)
 
 
 def as_frame(packet) -> frames.Packet:
@@ -74,5 +76,5 @@ def as_frame(packet) -> frames.Packet:
         mode=packet.mode if is_ntp and packet.protocol == 17 else None,
         icmp_type=packet.icmp_type,
         state=packet.state,
-        interface="lo" if packet.loopback else "eth0",
+        interface="lo" if packet.loopback else packet.incoming or packet.outgoing or "eth0",
     )

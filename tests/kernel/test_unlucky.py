@@ -133,7 +133,7 @@ def test_status_looks_at_what_boots(place, path):
 def test_no_persist_leaves_the_boot_as_it_was(place):
     applied(place, planned(place))
     before = (place.folder / f"{STATE}/current/ruleset.nft"[1:]).read_text()
-    applied(place, planned(place, "web-server", persist=False, replace=True))
+    applied(place, planned(place, "web-server-small", persist=False, replace=True))
     assert (place.folder / f"{STATE}/current/ruleset.nft"[1:]).read_text() == before
     assert "tcp dport" in place.rules()
     assert look(place.machine).generation.policy == "web-server"

@@ -241,6 +241,8 @@ def _topology(interfaces: Iterable[str], far: str) -> list[str]:
             f"link add {name} type veth peer name {name} netns {far}",
             # No ARP and no neighbour discovery: whatever is sent leaves at once.
             f"link set {name} address {MAC.hex(':')} arp off up",
+            # To masquerade takes an address of one's own (one for measurements: RFC 2544).
+            f"address add 198.18.0.{index}/32 dev {name}",
             f"route add 0.0.0.0/0 dev {name} metric {index}",
             f"route add ::/0 dev {name} metric {index}",
             f"route add local fe80::/10 dev {name} metric {index} table local",
