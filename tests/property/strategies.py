@@ -76,11 +76,11 @@ def _match(draw: st.DrawFn, hook: str) -> str:
     parts = []
     which = draw(st.integers(1, 7))
     if which & 1:
-        ported = _perhaps(draw, 3)
+        ported = _perhaps(draw, 2)
         parts.append(f"service: {_named(draw, WITH_PORTS if ported else SERVICES)}")
         if ported and draw(st.booleans()):
             parts.append(f"sport: {draw(st.sampled_from(SOURCE_PORTS))}")
-        if ported and hook == "input" and draw(st.booleans()):
+        if ported and hook == "input" and not _perhaps(draw, 3):
             parts.append("published: true")
     if which & 2 or which == 4:
         pool = (*ADDRESSES, *GROUPS, *DYNAMIC, MIXED)
@@ -279,8 +279,8 @@ def _like(hook: str, part: Match, packet: Packet, random: Random) -> Packet:
             dport=port,
             icmp_type=random.choice(service.icmp_types) if service.icmp_types else None,
         )
-        if part.published and random.random() < 1 / 2:
-            found = replace(found, published=port, dport=random.choice(PORTS))
+        if part.published and random.random() < 3 / 4:
+            found = replace(found, state="new", published=port, dport=random.choice(PORTS))
     if part.sports and found.sport is not None:
         found = replace(found, sport=random.choice(random.choice(part.sports)))
     for field, members in (("source", part.source), ("destination", part.destination)):
