@@ -8,6 +8,10 @@ What was measured, nft 1.0.6 and Linux 6.18: `flush table` takes the rules and n
 declared again takes the new policy, but no other hook or priority; a counter declared again keeps
 its numbers, a limit its old rate without a word; an element of a set keeps the limit that it was
 made with, whatever the rule says now.
+
+20 of 10,000 elements changed: 7 ms, against 48 ms for the set anew and 64 ms for the boot file. With
+ranges among them nft first reads the set that is there: 147 ms against 96 and 106, for the rules left
+alone all the same.
 """
 
 from __future__ import annotations
