@@ -8,11 +8,13 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy import VERSION
+from fwpolicy.deploy.counters import line_texts, policy_lines
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.rules import boots_the_same, load_rules
 from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.deploy.undo import Undo
 from fwpolicy.errors import HostError
+from fwpolicy.host.texts import read_file
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -246,6 +248,7 @@ def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...]
         boot=_boot_digests(plan, state),
         ruleset=plan.artifact.text,
         listing=listing,
+        lines=policy_lines(plan.policy, plan.ruleset, line_texts(read_file)),
     )
 
 
