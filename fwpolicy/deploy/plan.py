@@ -141,7 +141,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         facts=facts,
         ruleset=ruleset,
         artifact=artifact,
-        loads=_loads(seen, ruleset, artifact, policy.name),
+        loads=_loads(seen, ruleset, artifact, policy.name) if rules_changed else (),
         survey=seen,
         rules_changed=rules_changed,
         daemons=daemons,
