@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": "show what apply would do here",
     "apply": "put a policy in force: rules, daemon and boot, verified",
     "status": "is the host what was applied?",
+    "counters": "what each line of the policy has let through or stopped",
     "remove": "undo everything that apply did",
     "probe": "ask a host everything an NTP server may answer, and count the answers",
     "services": "list the built-in services",

@@ -8,13 +8,13 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy import VERSION
-from fwpolicy.backends.nft.read import normal_form
+from fwpolicy.deploy.counters import line_texts, policy_lines
 from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.rules import boots_the_same, load_rules
 from fwpolicy.deploy.state import Generation, Originals, State, digest
-from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.deploy.undo import Undo
-from fwpolicy.errors import HostError, PolicyError, Problem
-from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset
+from fwpolicy.errors import HostError
+from fwpolicy.host.texts import read_file
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
         # Last on the way back: a daemon restarts once its files are what they were.
         undo.then(_restart_all, machine, restarted)
         _write_daemon_files(plan, machine, undo, tell)
-        listing = _load_rules(plan, machine, undo, tell)
+        listing = load_rules(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged = _purge(plan, machine, tell)
         number = _persist(plan, machine, state, listing, sources, now, undo, tell)
@@ -139,54 +139,6 @@ def _check_syntax(command: tuple[str, ...]) -> None:
         raise HostError(f"{command[0]} refuses its configuration: {said[-1] if said else done.returncode}")
 
 
-# Step 2: the rules
-
-
-def _load_rules(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> str:
-    """Load, read back, compare; the listing as it is stored."""
-    if not machine.live:
-        return ""
-    from fwpolicy.host.libnftables import Nftables, RefusedError  # noqa: PLC0415
-
-    if not plan.rules_changed:
-        return plan.survey.listing
-    kernel = Nftables()
-    before = kernel.text(FAMILY, TABLE)
-    undo.then(_put_back, before)
-    try:
-        kernel.load(plan.artifact.text)
-    except RefusedError as error:
-        raise _located(plan, error.refusals) or error from None
-    seen = _read_back(plan, machine)
-    tell("loaded the rules in one transaction and read them back: equal")
-    return seen.listing
-
-
-def _put_back(text: str) -> None:
-    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
-
-    Nftables().load(f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n{text}")
-
-
-def _located(plan: Plan, refusals: tuple[object, ...]) -> PolicyError | None:
-    """The kernel's errors, at the lines of the policy that the refused rules come from."""
-    problems = []
-    for refusal in refusals:
-        line, message = refusal.line, refusal.message  # type: ignore[attr-defined]
-        span = plan.artifact.origin(line)
-        text = plan.artifact.text.splitlines()[line - 1].strip()
-        problems.append(Problem(f"the kernel refused this: {message}", span, None, f"compiled to: {text}"))
-    return PolicyError(tuple(problems)) if problems else None
-
-
-def _read_back(plan: Plan, machine: Machine) -> Survey:
-    seen = survey(machine)
-    if seen.ours is None or normal_form(Ruleset((seen.ours,))) != normal_form(plan.ruleset):
-        why = seen.strange or seen.unreadable or "it lists other rules than were loaded"
-        raise HostError(f"the kernel does not hold what was loaded ({why}); everything was put back")
-    return seen
-
-
 # Steps 3 and 4: daemons and connections
 
 
@@ -267,9 +219,7 @@ def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
     undo.then(services.restore, found)
     services.enable(UNIT)
     if machine.live:
-        # Through the boot's own path: what loads now is what will load then.
-        services.restart(UNIT)
-        _read_back(plan, machine)
+        boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{UNIT} loads the rules at boot, before the network")
 
 
@@ -298,6 +248,7 @@ def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...]
         boot=_boot_digests(plan, state),
         ruleset=plan.artifact.text,
         listing=listing,
+        lines=policy_lines(plan.policy, plan.ruleset, line_texts(read_file)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.addresses import format_address
 from fwpolicy.backends.nft.read import normal_form
+from fwpolicy.backends.nft.reload import reload
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
@@ -50,7 +51,9 @@ class Options:
 class Plan:
     """Everything that apply would do. `refusals`: why it would not, each a sentence.
 
-    `returned`, `revived`: files and services that an earlier policy changed and this one gives back.
+    `artifact` is what boots; `loads` are the texts that bring it about here and now, the first that the
+    kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this one
+    gives back.
     """
 
     policy: Policy
@@ -58,6 +61,7 @@ class Plan:
     facts: Facts
     ruleset: Ruleset
     artifact: Artifact
+    loads: tuple[Artifact, ...]
     survey: Survey
     rules_changed: bool
     daemons: tuple[DaemonPlan, ...]
@@ -137,6 +141,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         facts=facts,
         ruleset=ruleset,
         artifact=artifact,
+        loads=_loads(seen, ruleset, artifact, policy.name) if rules_changed else (),
         survey=seen,
         rules_changed=rules_changed,
         daemons=daemons,
@@ -152,6 +157,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         refusals=(
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
+            *_without_forwarding(policy, machine),
         ),
     )
 
@@ -161,6 +167,14 @@ def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, t
     if seen.unreadable:
         return current is None or current.ruleset != text
     return seen.ours is None or normal_form(ruleset) != normal_form(Ruleset((seen.ours,)))
+
+
+def _loads(seen: Survey, ruleset: Ruleset, artifact: Artifact, source: str) -> tuple[Artifact, ...]:
+    """From the table that is there, which keeps its counters and dynamic members; else from nothing."""
+    if seen.ours is None:
+        return (artifact,)
+    texts = (reload(ruleset, seen.ours, source, whole_sets=whole) for whole in (False, True))
+    return tuple(dict.fromkeys(texts))
 
 
 def _current(state: State) -> Generation | None:
@@ -292,7 +306,17 @@ def _refusals(
     return tuple(found)
 
 
+def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:
+    """A translation that nothing is forwarded for: ip-sysctl, ip_forward."""
+    setting = "/proc/sys/net/ipv4/ip_forward"
+    if policy.nat is None or not machine.live or machine.files.read(setting) != "0\n":
+        return ()
+    return (
+        "the policy translates addresses and this host does not forward: sysctl -w net.ipv4.ip_forward=1",
+    )
+
+
 def _allows_on(policy: Policy, hook: str) -> bool:
-    if policy.ntp and policy.ntp.mode != "closed":
+    if policy.ntp and policy.ntp.mode != "closed" and hook != "forward":
         return True
     return any(section.hook == hook and section.allow for section in policy.sections)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from fwpolicy.deploy.counters import PolicyLine
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import Snapshot
 from fwpolicy.host.services import ServiceState
@@ -31,6 +32,7 @@ class Generation:
     rules at boot. `services`: (unit, "on" or "off"). `sections`: which were present.
 
     `listing` is the kernel's own JSON of our table after the apply, counters and handles left out.
+    `lines`: those of the policy that count, so that nobody needs the policy to read the counters.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Generation:
     boot: tuple[tuple[str, str], ...]
     ruleset: str
     listing: str
+    lines: tuple[PolicyLine, ...] = ()
 
 
 @record
@@ -92,6 +95,7 @@ class State:
                 boot=tuple((path, sha) for path, sha in manifest["boot"]),
                 ruleset=self.files.read(self.path("running/ruleset.nft")) or "",
                 listing=self.files.read(self.path("running/listing.json")) or "",
+                lines=tuple(PolicyLine(**each) for each in manifest.get("lines", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
@@ -107,6 +111,7 @@ class State:
         self.files.make_directory(folder, 0o700)
         manifest = {"format": FORMAT} | _fields(generation)
         del manifest["ruleset"], manifest["listing"]
+        manifest["lines"] = [_fields(line) for line in generation.lines]
         self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
         self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)

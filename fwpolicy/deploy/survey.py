@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
 
 # Our hooks; prerouting because of the early drops.
-HOOKS = ("prerouting", "input", "output")
+HOOKS = ("prerouting", "input", "output", "forward")
 # arp, bridge and netdev chains see other packets than ours.
 FAMILIES = ("ip", "ip6", "inet")
 
@@ -114,7 +114,12 @@ def _without_handle(kind: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_nat(listing: dict[str, Any]) -> bool:
-    return any(entry.get("chain", {}).get("type") == "nat" for entry in listing["nftables"])
+    """Somebody else's: what our own policy translates, the compiler knows."""
+    chains = (entry["chain"] for entry in listing["nftables"] if "chain" in entry)
+    return any(
+        chain.get("type") == "nat" and (chain["family"], chain["table"]) != (FAMILY, TABLE)
+        for chain in chains
+    )
 
 
 def _foreign(listing: dict[str, Any]) -> tuple[ForeignChain, ...]:

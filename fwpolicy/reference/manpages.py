@@ -20,7 +20,7 @@ _SOURCE = f"fwpolicy {VERSION}"
 EXITS = (
     ("0", "Done; nothing differs; the check holds."),
     ("1", "Error: the policy is wrong, the host refused, or nothing can be concluded."),
-    ("2", "plan, status: there are differences, or nothing was ever applied."),
+    ("2", "plan, status: there are differences, or nothing was ever applied; the latter counters, too."),
     ("3", "A check failed: a policy test, a probe that was answered."),
     ("64", "Usage."),
 )

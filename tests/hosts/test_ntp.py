@@ -170,7 +170,9 @@ def test_remove_leaves_the_host_byte_for_byte_as_it_was(seen: Journey) -> None:
 
 def test_after_remove_it_answers_as_before(seen: Journey, case: Case) -> None:
     if case[1] == OPEN:
-        assert seen.removed.answered == seen.before.answered
+        # ntpd's own rate limit takes a few of a busy machine's burst, now one and now another.
+        changed = set(seen.removed.answered) ^ set(seen.before.answered)
+        assert len(changed) <= len(seen.before.answered) // 20, changed
     else:  # a distribution's `limited` answers some of a fast burst
         assert bool(seen.removed.answered) == bool(seen.before.answered)
 

@@ -84,7 +84,7 @@ FAILURES = {
     "the daemon does not restart": ("restart", HostError, "restart chrony.service failed"),
     "the kernel refuses a rule": ("kernel", PolicyError, "the kernel refused this"),
     "the kernel lists other rules": ("readback", HostError, "does not hold what was loaded"),
-    "the boot unit does not load": ("boot", HostError, "restart fwpolicy.service failed"),
+    "the boot unit does not load": ("boot", HostError, "fwpolicy.service failed"),
     "the state cannot be written": ("state", HostError, "cannot"),
 }
 
@@ -112,12 +112,15 @@ def broken(how, plan, place, monkeypatch):
         place.services.fail.add(("restart", "chrony.service"))
         monkeypatch.setattr(applying, "_restart_all", lambda machine, units: None)
     if how == "boot":
-        place.services.fail.add(("restart", UNIT))
+        # A unit that runs already is not run again, or what it counted would be gone.
+        place.services.fail |= {("restart", UNIT), ("enable", UNIT)}
     if how == "kernel":
         # A jump to nowhere passes every check of ours, and no kernel's.
         rule = 'udp dport 323 counter name "role_ntp_input_drop"'
-        text = plan.artifact.text.replace(f"{rule} drop", f"{rule} jump nowhere")
-        return replace(plan, artifact=replace(plan.artifact, text=text))
+        wrong = f"{rule} jump nowhere"
+        return replace(
+            plan, loads=tuple(replace(a, text=a.text.replace(f"{rule} drop", wrong)) for a in plan.loads)
+        )
     if how == "readback":
         return replace(plan, ruleset=cases.ruleset("ntp-closed"))
     if how == "state":

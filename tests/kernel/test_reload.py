@@ -6,13 +6,15 @@ import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fwpolicy.addresses import merge
 from fwpolicy.backends.nft.read import normal_form, read
 from fwpolicy.backends.nft.reload import reload
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lower import lower
-from fwpolicy.ir.ruleset import Ruleset, Table
+from fwpolicy.ir.ruleset import Address, Chain, Drop, Rule, Ruleset, Set, Table
 from fwpolicy.policy import model
 from fwpolicy.record import replace
 from tests.backends.nft.rulesets import tables
@@ -44,6 +46,31 @@ def test_a_reload_ends_in_what_is_wanted(before, after):
         return listed()
 
     assert normal_form(Ruleset((netns.call(inside),))) == normal_form(Ruleset((after,)))
+
+
+@st.composite
+def members(draw, family):
+    """Some intervals of a few addresses, so that those of two draws overlap in every way."""
+    pairs = draw(st.lists(st.tuples(st.integers(0, 120), st.integers(0, 9)), max_size=14))
+    base = (10 << 24) if family == 4 else (0x20010DB8 << 96)
+    texts = merge(tuple(sorted((base + first, base + first + more) for first, more in pairs)))
+    return Set("s", family, texts)
+
+
+@settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.sampled_from((4, 6)), st.booleans())
+def test_elements_come_and_go(data, family, other_rules):
+    before, after = data.draw(members(family)), data.draw(members(family))
+    chain = Chain("c", (Rule((Address(family, "saddr", (), "s"),), Drop(), "block"),))
+    more = (chain, replace(chain, name="d")) if other_rules else (chain,)
+    first, second = Table("inet", "fwpolicy", (before,), (chain,)), Table("inet", "fwpolicy", (after,), more)
+
+    def inside() -> Table:
+        run("nft", "-f", "-", input=render(Ruleset((first,)), "").text)
+        run("nft", "-f", "-", input=reload(Ruleset((second,)), listed(), "").text)
+        return listed()
+
+    assert normal_form(Ruleset((netns.call(inside),))) == normal_form(Ruleset((second,)))
 
 
 def apply(street: Street, wanted: model.Policy) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,11 +9,8 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lower import lower
 from fwpolicy.model.decide import decide
-from fwpolicy.model.packet import Packet
 from fwpolicy.model.simulate import simulate
 from tests.property.records import packets, policies
-
-pytestmark = pytest.mark.skipif("spent" not in Packet.__slots__, reason="packets do not say enough yet")
 
 
 @settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
