@@ -12,6 +12,7 @@ made with, whatever the rule says now.
 
 from __future__ import annotations
 
+from fwpolicy.backends.nft.read import normal_map
 from fwpolicy.backends.nft.render import artifact, table_lines
 from fwpolicy.ir.ruleset import PerSource, Ruleset, Table
 from fwpolicy.record import replace
@@ -34,9 +35,12 @@ def reload(ruleset: Ruleset, live: Table, source: str) -> Artifact:
     (wanted,) = ruleset.tables
     where = f"{wanted.family} {wanted.name}"
     kept = _kept_sets(wanted, live)
+    maps = _kept_maps(wanted, live)
     commands = [
         f"table {where}",
         f"flush table {where}",
+        # Before the chains and counters that they name.
+        *(f"delete map {where} {each.name}" for each in live.maps if each.name not in maps),
         *(f"delete {kind} {where} {name}" for kind, name in _gone(wanted, live, kept)),
         *(f"flush set {where} {name}" for name in sorted(_stale(wanted, live, kept))),
     ]
@@ -45,6 +49,7 @@ def reload(ruleset: Ruleset, live: Table, source: str) -> Artifact:
         wanted,
         sets=tuple(each for each in wanted.sets if each.name not in kept),
         limits=tuple(limit for limit in wanted.limits if limit not in known),
+        maps=tuple(each for each in wanted.maps if each.name not in maps),
     )
     made = artifact([*((command, None) for command in commands), *table_lines(new)], source)
     return replace(made, name="reload.nft")
@@ -53,6 +58,11 @@ def reload(ruleset: Ruleset, live: Table, source: str) -> Artifact:
 def _kept_sets(wanted: Table, live: Table) -> Sets:
     there = {each.name: each for each in live.sets}
     return {each.name: each for each in wanted.sets if there.get(each.name) == each}
+
+
+def _kept_maps(wanted: Table, live: Table) -> set[str]:
+    there = {each.name: normal_map(each) for each in live.maps}
+    return {each.name for each in wanted.maps if there.get(each.name) == normal_map(each)}
 
 
 def _gone(wanted: Table, live: Table, kept: Sets) -> Iterable[tuple[str, str]]:
