@@ -63,18 +63,22 @@ SOME = "eth0"
 
 
 def simulate(
-    ruleset: Ruleset, packet: Packet, room: Callable[[WithMemory], bool] = lambda _: True
+    ruleset: Ruleset,
+    packet: Packet,
+    room: Callable[[WithMemory], bool] = lambda _: True,
+    met: Callable[[Rule], object] = lambda _: None,
 ) -> tuple[str, Rule | None]:
     """("accept" | "drop" | "reject", the rule that ended the last base chain which decided).
 
     A packet of the input and the forward hook passes prerouting first, before connection tracking. An
     accept ends its base chain only; drop and reject are final. `room`: whether a limiter has some left.
+    `met` is told of each rule that holds, in order: what counts, logs and jumps on the way.
     """
     hooks = ("output",) if packet.hook == "output" else ("prerouting", packet.hook)
     decider: Rule | None = None
     for hook in hooks:
         for table, chain in _base_chains(ruleset, hook):
-            rule = _Walk(table, packet, room).end(chain)
+            rule = _Walk(table, packet, room, met).end(chain)
             decider = rule or decider
             policy = Accept() if chain.base and chain.base.policy == "accept" else Drop()
             verdict = rule.verdict if rule else policy
@@ -99,7 +103,14 @@ def _base_chains(ruleset: Ruleset, hook: str) -> list[tuple[Table, Chain]]:
 class _Walk:
     """One packet on its way through one table."""
 
-    def __init__(self, table: Table, packet: Packet, room: Callable[[WithMemory], bool]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        packet: Packet,
+        room: Callable[[WithMemory], bool],
+        met: Callable[[Rule], object],
+    ) -> None:
+        self.met = met
         self.table = table
         self.packet = packet
         self.room = room
@@ -109,6 +120,7 @@ class _Walk:
         for rule in map(self.counted, chain.rules):
             if rule is None or not all(self.holds(match) for match in rule.matches):
                 continue
+            self.met(rule)
             match rule.verdict:
                 case Return():
                     return None
