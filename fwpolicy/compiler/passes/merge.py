@@ -9,16 +9,20 @@ from __future__ import annotations
 from fwpolicy.addresses import merge
 from fwpolicy.compiler.passes.chains import each_chain, each_table
 from fwpolicy.ir.ruleset import (
+    Accept,
     Address,
     AnyPort,
     CtCount,
+    Drop,
     IcmpType,
     Interface,
     L4Proto,
     Match,
     Port,
     Rate,
+    Reject,
     Rule,
+    WithMemory,
 )
 from fwpolicy.record import replace
 
@@ -54,9 +58,11 @@ def _rules(rules: Sequence[Rule]) -> list[Rule]:
 
 
 def _joined(one: Rule, other: Rule) -> Rule | None:
-    if other.origin is None or one.origin != other.origin or len(one.matches) != len(other.matches):
+    if other.origin is None or one.origin != other.origin:
         return None
-    if replace(one, matches=()) != replace(other, matches=()):
+    if _leaves_nothing(one, other):
+        return one
+    if len(one.matches) != len(other.matches) or replace(one, matches=()) != replace(other, matches=()):
         return None
     different = [index for index, match in enumerate(one.matches) if match != other.matches[index]]
     # A limiter of one rule: two of them let twice as much through.
@@ -66,11 +72,19 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
         return one
     (index,) = different
     both = union(one.matches[index], other.matches[index])
-    return (
-        None
-        if both is None
-        else replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
-    )
+    if both is None:
+        return None
+    return replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
+
+
+def _leaves_nothing(one: Rule, other: Rule) -> bool:
+    """Whatever `other` matches has met its end in `one`: the ICMP error behind a line's TCP reset."""
+    remembers = any(isinstance(match, WithMemory) for match in one.matches)
+    if remembers or not isinstance(one.verdict, Accept | Drop | Reject):
+        return False
+    protocols = {L4Proto((match.protocol,)) for match in one.matches if isinstance(match, Port)}
+    there = set(other.matches)
+    return all(match in there or match in protocols for match in one.matches)
 
 
 def union(one: Match, other: Match) -> Match | None:

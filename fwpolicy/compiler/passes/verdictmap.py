@@ -9,7 +9,7 @@ owns them; a rule moves before another only where no packet meets both.
 from __future__ import annotations
 
 from fwpolicy.compiler.passes.chains import each_table
-from fwpolicy.compiler.passes.conflicts import Passed, Reach
+from fwpolicy.compiler.passes.conflicts import Passed, reach
 from fwpolicy.compiler.passes.keys import Keyed, Room, keyed
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap, type_of
 from fwpolicy.ir.ruleset import Accept, Chain, Continue, Drop, Jump, Reject, Return, Rule
@@ -40,7 +40,8 @@ def run(ruleset: Ruleset) -> Ruleset:
 class _Bucket:
     """Rules that one lookup may stand for."""
 
-    def __init__(self, keyed_rule: Keyed, rule: Rule, *, final: bool) -> None:
+    def __init__(self, key: object, keyed_rule: Keyed, rule: Rule, *, final: bool) -> None:
+        self.key = key
         self.shape = keyed_rule
         self.first = rule
         # Where nothing comes after it, what overlaps is the earlier rule's; else the rule stays apart.
@@ -50,10 +51,11 @@ class _Bucket:
         self.members: list[tuple[int, Rule]] = []
         self.elements: list[Element] = []
 
-    def admits(self, found: Keyed) -> bool:
-        if self.final and self.room.exact:
-            return True
-        return not any(self.room.overlapped(key) for key in found.keys)
+    def admits(self, found: Keyed, rule: Rule) -> bool:
+        owned = self.final and self.room.exact
+        if not owned and any(self.room.overlapped(key) for key in found.keys):
+            return False
+        return self.passed is None or not self.passed.meets(reach(rule))
 
     def add(self, index: int, rule: Rule, keys: Iterable[Key]) -> None:
         self.members.append((index, rule))
@@ -128,7 +130,8 @@ class _Filling:
 
     def __init__(self, ends: set[str]) -> None:
         self.ends = ends
-        self.open: dict[object, _Bucket] = {}
+        self.open: dict[object, list[_Bucket]] = {}
+        self.filling: list[_Bucket] = []
         self.all: list[_Bucket] = []
 
     def buckets(self, rules: Sequence[Rule]) -> list[_Bucket]:
@@ -143,8 +146,8 @@ class _Filling:
             self.pass_over(rule, None)
             return
         shape = (found.fields, found.exact, found.rest, final, final and rule.verdict)
-        bucket = self.open.get(shape)
-        if bucket is None or not bucket.admits(found) or (bucket.passed and bucket.passed.meets(Reach(rule))):
+        bucket = next((each for each in self.open.get(shape, ()) if each.admits(found, rule)), None)
+        if bucket is None:
             bucket = self.begin(shape, found, rule, final=final)
         bucket.add(index, rule, found.keys)
         self.pass_over(rule, bucket)
@@ -164,23 +167,26 @@ class _Filling:
                 return None
 
     def begin(self, shape: object, found: Keyed, rule: Rule, *, final: bool) -> _Bucket:
-        self.open.pop(shape, None)
-        if len(self.open) == _OPEN:
-            del self.open[next(iter(self.open))]
-        bucket = _Bucket(found, rule, final=final)
-        self.open[shape] = bucket
+        """One more: what an open one of the same shape cannot take may still go together."""
+        if len(self.filling) == _OPEN:
+            least = min(self.filling, key=lambda bucket: len(bucket.members))
+            self.filling.remove(least)
+            self.open[least.key].remove(least)
+        bucket = _Bucket(shape, found, rule, final=final)
+        self.open.setdefault(shape, []).append(bucket)
+        self.filling.append(bucket)
         self.all.append(bucket)
         return bucket
 
     def pass_over(self, rule: Rule, mine: _Bucket | None) -> None:
         """Whatever joins the other buckets after this moves before it."""
-        others = [bucket for bucket in self.open.values() if bucket is not mine]
+        others = [bucket for bucket in self.filling if bucket is not mine]
         if not others:
             return
-        reach = Reach(rule)
+        theirs = reach(rule)
         for bucket in others:
-            bucket.passed = bucket.passed or Passed()
-            bucket.passed.add(reach)
+            bucket.passed = bucket.passed or Passed(reach(bucket.first))
+            bucket.passed.add(theirs)
 
 
 def _ends(chain: Chain) -> bool:
