@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from fwpolicy.addresses import parse
 from fwpolicy.backends.nft.read import normal_form, read
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
@@ -16,7 +17,7 @@ from fwpolicy.ir.ruleset import Ruleset
 from fwpolicy.model.packet import Packet
 from fwpolicy.model.simulate import simulate
 from fwpolicy.record import replace
-from tests.compiler.build import HERE, allow, block, policy, section
+from tests.compiler.build import HERE, allow, block, match, policy, section
 from tests.kernel.test_golden import as_frame
 from tests.kernel.test_readback import loaded_and_listed
 from tests.lab import netns
@@ -75,6 +76,39 @@ def test_a_thousand_lines():
     done = verdicts(text, [as_frame(packet) for packet in sample])
     assert done == [simulate(plain, packet)[0] for packet in sample]
     assert set(done) == {"accept", "drop", "reject"}
+
+
+def test_a_feed_of_networks():
+    """Three lengths for IPv4 and a few of a fourth, two for IPv6: a hash each, met or not."""
+    dice = random.Random(SEED)
+    four = {f"10.{dice.randrange(256)}.{dice.randrange(256)}.0/24" for _ in range(2000)}
+    four |= {f"10.{dice.randrange(256)}.{dice.randrange(128) * 2}.0/23" for _ in range(300)}
+    four |= {f"11.0.{dice.randrange(256)}.{dice.randrange(256)}" for _ in range(900)}
+    six = {f"2001:db8:{dice.randrange(1, 65536):x}::/48" for _ in range(1500)}
+    feed = " ".join(sorted(four | six))
+    line = block(source=feed, source_group="abuse")
+    keeps_out = allow("tcp/1-9", match(source=feed, source_group="abuse"))
+    wanted = policy(section("input", "accept", line, keeps_out))
+    plain, ruleset = compile_ruleset(wanted, passes=()), compile_ruleset(wanted)
+    (table,) = ruleset.tables
+    assert {each.name for each in table.sets} > {"abuse_v4_24", "abuse_v4_32", "abuse_v6_48"}
+    assert all(first == last for each in table.sets for first, last in each.intervals)
+    text = render(ruleset, "feed").text
+    found = read(loaded_and_listed(text), table.family, table.name)
+    assert found is not None
+    assert normal_form(Ruleset((found,))) == normal_form(ruleset)
+    sample = [around(source, dice) for source in dice.sample(sorted(four | six), 300)]
+    done = verdicts(text, [as_frame(packet) for packet in sample])
+    assert done == [simulate(plain, packet)[0] for packet in sample]
+    assert set(done) == {"accept", "drop"}
+
+
+def around(prefix: str, dice: random.Random) -> Packet:
+    """A packet from the ends of a network, or from just beyond."""
+    family, first, last = parse(prefix)
+    source = dice.choice((first, last, first - 1, last + 1))
+    here = (NET4 if family == 4 else NET6) + (9 << 24)
+    return Packet("input", family, 6, source, here, 40000, 22)
 
 
 def count(table) -> int:

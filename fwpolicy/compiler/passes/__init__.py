@@ -6,11 +6,11 @@ a pass works where it is faster, and every threshold stands beside what was meas
 
 from __future__ import annotations
 
-from fwpolicy.compiler.passes import merge, verdictmap
+from fwpolicy.compiler.passes import dispatch, merge, prefixhash, verdictmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
 # In this order: the first leaves fewer rules to the next.
-PASSES: tuple[ModuleType, ...] = (merge, verdictmap)
+PASSES: tuple[ModuleType, ...] = (merge, verdictmap, dispatch, prefixhash)
