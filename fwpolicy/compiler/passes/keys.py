@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from itertools import product
 
 from fwpolicy.ir.ruleset import Address, NtpMode, OriginalPort, Port, WithMemory
@@ -9,6 +10,8 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fwpolicy.addresses import Interval, Intervals
     from fwpolicy.ir.ruleset import Match, Rule
 
@@ -18,6 +21,7 @@ _ADDRESSES = {4: "ip", 6: "ip6"}
 _PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
 # A rule of more keys is a set of its own already, and as an element no better.
 _MOST = 64
+_FEW = 8
 
 
 @record
@@ -33,19 +37,31 @@ class Keyed:
     exact: bool
 
 
-def keyed(rule: Rule) -> Keyed | None:
-    """None where the rule has no key, or depends on the order of its matches."""
+def shared(rules: Iterable[Rule]) -> frozenset[Match]:
+    """Networks that many rules have in common, where all have few: better looked at once, before a hash."""
+    counts: dict[Match, int] = {}
+    for rule in rules:
+        for match in rule.matches:
+            if isinstance(match, Address) and _in_place(match) and not _single(match.intervals):
+                counts[match] = counts.get(match, 0) + 1
+    if len(counts) > _FEW:
+        return frozenset()
+    return frozenset(match for match, count in counts.items() if count >= _FEW // 2)
+
+
+def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
+    """None where the rule has no key, or depends on the order of its matches. `beside`: no key of a map."""
     fields: list[str] = []
     members: list[Intervals] = []
     rest: list[Match] = []
     for match in rule.matches:
         match match:
-            case Address(family, side) if _in_place(match):
+            case Address(family, side) if _in_place(match) and (not beside or match not in beside):
                 fields.append(f"{_ADDRESSES[family]} {side}")
                 members.append(match.intervals)
             case Port(protocol, side, ports):
                 fields.append(f"{_PROTOCOLS[protocol]} {side}")
-                members.append(ports)
+                members.append(_spelt(ports))
             case NtpMode() | OriginalPort():
                 return None
             case _ if isinstance(match, WithMemory):
@@ -57,13 +73,24 @@ def keyed(rule: Rule) -> Keyed | None:
         count *= len(each)
     if not fields or not 0 < count <= _MOST or len(set(fields)) < len(fields):
         return None
-    exact = all(first == last for each in members for first, last in each)
+    exact = all(map(_single, members))
     return Keyed(tuple(fields), tuple(product(*members)), tuple(rest), exact)
 
 
 def _in_place(match: Address) -> bool:
     """A named set is a group of the policy: it stays, and is looked up beside the map."""
     return not (match.set_name or match.negated or match.original)
+
+
+def _single(intervals: Intervals) -> bool:
+    return all(first == last for first, last in intervals)
+
+
+def _spelt(ports: Intervals) -> Intervals:
+    """Short ranges port by port: a hash can hold them."""
+    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
+        return ports
+    return tuple((port, port) for first, last in ports for port in range(first, last + 1))
 
 
 class Room:
@@ -98,8 +125,6 @@ class Room:
         self._alike.setdefault(key[0], []).append(key)
 
     def _place(self, interval: Interval) -> int:
-        from bisect import bisect_left  # noqa: PLC0415
-
         return bisect_left(self._starts, interval[0])
 
     def _near(self, interval: Interval) -> list[Interval]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fwpolicy.compiler.passes.chains import each_table
 from fwpolicy.compiler.passes.conflicts import Passed, reach
-from fwpolicy.compiler.passes.keys import Keyed, Room, keyed
+from fwpolicy.compiler.passes.keys import Keyed, Room, keyed, shared
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap, type_of
 from fwpolicy.ir.ruleset import Accept, Chain, Continue, Drop, Jump, Reject, Return, Rule
 from fwpolicy.record import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fwpolicy.compiler.passes.keys import Key
-    from fwpolicy.ir.ruleset import Ruleset, Table
+    from fwpolicy.ir.ruleset import Match, Ruleset, Table
 
 NAME = "verdictmap"
 ABOUT = "rules that differ in addresses and ports become one lookup in a map"
@@ -130,18 +130,20 @@ class _Filling:
 
     def __init__(self, ends: set[str]) -> None:
         self.ends = ends
+        self.beside: frozenset[Match] = frozenset()
         self.open: dict[object, list[_Bucket]] = {}
         self.filling: list[_Bucket] = []
         self.all: list[_Bucket] = []
 
     def buckets(self, rules: Sequence[Rule]) -> list[_Bucket]:
+        self.beside = shared(rules)
         for index, rule in enumerate(rules):
             self.put(index, rule)
         return self.all
 
     def put(self, index: int, rule: Rule) -> None:
         final = self.final(rule)
-        found = None if final is None else keyed(rule)
+        found = None if final is None else keyed(rule, self.beside)
         if found is None or final is None:
             self.pass_over(rule, None)
             return
