@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.policy.model import Policy
 
 
@@ -19,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("nft",), default="nft", help="default: %(default)s")
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
+    parser.add_argument("--explain-passes", action="store_true", help="what each pass did, to stderr")
     parser.add_argument("--quiet", action="store_true", help="no warnings")
 
 
@@ -26,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     policy = operands.read_policy(options.policy)
     if not options.quiet:
         operands.warn(policy)
+    if options.explain_passes:
+        _explain(policy, options.beside_nat)
     if options.directory is None:
         print(_ruleset(policy, options.beside_nat).text, end="")
         return 0
@@ -47,6 +51,35 @@ def _ruleset(policy: Policy, nat: bool) -> Artifact:
     from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
 
     return render(compile_ruleset(policy, Facts(nat=nat)), policy.name)
+
+
+def _explain(policy: Policy, nat: bool) -> None:
+    from fwpolicy.compiler.compile import stages  # noqa: PLC0415
+    from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
+
+    before = ""
+    for each, ruleset in stages(policy, Facts(nat=nat)):
+        size = _size(ruleset)
+        if each is None:
+            print(f"lowered     {size}", file=sys.stderr)
+        else:
+            done = "nothing to do" if size == before else size
+            print(f"{each.NAME:<11} {done}  ({each.ABOUT})", file=sys.stderr)
+        before = size
+
+
+def _size(ruleset: Ruleset) -> str:
+    counts: dict[str, int] = {}
+    for table in ruleset.tables:
+        parts = (
+            ("rules", sum(len(chain.rules) for chain in table.chains)),
+            ("chains", len(table.chains)),
+            ("sets", len(table.sets)),
+            ("maps", len(table.maps)),
+        )
+        for word, number in parts:
+            counts[word] = counts.get(word, 0) + number
+    return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
 def _others(policy: Policy) -> tuple[Artifact, ...]:

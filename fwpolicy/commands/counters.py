@@ -51,13 +51,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines_of(policies: list[str], generation: Generation) -> tuple[PolicyLine, ...]:
-    from fwpolicy.compiler.compile import compile_ruleset  # noqa: PLC0415
     from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
+    from fwpolicy.compiler.lower import lower  # noqa: PLC0415
     from fwpolicy.deploy.counters import line_texts, policy_lines  # noqa: PLC0415
     from fwpolicy.host.texts import read_file  # noqa: PLC0415
 
     policy = operands.read_policy(policies)
-    ruleset = compile_ruleset(policy, Facts(nat=generation.nat))
+    ruleset = lower(policy, Facts(nat=generation.nat))
     return policy_lines(policy, ruleset, line_texts(read_file))
 
 

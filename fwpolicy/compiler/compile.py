@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lower import lower
+from fwpolicy.compiler.passes import PASSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
     from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.ir.timeservice import TimeService
     from fwpolicy.policy.model import Policy
@@ -14,9 +18,24 @@ if TYPE_CHECKING:
 UNKNOWN = Facts()
 
 
-def compile_ruleset(policy: Policy, facts: Facts = UNKNOWN) -> Ruleset:
-    """The packet filter of `policy`."""
-    return lower(policy, facts)
+def compile_ruleset(
+    policy: Policy, facts: Facts = UNKNOWN, passes: tuple[ModuleType, ...] = PASSES
+) -> Ruleset:
+    """The packet filter of `policy`, made faster by `passes`."""
+    for _, stage in stages(policy, facts, passes):
+        ruleset = stage
+    return ruleset
+
+
+def stages(
+    policy: Policy, facts: Facts, passes: tuple[ModuleType, ...] = PASSES
+) -> Iterator[tuple[ModuleType | None, Ruleset]]:
+    """(None, as lowered), then each pass with what it made of it."""
+    ruleset = lower(policy, facts)
+    yield None, ruleset
+    for each in passes:
+        ruleset = each.run(ruleset)
+        yield each, ruleset
 
 
 def compile_timeservice(policy: Policy) -> TimeService | None:

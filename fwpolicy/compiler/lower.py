@@ -186,7 +186,7 @@ def _counters(of: tuple[Chain, ...], regular: dict[str, Chain]) -> list[str]:
     """Every counter in the order in which a packet meets it; takes each chain of `regular` once."""
     found: list[str] = []
     for rule in (rule for chain in of for rule in chain.rules):
-        if rule.counter:
+        if isinstance(rule.counter, str):
             found.append(rule.counter)
         if isinstance(rule.verdict, Jump) and (target := regular.pop(rule.verdict.chain, None)):
             found += _counters((target,), regular)

@@ -8,6 +8,7 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy import VERSION
+from fwpolicy.compiler.lower import lower
 from fwpolicy.deploy.counters import line_texts, policy_lines
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.rules import boots_the_same, load_rules
@@ -248,7 +249,7 @@ def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...]
         boot=_boot_digests(plan, state),
         ruleset=plan.artifact.text,
         listing=listing,
-        lines=policy_lines(plan.policy, plan.ruleset, line_texts(read_file)),
+        lines=policy_lines(plan.policy, lower(plan.policy, plan.facts), line_texts(read_file)),
     )
 
 

@@ -41,7 +41,10 @@ class Count:
 
 
 def policy_lines(policy: Policy, ruleset: Ruleset, text_of: Callable[[Span], str]) -> tuple[PolicyLine, ...]:
-    """The lines of `policy` that count, in the order in which a packet meets them."""
+    """The lines of `policy` that count, in the order in which a packet meets them.
+
+    `ruleset`: before any pass, where each rule still counts for one line.
+    """
     ids = {
         rule.origin: rule.id
         for section in policy.sections
@@ -50,7 +53,7 @@ def policy_lines(policy: Policy, ruleset: Ruleset, text_of: Callable[[Span], str
     }
     origins: dict[str, Span] = {}
     for rule in (rule for table in ruleset.tables for chain in table.chains for rule in chain.rules):
-        if rule.counter and rule.origin:
+        if isinstance(rule.counter, str) and rule.origin:
             origins.setdefault(rule.counter, rule.origin)
     return tuple(
         PolicyLine(name, span.file, span.line, text_of(span).strip()[:_LONGEST], ids.get(span))

@@ -6,6 +6,7 @@ What cannot be said here is not emitted, and what a listing says beyond it is re
 from __future__ import annotations
 
 from fwpolicy.errors import Span
+from fwpolicy.ir.maps import CounterMap, Map, VerdictMap
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -52,6 +53,18 @@ class Port:
 
 
 @record
+class AnyPort:
+    """`meta l4proto { tcp, udp } th dport`: the same ports of several protocols.
+
+    Never without the guard: on a protocol without ports `th dport` reads whatever bytes are there.
+    """
+
+    protocols: tuple[int, ...]
+    side: str
+    ports: Intervals
+
+
+@record
 class IcmpType:
     """`icmp type` (protocol 1) or `icmpv6 type` (58). Implies protocol and family."""
 
@@ -64,7 +77,8 @@ class Address:
     """`ip saddr` and its like; `side` is "saddr" or "daddr". Implies the family, negated or not.
 
     Either `intervals` in place or a named set (`set_name`) of this table. `original`: as the
-    connection's first packet had it, before any NAT (`ct original ip daddr`).
+    connection's first packet had it, before any NAT (`ct original ip daddr`). `prefix`: only the
+    first so many bits of it are looked up, in a set of networks (`ip saddr & 255.255.255.0 @SET`).
     """
 
     family: int
@@ -73,6 +87,7 @@ class Address:
     set_name: str | None = None
     negated: bool = False
     original: bool = False
+    prefix: int | None = None
 
 
 @record
@@ -180,7 +195,7 @@ class PerSource:
     bound: Rate | CtCount
 
 
-Header = Nfproto | L4Proto | Port | IcmpType | Address | NtpMode | TcpSyn
+Header = Nfproto | L4Proto | Port | AnyPort | IcmpType | Address | NtpMode | TcpSyn
 Circumstance = Interface | DestinationType | Before
 Tracked = CtState | CtStatus | OriginalPort
 WithMemory = Rate | LimitName | CtCount | PerSource
@@ -254,7 +269,7 @@ class ClampMss:
 
 
 Translation = Masquerade | SourceNat | DestinationNat
-Verdict = Accept | Drop | Reject | Jump | Return | Continue | ClampMss | Translation
+Verdict = Accept | Drop | Reject | Jump | Return | Continue | ClampMss | Translation | VerdictMap
 
 
 @record
@@ -269,14 +284,14 @@ class Log:
 class Rule:
     """`step` and `origin` say where it comes from: the step of the evaluation, the policy's text.
 
-    `counter` names one of the table's counters.
+    `counter` names one of the table's counters, or the map that names it.
     """
 
     matches: tuple[Match, ...]
     verdict: Verdict
     step: str
     origin: Span | None = None
-    counter: str | None = None
+    counter: str | CounterMap | None = None
     comment: str | None = None
     log: Log | None = None
 
@@ -340,6 +355,7 @@ class Table:
     chains: tuple[Chain, ...]
     counters: tuple[str, ...] = ()
     limits: tuple[LimitObject, ...] = ()
+    maps: tuple[Map, ...] = ()
 
 
 @record

@@ -5,10 +5,12 @@ The slow and obvious reading, for tests and for messages; it knows nothing of po
 
 from __future__ import annotations
 
-from fwpolicy.addresses import AddressSet
+from fwpolicy.addresses import BITS, AddressSet
+from fwpolicy.ir.maps import CounterMap, Element, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
     Address,
+    AnyPort,
     Before,
     Chain,
     Circumstance,
@@ -41,7 +43,7 @@ from fwpolicy.ir.ruleset import (
     TcpSyn,
     Tracked,
 )
-from fwpolicy.record import assert_never
+from fwpolicy.record import assert_never, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,25 +56,31 @@ if TYPE_CHECKING:
 ICMP_FAMILY = {1: 4, 58: 6}
 # 224.0.0.0/4 and ff00::/8, as (shift, value).
 MULTICAST = {4: (28, 0xE), 6: (120, 0xFF)}
+FAMILY_WORDS = {4: "ip", 6: "ip6"}
+PORT_WORDS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
 # An interface that no line names.
 SOME = "?"
 
 
 def simulate(
-    ruleset: Ruleset, packet: Packet, room: Callable[[WithMemory], bool] | None = None
+    ruleset: Ruleset,
+    packet: Packet,
+    room: Callable[[WithMemory], bool] | None = None,
+    met: Callable[[Rule], object] = lambda _: None,
 ) -> tuple[str, Rule | None]:
     """("accept" | "drop" | "reject", the rule that ended the last base chain which decided).
 
     A packet of the input and the forward hook passes prerouting first, before connection tracking. An
     accept ends its base chain only; drop and reject are final. `room`: whether a limiter has some left;
-    all or none unless given, as the packet says.
+    all or none unless given, as the packet says. `met` is told of each rule that holds, in order: what
+    counts, logs and jumps on the way.
     """
     given = room or (lambda _: not _more(packet, "spent"))
     hooks = ("output",) if packet.hook == "output" else ("prerouting", packet.hook)
     decider: Rule | None = None
     for hook in hooks:
         for table, chain in _base_chains(ruleset, hook):
-            rule = _Walk(table, packet, given).end(chain)
+            rule = _Walk(table, packet, given, met).end(chain)
             decider = rule or decider
             policy = Accept() if chain.base and chain.base.policy == "accept" else Drop()
             verdict = rule.verdict if rule else policy
@@ -97,29 +105,67 @@ def _base_chains(ruleset: Ruleset, hook: str) -> list[tuple[Table, Chain]]:
 class _Walk:
     """One packet on its way through one table."""
 
-    def __init__(self, table: Table, packet: Packet, room: Callable[[WithMemory], bool]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        packet: Packet,
+        room: Callable[[WithMemory], bool],
+        met: Callable[[Rule], object],
+    ) -> None:
+        self.met = met
         self.table = table
         self.packet = packet
         self.room = room
 
     def end(self, chain: Chain) -> Rule | None:
         """The rule with a final verdict, or None at the end of the chain."""
-        for rule in chain.rules:
-            if not all(self.holds(match) for match in rule.matches):
+        for rule in map(self.counted, chain.rules):
+            if rule is None or not all(self.holds(match) for match in rule.matches):
                 continue
+            self.met(rule)
             match rule.verdict:
                 case Return():
                     return None
                 case Jump(name):
-                    target = next(each for each in self.table.chains if each.name == name)
-                    decided = self.end(target)
-                    if decided is not None:
-                        return decided
+                    decided = self.jump(name)
+                case VerdictMap():
+                    element = self.look_up(rule.verdict)
+                    decided = self.jump(element.to) if element else None
                 case Continue() | ClampMss():
-                    pass
+                    continue
                 case _:
                     return rule
+            if decided is not None:
+                return decided
         return None
+
+    def jump(self, name: str) -> Rule | None:
+        return self.end(next(each for each in self.table.chains if each.name == name))
+
+    def counted(self, rule: Rule) -> Rule | None:
+        """The rule with the counter that its map names, and the line behind it; None if it names none."""
+        if not isinstance(rule.counter, CounterMap):
+            return rule
+        found = self.look_up(rule.counter)
+        comment = found.comment if found else None
+        return replace(rule, counter=found.to, comment=comment, origin=found.origin) if found else None
+
+    def look_up(self, lookup: CounterMap | VerdictMap) -> Element | None:
+        values = [self.field(field) for field in lookup.fields]
+        mine = next(each for each in self.table.maps if each.name == lookup.map_name)
+        for element in mine.elements:
+            if all(_within(value, (part,)) for value, part in zip(values, element.key, strict=True)):
+                return element
+        return None
+
+    def field(self, field: str) -> int | None:
+        """What nft reads there; None where its guard does not hold."""
+        packet = self.packet
+        protocol, _, name = field.partition(" ")
+        if protocol not in (FAMILY_WORDS[packet.family], PORT_WORDS.get(packet.protocol)):
+            return None
+        both = {"saddr": packet.source, "daddr": packet.destination, "sport": packet.sport}
+        return both.get(name, packet.dport)
 
     def holds(self, match: Match) -> bool:
         match match:
@@ -144,6 +190,8 @@ class _Walk:
             case Port(protocol, side, ports):
                 port = packet.sport if side == "sport" else packet.dport
                 return packet.protocol == protocol and _within(port, ports)
+            case AnyPort(protocols, side, ports):
+                return any(self.header(Port(protocol, side, ports)) for protocol in protocols)
             case IcmpType(protocol, types):
                 right_family = packet.family == ICMP_FAMILY[protocol]
                 return right_family and packet.protocol == protocol and packet.icmp_type in types
@@ -212,6 +260,9 @@ class _Walk:
         intervals = named.intervals if named else match.intervals
         members = AddressSet(intervals, ()) if match.family == 4 else AddressSet((), intervals)
         value = packet.source if is_source else packet.destination
+        if match.prefix is not None:
+            hosts = BITS[match.family] - match.prefix
+            value = value >> hosts << hosts
         return ((match.family, value) in members) != match.negated
 
 

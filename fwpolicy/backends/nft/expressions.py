@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import AddressError, collect, merge, parse
+from fwpolicy.addresses import BITS, AddressError, collect, merge, parse
+from fwpolicy.ir.maps import CounterMap, Element, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
     Address,
+    AnyPort,
     Before,
     ClampMss,
     Continue,
@@ -68,7 +70,7 @@ class UnknownExpressionError(ValueError):
 def rule(body: Json) -> Rule:
     """One rule; without an origin. Raises UnknownExpressionError."""
     matches: list[Match] = []
-    counter: str | None = None
+    counter: str | CounterMap | None = None
     log: Log | None = None
     verdict: Verdict | None = None
     for expression in body["expr"]:
@@ -76,7 +78,7 @@ def rule(body: Json) -> Rule:
         if verdict is not None:
             raise UnknownExpressionError(f"{kind} after a verdict in {body['chain']}")
         if kind == "match":
-            matches.append(_match(value))
+            _add(_match(value), matches)
         elif kind in _MEMORY:
             matches.append(_memory(kind, value))
         elif kind == "counter":
@@ -90,7 +92,19 @@ def rule(body: Json) -> Rule:
     return Rule(tuple(matches), verdict or Continue(), step, None, counter, comment or None, log)
 
 
-def _counter(value: Json, chain: str) -> str:
+def _add(found: Match, matches: list[Match]) -> None:
+    """`th dport` joins the guard before it, and is refused without."""
+    if isinstance(found, AnyPort):
+        guard = matches.pop() if matches else None
+        if not isinstance(guard, L4Proto):
+            raise UnknownExpressionError(f"th {found.side} without a protocol")
+        found = AnyPort(guard.protocols, found.side, found.ports)
+    matches.append(found)
+
+
+def _counter(value: Json, chain: str) -> str | CounterMap:
+    if isinstance(value, dict) and set(value) == {"map"}:
+        return CounterMap(*_lookup(value["map"]))
     if not isinstance(value, str):
         raise UnknownExpressionError(f"a counter without a name in {chain}")
     return value
@@ -127,6 +141,8 @@ def _verdict(kind: str, value: Json) -> Verdict:
         # icmpx code 1 is port-unreachable (linux/netfilter/nf_tables.h), and nft's default.
         if not value or _reject_code(value) in _UNREACHABLE:
             return Reject("port-unreachable")
+    if kind == "vmap":
+        return VerdictMap(*_lookup(value))
     found = _translation(kind, value)
     if found is None:
         raise UnknownExpressionError(f"{kind} {value if value else ''}".strip())
@@ -212,6 +228,8 @@ def _membership(kind: str, key: Json, right: Json, *, negated: bool) -> Match | 
     members = _members(right)
     if kind == "payload":
         return _payload(key, right, members, negated)
+    if kind == "&" and "payload" in key[0] and "protocol" in key[0]["payload"]:
+        return _masked(key[0]["payload"], key[1], right, negated)
     if kind == "&" and key == [{"payload": {"base": "th", "offset": 64, "len": 8}}, 7]:
         return NtpMode(tuple(sorted(members)), negated)
     if kind == "meta":
@@ -271,6 +289,8 @@ def _payload(key: Json, right: Json, members: list[Json], negated: bool) -> Matc
         return TcpSyn()
     if protocol in ("icmp", "icmpv6") and field == "type":
         return IcmpType(_PROTOCOLS[protocol], tuple(sorted(members)))
+    if protocol == "th" and field in ("sport", "dport"):
+        return AnyPort((), field, merge(_port_ranges(members)))
     if protocol in _PROTOCOLS and field in ("sport", "dport"):
         return Port(_PROTOCOLS[protocol], field, merge(_port_ranges(members)))
     return None
@@ -287,6 +307,49 @@ def _address(family: int, side: str, right: Json, negated: bool, original: bool 
     if isinstance(right, str) and right.startswith("@"):
         return Address(family, side, (), right[1:], negated, original)
     return Address(family, side, intervals(_members(right), family), None, negated, original)
+
+
+def _masked(key: Json, mask: Json, right: Json, negated: bool) -> Match | None:
+    """An address's prefix, looked up in a set."""
+    family = _FAMILIES.get(key["protocol"])
+    if family is None or key["field"] not in ("saddr", "daddr") or str(right)[:1] != "@":
+        return None
+    bits = BITS[family]
+    hosts = (1 << bits) - 1 - parse(mask)[1]
+    prefix = bits - hosts.bit_length()
+    if hosts & (hosts + 1):
+        raise UnknownExpressionError(f"mask {mask}")
+    return Address(family, key["field"], (), right[1:], negated, prefix=prefix)
+
+
+def _lookup(value: Json) -> tuple[tuple[str, ...], str]:
+    """(fields, name of the map)."""
+    key, data = value["key"], value["data"]
+    parts = key.get("concat", [key])
+    if not isinstance(data, str) or not all("payload" in part for part in parts):
+        raise UnknownExpressionError(f"map {value}")
+    return tuple(f"{part['payload']['protocol']} {part['payload']['field']}" for part in parts), data[1:]
+
+
+def element(member: Json, holds: str) -> Element:
+    """One element of a map."""
+    key, to = member
+    comment = None
+    if isinstance(key, dict) and "elem" in key:
+        comment, key = key["elem"].get("comment"), key["elem"]["val"]
+    parts = key["concat"] if isinstance(key, dict) and "concat" in key else [key]
+    if holds == "verdict":
+        if set(to) != {"jump"}:
+            raise UnknownExpressionError(f"verdict {to}")
+        to = to["jump"]["target"]
+    return Element(tuple(_interval(part) for part in parts), to, comment)
+
+
+def _interval(part: Json) -> tuple[int, int]:
+    bounds = part["range"] if isinstance(part, dict) and "range" in part else [part]
+    if all(isinstance(bound, int) for bound in bounds):
+        return bounds[0], bounds[-1]
+    return parse(_address_text(part))[1:]
 
 
 def intervals(members: Iterable[Json], family: int) -> Intervals:

@@ -9,9 +9,11 @@ Whatever is not understood is refused by name, never skipped (docs/architecture.
 from __future__ import annotations
 
 from fwpolicy.addresses import merge
-from fwpolicy.backends.nft.expressions import UnknownExpressionError, intervals, rate, rule
+from fwpolicy.backends.nft.expressions import UnknownExpressionError, element, intervals, rate, rule
+from fwpolicy.ir.maps import CounterMap, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     Address,
+    AnyPort,
     Base,
     Chain,
     DynamicSet,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
     Json = Any
 
+_TYPES = {"ipv4_addr", "ipv6_addr", "inet_service"}
+_PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
+
 __all__ = ["UnknownExpressionError", "normal_form", "read"]
 
 
@@ -52,7 +57,7 @@ def read(listing: Json, family: str, name: str) -> Table | None:
     _only(table, "table")
     mine = [(k, b) for k, b in objects if b.get("family") == family and b.get("table") == name]
     rules: dict[str, list[Rule]] = {}
-    bodies: dict[str, list[Json]] = {"set": [], "chain": [], "counter": [], "limit": []}
+    bodies: dict[str, list[Json]] = {"set": [], "chain": [], "counter": [], "limit": [], "map": []}
     for kind, body in mine:
         if kind == "rule":
             rules.setdefault(body["chain"], []).append(rule(body))
@@ -67,6 +72,7 @@ def read(listing: Json, family: str, name: str) -> Table | None:
         tuple(_chain(body, tuple(rules.get(body["name"], ()))) for body in bodies["chain"]),
         tuple(body["name"] for body in bodies["counter"]),
         tuple(_limit(body) for body in bodies["limit"]),
+        tuple(_map(body) for body in bodies["map"]),
     )
 
 
@@ -99,6 +105,15 @@ def _set(body: Json) -> Set | DynamicSet:
     return Set(body["name"], family, intervals(body.get("elem", ()), family))
 
 
+def _map(body: Json) -> Map:
+    types = tuple(body["type"]) if isinstance(body["type"], list) else (body["type"],)
+    strange = set(body.get("flags", ())) - {"interval"}
+    if set(types) - _TYPES or body["map"] not in ("counter", "verdict") or strange:
+        raise UnknownExpressionError(f"map {body['name']} of type {body['type']} : {body['map']}")
+    elements = tuple(element(member, body["map"]) for member in body.get("elem", ()))
+    return Map(body["name"], types, body["map"], elements)
+
+
 def _limit(body: Json) -> LimitObject:
     return LimitObject(
         body["name"], rate({key: body[key] for key in ("rate", "per", "burst", "inv") if key in body})
@@ -126,6 +141,7 @@ def normal_form(ruleset: Ruleset) -> dict[str, Json]:
             },
             "counters": frozenset(table.counters),
             "limits": {limit.name: limit.rate for limit in table.limits},
+            "maps": {each.name: normal_map(each) for each in table.maps},
         }
         for table in ruleset.tables
     }
@@ -135,10 +151,18 @@ def _normal_set(each: Set | DynamicSet) -> object:
     return (each.family, merge(each.intervals)) if isinstance(each, Set) else each
 
 
+def normal_map(each: Map) -> tuple[object, ...]:
+    """What two maps must share to be the same: not the order of elements, nor where they come from."""
+    return (each.types, each.holds, {element.key: (element.to, element.comment) for element in each.elements})
+
+
 def _normal_rule(each: Rule) -> tuple[object, ...]:
     matches = {_normal_match(match) for match in each.matches if not isinstance(match, WithMemory)}
     memory = tuple(match for match in each.matches if isinstance(match, WithMemory))
     matches -= {implied for match in each.matches for implied in _implied(match)}
+    for lookup in (each.counter, each.verdict):
+        if isinstance(lookup, CounterMap | VerdictMap):
+            matches -= {implied for field in lookup.fields for implied in _implied_by_field(field)}
     if each.verdict == Reject("tcp-reset"):
         matches.discard(L4Proto((6,)))
     return (frozenset(matches), memory, each.verdict, each.counter, each.step, each.comment, each.log)
@@ -147,6 +171,8 @@ def _normal_rule(each: Rule) -> tuple[object, ...]:
 def _implied(match: Match) -> tuple[Match, ...]:
     """What a match makes sure of by itself (nft(8), "PAYLOAD EXPRESSIONS")."""
     match match:
+        case AnyPort(protocols):
+            return (L4Proto(protocols),)
         case Port(protocol):
             return (L4Proto((protocol,)),)
         case IcmpType(protocol):
@@ -157,7 +183,15 @@ def _implied(match: Match) -> tuple[Match, ...]:
             return ()
 
 
+def _implied_by_field(field: str) -> tuple[Match, ...]:
+    if field.startswith("ip"):
+        return (Nfproto(6 if field.startswith("ip6") else 4),)
+    return (L4Proto((_PROTOCOLS[field.partition(" ")[0]],)),)
+
+
 def _normal_match(match: Match) -> Match:
+    if isinstance(match, AnyPort):
+        return AnyPort(tuple(sorted(match.protocols)), match.side, merge(match.ports))
     if isinstance(match, Port):
         return Port(match.protocol, match.side, merge(match.ports))
     if isinstance(match, Interface):

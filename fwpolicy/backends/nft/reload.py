@@ -16,7 +16,7 @@ alone all the same.
 
 from __future__ import annotations
 
-from fwpolicy.backends.nft.read import normal_form
+from fwpolicy.backends.nft.read import normal_form, normal_map
 from fwpolicy.backends.nft.render import artifact, table_lines
 from fwpolicy.backends.nft.words import interval_text
 from fwpolicy.ir.ruleset import PerSource, Ruleset, Set, Table
@@ -56,11 +56,13 @@ def reload(ruleset: Ruleset, live: Table, source: str, *, whole_sets: bool = Fal
     if patches and _differ_in_elements_only(wanted, live, patches):
         return _named(artifact(elements, source))
     kept = _kept_sets(wanted, live) | {each.name: each for each in wanted.sets if _is_patched(each, patches)}
+    maps = _kept_maps(wanted, live)
     known = set(live.limits)
     new = replace(
         wanted,
         sets=tuple(each for each in wanted.sets if each.name not in kept),
         limits=tuple(limit for limit in wanted.limits if limit not in known),
+        maps=tuple(each for each in wanted.maps if each.name not in maps),
     )
     commands = [(command, None) for command in _making_room(wanted, live, kept)]
     return _named(artifact([*commands, *elements, *table_lines(new)], source))
@@ -82,9 +84,12 @@ def _named(made: Artifact) -> Artifact:
 def _making_room(wanted: Table, live: Table, kept: Sets) -> list[str]:
     """No rule is left, nor what is no longer wanted, nor what could not be declared over itself."""
     where = f"{wanted.family} {wanted.name}"
+    maps = _kept_maps(wanted, live)
     return [
         f"table {where}",
         f"flush table {where}",
+        # Before the chains and counters that they name.
+        *(f"delete map {where} {each.name}" for each in live.maps if each.name not in maps),
         *(f"delete {kind} {where} {name}" for kind, name in _gone(wanted, live, kept)),
         *(f"flush set {where} {name}" for name in sorted(_stale(wanted, live, kept))),
     ]
@@ -141,6 +146,11 @@ def _differ_in_elements_only(wanted: Table, live: Table, patches: tuple[_Patch, 
 def _kept_sets(wanted: Table, live: Table) -> Sets:
     there = {each.name: each for each in live.sets}
     return {each.name: each for each in wanted.sets if there.get(each.name) == each}
+
+
+def _kept_maps(wanted: Table, live: Table) -> set[str]:
+    there = {each.name: normal_map(each) for each in live.maps}
+    return {each.name for each in wanted.maps if there.get(each.name) == normal_map(each)}
 
 
 def _gone(wanted: Table, live: Table, kept: Sets) -> Iterable[tuple[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_text, port_texts, rate_text, rule_text
+from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
     MANGLE,
@@ -33,6 +34,7 @@ _HEADER = """\
 # Compiled by fwpolicy from {source}. Do not edit: change the policy and apply it again.
 # Loading it replaces table inet fwpolicy in one transaction, and touches nothing else.
 """
+_FAMILIES = {"ipv4_addr": 4, "ipv6_addr": 6}
 _PRIORITIES = {RAW: "raw", MANGLE: "mangle", DSTNAT: "dstnat", SRCNAT: "srcnat"}
 
 
@@ -65,7 +67,8 @@ def table_lines(table: Table) -> Lines:
     yield f"table {table.family} {table.name} {{", None
     objects = [(f"\tcounter {name} {{ }}", None) for name in table.counters]
     blocks: list[Lines] = [objects] if objects else []
-    blocks += [*map(_limit, table.limits), *map(_set, table.sets), *map(_chain, _callees_first(table.chains))]
+    blocks += [*map(_limit, table.limits), *map(_set, table.sets)]
+    blocks += _callees_first(table)
     for number, block in enumerate(blocks):
         if number:
             yield "", None
@@ -73,22 +76,55 @@ def table_lines(table: Table) -> Lines:
     yield "}", None
 
 
-def _callees_first(chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
-    """A jump's target must exist when the jump is added: nft resolves names in file order."""
-    by_name = {chain.name: chain for chain in chains}
-    ordered: dict[str, Chain] = {}
+def _callees_first(table: Table) -> list[Lines]:
+    """A jump's target must exist when the jump is added, and a map when it is looked up: nft resolves
+    names in file order."""
+    by_name = {chain.name: chain for chain in table.chains}
+    maps = {each.name: each for each in table.maps}
+    ordered: list[Lines] = []
 
     def add(chain: Chain) -> None:
-        if chain.name in ordered:
-            return
         for rule in chain.rules:
+            if isinstance(rule.counter, CounterMap) and (found := maps.pop(rule.counter.map_name, None)):
+                ordered.append(_map(found))
+            if isinstance(rule.verdict, VerdictMap) and (found := maps.pop(rule.verdict.map_name, None)):
+                for name in dict.fromkeys(element.to for element in found.elements):
+                    add_once(name)
+                ordered.append(_map(found))
             if isinstance(rule.verdict, Jump):
-                add(by_name[rule.verdict.chain])
-        ordered[chain.name] = chain
+                add_once(rule.verdict.chain)
+        ordered.append(_chain(chain))
 
-    for chain in sorted(chains, key=lambda chain: chain.base is not None):
-        add(chain)
-    return tuple(ordered.values())
+    def add_once(name: str) -> None:
+        if chain := by_name.pop(name, None):
+            add(chain)
+
+    for chain in sorted(table.chains, key=lambda chain: chain.base is not None):
+        add_once(chain.name)
+    return [*map(_map, maps.values()), *ordered]
+
+
+def _map(each: Map) -> Lines:
+    yield f"\tmap {each.name} {{", None
+    yield f"\t\ttype {' . '.join(each.types)} : {each.holds}", None
+    if any(first != last for element in each.elements for first, last in element.key):
+        yield "\t\tflags interval", None
+    last = len(each.elements) - 1
+    for number, element in enumerate(each.elements):
+        begin = "\t\telements = { " if number == 0 else "\t\t\t     "
+        end = " }" if number == last else ","
+        yield f"{begin}{_element(each, element)}{end}", element.origin
+    yield "\t}", None
+
+
+def _element(of: Map, element: Element) -> str:
+    key = " . ".join(
+        port_texts((interval,))[0] if kind == "inet_service" else interval_text(_FAMILIES[kind], interval)
+        for kind, interval in zip(of.types, element.key, strict=True)
+    )
+    comment = f' comment "{element.comment}"' if element.comment else ""
+    to = f'"{element.to}"' if of.holds == "counter" else f"jump {element.to}"
+    return f"{key}{comment} : {to}"
 
 
 def _limit(limit: LimitObject) -> Lines:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import format_address, prefixes
+from fwpolicy.addresses import BITS, format_address, prefixes
+from fwpolicy.ir.maps import CounterMap, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
     Address,
+    AnyPort,
     Before,
     Circumstance,
     ClampMss,
@@ -55,13 +57,19 @@ def rule_text(rule: Rule) -> str:
     """One rule as `nft list` writes it, with its step as the comment."""
     parts = [_match(match) for match in rule.matches]
     if rule.counter:
-        parts.append(f'counter name "{rule.counter}"')
+        parts.append(f"counter name {_counter(rule.counter)}")
     if rule.log:
         parts.append(_log(rule.log))
     if verdict := _verdict(rule.verdict):
         parts.append(verdict)
     comment = f"{rule.step}: {rule.comment}" if rule.comment else rule.step
     return " ".join([*parts, f'comment "{comment}"'])
+
+
+def _counter(counter: str | CounterMap) -> str:
+    if isinstance(counter, CounterMap):
+        return f"{' . '.join(counter.fields)} map @{counter.map_name}"
+    return f'"{counter}"'
 
 
 def _match(match: Match) -> str:
@@ -83,7 +91,9 @@ def _header(match: Header) -> str:
         case L4Proto(protocols):
             return f"meta l4proto {_braced([_PROTOCOL_NAMES.get(p, str(p)) for p in protocols])}"
         case Port(protocol, side, ports):
-            return f"{_PROTOCOL_NAMES[protocol]} {side} {_braced(_ports(ports))}"
+            return f"{_PROTOCOL_NAMES[protocol]} {side} {_braced(port_texts(ports))}"
+        case AnyPort(protocols, side, ports):
+            return f"{_header(L4Proto(protocols))} th {side} {_braced(port_texts(ports))}"
         case IcmpType(protocol, types):
             return f"{_PROTOCOL_NAMES[protocol]} type {_braced([str(number) for number in types])}"
         case Address():
@@ -117,7 +127,7 @@ def _tracked(match: Tracked) -> str:
         case CtStatus(bit):
             return f"ct status {bit}"
         case OriginalPort(first, last):
-            return f"ct original proto-dst {_ports(((first, last),))[0]}"
+            return f"ct original proto-dst {port_texts(((first, last),))[0]}"
         case _:
             assert_never(match)
 
@@ -147,6 +157,10 @@ def rate_text(rate: Rate) -> str:
 
 def _address(match: Address) -> str:
     key = f"{'ct original ' if match.original else ''}{_FAMILY_NAMES[match.family]} {match.side}"
+    if match.prefix is not None:
+        bits = BITS[match.family]
+        mask = format_address(match.family, (1 << bits) - (1 << bits - match.prefix))
+        return f"{key} & {mask} {'!=' if match.negated else '=='} @{match.set_name}"
     if match.set_name:
         return f"{key} {_operator(match.negated)}@{match.set_name}"
     members = [interval_text(match.family, interval) for interval in match.intervals]
@@ -164,7 +178,8 @@ def interval_text(family: int, interval: Interval) -> str:
     return f"{format_address(family, first)}-{format_address(family, last)}"
 
 
-def _ports(ports: Intervals) -> list[str]:
+def port_texts(ports: Intervals) -> list[str]:
+    """Each port, or range of ports."""
     return [str(first) if first == last else f"{first}-{last}" for first, last in ports]
 
 
@@ -198,6 +213,8 @@ def _verdict(verdict: Verdict) -> str:
             return "tcp option maxseg size set rt mtu"
         case Masquerade() | SourceNat() | DestinationNat():
             return _translation(verdict)
+        case VerdictMap(fields, map_name):
+            return f"{' . '.join(fields)} vmap @{map_name}"
         case _:
             assert_never(verdict)
 

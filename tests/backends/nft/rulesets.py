@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from hypothesis import strategies as st
 
 from fwpolicy import addresses
 from fwpolicy.addresses import merge
 from fwpolicy.ir import ruleset as ir
+from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap, type_of
 from fwpolicy.record import replace
 
 COUNTERS = ("allow_input_tcp_22", "id-1.x", "default_input")
@@ -27,6 +30,19 @@ SETS = (
     ir.DynamicSet("conn_v4", 4, None),
     ir.DynamicSet("conn_v6", 6, None),
 )
+NETWORKS = {
+    4: ir.Set("networks_v4", 4, ((10 << 24, 10 << 24), (10 << 24 | 256,) * 2)),
+    6: ir.Set("networks_v6", 6, ()),
+}
+MEMBERS = {
+    "ip": (((1, 1),), ((0x0A000000, 0x0AFFFFFF),), ((0x0B000001, 0x0B000006),)),
+    "ip6": (((1, 1),), ((1 << 64, (2 << 64) - 1),), ((7, 9),)),
+    "port": (((22, 22),), ((80, 90),), ((1024, 65535),)),
+}
+LOOKUPS = {
+    4: (("ip saddr",), ("ip saddr", "tcp dport"), ("ip saddr", "ip daddr", "udp dport"), ("tcp dport",)),
+    6: (("ip6 saddr",), ("ip6 daddr", "tcp dport"), ("udp sport", "udp dport"), ("sctp dport",)),
+}
 STATIC = tuple(each for each in SETS if isinstance(each, ir.Set) or each.name.startswith("banned"))
 NAMES = ("lo", "eth0", "wg0", "br-lan")
 PORTS = ((22, 22), (80, 80), (1000, 2000), (1, 65535), (443, 444))
@@ -58,6 +74,9 @@ def address(draw, family: int):
         6: ("2001:db8::/32", "::1", "fd00::-fd00::5"),
     }
     inner = addresses.of(*draw(some(texts[family]))).of(family)
+    if draw(st.integers(0, 3)) == 0:
+        prefix = draw(st.sampled_from((8, 24, 31)))
+        return ir.Address(family, side, (), f"networks_v{family}", negated, prefix=prefix)
     return ir.Address(family, side, () if named else inner, named, negated, original)
 
 
@@ -72,6 +91,8 @@ def protocol(draw, family: int) -> tuple[ir.Match, ...]:
         (ir.L4Proto((number,)),),
         (ir.L4Proto((6, 17)),),
         (ir.L4Proto((47, 50)),),
+        (ir.AnyPort((6, 17), "dport", ports),),
+        (ir.AnyPort((6, 17, 132), "sport", ports),),
         (ir.Port(number, "dport", ports),),
         (ir.Port(number, "sport", ports), ir.Port(number, "dport", ports)),
         (ir.Port(number, "sport", ports), ir.OriginalPort(*last)),
@@ -153,6 +174,20 @@ def rules(draw, hook: str, kind: str, family: int, targets: tuple[str, ...]) -> 
     verdict = draw(st.sampled_from(pool))
     comment = draw(st.sampled_from((None, "operators", "a: b")))
     counter = draw(st.sampled_from((None, *COUNTERS)))
+    looked_up = draw(st.sampled_from(("", "", "", "counter", "verdict" if targets else "")))
+    if looked_up:
+        words = {6: "tcp", 17: "udp", 132: "sctp"}
+        said = {words.get(getattr(match, "protocol", 0), "") for match in inner} - {""}
+        fit = [
+            fields
+            for fields in LOOKUPS[family]
+            if not any(not isinstance(m, ir.Address | ir.Nfproto | ir.Interface) for m in inner)
+            or not any(field.endswith("port") and field.split()[0] not in said for field in fields)
+        ]
+        fields = draw(st.sampled_from(fit))
+        name = map_name(looked_up, fields)
+        counter = CounterMap(fields, name) if looked_up == "counter" else counter
+        verdict = VerdictMap(fields, name) if looked_up == "verdict" else verdict
     return ir.Rule(
         inner, verdict, draw(st.sampled_from(("allow", "role:ntp"))), None, counter, comment, draw(log)
     )
@@ -169,6 +204,24 @@ BASES = (
 )
 
 
+def map_name(holds: str, fields: tuple[str, ...]) -> str:
+    return f"{holds}_{'_'.join(fields).replace(' ', '_')}"
+
+
+@st.composite
+def maps(draw, holds: str, fields: tuple[str, ...]) -> Map:
+    """Hash and interval maps, none with overlapping keys."""
+    pools = [MEMBERS["port" if field.endswith("port") else field.split()[0]] for field in fields]
+    keys = draw(some(tuple(product(*(tuple(each[0] for each in pool) for pool in pools))), 0, 5))
+    if draw(st.booleans()):
+        keys = [key for key in keys if all(first == last for first, last in key)]
+    targets = COUNTERS if holds == "counter" else ("log_drop",)
+    elements = [
+        Element(key, draw(st.sampled_from(targets)), draw(st.sampled_from((None, "a: b")))) for key in keys
+    ]
+    return Map(map_name(holds, fields), tuple(map(type_of, fields)), holds, tuple(elements))
+
+
 @st.composite
 def tables(draw) -> ir.Table:
     chains = [ir.Chain("log_drop", (ir.Rule((), ir.Drop(), "log"),))]
@@ -181,7 +234,10 @@ def tables(draw) -> ir.Table:
     limits = tuple(
         replace(each, rate=draw(st.sampled_from((each.rate, ir.Rate(9, "hour", 9))))) for each in LIMITS
     )
-    return ir.Table(ir.FAMILY, ir.TABLE, varied, tuple(chains), COUNTERS, limits)
+    kinds = [(holds, each) for holds in ("counter", "verdict") for each in (*LOOKUPS[4], *LOOKUPS[6])]
+    found = tuple(draw(maps(*kind)) for kind in kinds)
+    sets = (*varied, *NETWORKS.values())
+    return ir.Table(ir.FAMILY, ir.TABLE, sets, tuple(chains), COUNTERS, limits, found)
 
 
 def _variant(each: ir.Set | ir.DynamicSet):

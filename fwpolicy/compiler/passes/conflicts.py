@@ -1,0 +1,154 @@
+"""Whether one rule may be moved before others: only where no packet meets both.
+
+Never too sure: what is not understood of a rule counts as matching everything.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from fwpolicy.ir.ruleset import Address, AnyPort, IcmpType, L4Proto, Nfproto, PerSource, Port
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.addresses import Intervals
+    from fwpolicy.ir.ruleset import Match, Rule
+
+    Numbers = frozenset[int] | None
+
+# So many destination ports are looked at one by one.
+_FEW = 8
+
+
+@record
+class Reach:
+    """No less than the packets that a rule matches; None: any. `ports`: destination ports, if few."""
+
+    families: Numbers
+    protocols: Numbers
+    ports: Numbers
+    sources: Intervals | None
+    destinations: Intervals | None
+
+
+def reach(rule: Rule) -> Reach:
+    """What the headers that `rule` looks at say of the packets that it may match."""
+    families: Numbers = None
+    protocols: Numbers = None
+    ports: Numbers = None
+    sides: dict[str, Intervals] = {}
+    for match in rule.matches:
+        families = _both(families, _families(match))
+        protocols = _both(protocols, _protocols(match))
+        if isinstance(match, Port | AnyPort) and match.side == "dport":
+            ports = _few(match.ports)
+        elif isinstance(match, Address) and not (match.negated or match.original or match.set_name):
+            sides[match.side] = match.intervals
+    return Reach(families, protocols, ports, sides.get("saddr"), sides.get("daddr"))
+
+
+def _both(one: Numbers, other: Numbers) -> Numbers:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _families(match: Match) -> Numbers:
+    match match:
+        case Nfproto(family) | PerSource(family) | Address(family):
+            return frozenset((family,))
+        case IcmpType(protocol):
+            return frozenset((4 if protocol == 1 else 6,))
+        case _:
+            return None
+
+
+def _protocols(match: Match) -> Numbers:
+    match match:
+        case Port(protocol) | IcmpType(protocol):
+            return frozenset((protocol,))
+        case L4Proto(protocols) | AnyPort(protocols):
+            return frozenset(protocols)
+        case _:
+            return None
+
+
+def _few(ports: Intervals) -> Numbers:
+    if sum(last - first + 1 for first, last in ports) > _FEW:
+        return None
+    return frozenset(port for first, last in ports for port in range(first, last + 1))
+
+
+class Passed:
+    """The rules that one joining the rule `begun` would have to pass."""
+
+    def __init__(self, begun: Reach) -> None:
+        self._begun = begun
+        # By destination port; None: those of many ports, or any. And all of them together.
+        self._cells: dict[int | None, _Cell] = {}
+        self._all = _Cell()
+
+    def add(self, other: Reach) -> None:
+        if _apart(self._begun.families, other.families) or _apart(self._begun.protocols, other.protocols):
+            return
+        self._all.add(other)
+        for port in (None,) if other.ports is None else other.ports:
+            if port not in self._cells:
+                self._cells[port] = _Cell()
+            self._cells[port].add(other)
+
+    def meets(self, mine: Reach) -> bool:
+        """Whether some packet may match both `mine` and one of those added."""
+        if mine.ports is None:
+            return self._all.meets(mine)
+        cells = (self._cells.get(port) for port in (None, *mine.ports))
+        return any(cell.meets(mine) for cell in cells if cell)
+
+
+class _Cell:
+    """The addresses of many rules together, each side by itself."""
+
+    def __init__(self) -> None:
+        self._sources = _Union()
+        self._destinations = _Union()
+
+    def add(self, other: Reach) -> None:
+        self._sources.add(other.sources)
+        self._destinations.add(other.destinations)
+
+    def meets(self, mine: Reach) -> bool:
+        return self._sources.meets(mine.sources) and self._destinations.meets(mine.destinations)
+
+
+class _Union:
+    """Intervals that grow together; the two families' numbers may collide, on the safe side."""
+
+    def __init__(self) -> None:
+        self._any = False
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def add(self, intervals: Intervals | None) -> None:
+        if self._any:
+            return
+        if intervals is None:
+            self._any = True
+            return
+        for first, last in intervals:
+            begin, end = bisect_left(self._lasts, first), bisect_left(self._firsts, last + 1)
+            if begin < end:
+                first, last = min(first, self._firsts[begin]), max(last, self._lasts[end - 1])  # noqa: PLW2901
+            self._firsts[begin:end] = [first]
+            self._lasts[begin:end] = [last]
+
+    def meets(self, intervals: Intervals | None) -> bool:
+        if self._any or intervals is None:
+            return self._any or bool(self._firsts)
+        return any(
+            bisect_left(self._lasts, first) < bisect_left(self._firsts, last + 1) for first, last in intervals
+        )
+
+
+def _apart(one: Numbers, other: Numbers) -> bool:
+    return one is not None and other is not None and one.isdisjoint(other)

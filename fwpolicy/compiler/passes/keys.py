@@ -1,0 +1,141 @@
+"""A rule as keys of a map: what it looks for exactly, and what is left of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import product
+
+from fwpolicy.ir.ruleset import Address, NtpMode, OriginalPort, Port, WithMemory
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fwpolicy.addresses import Interval, Intervals
+    from fwpolicy.ir.ruleset import Match, Rule
+
+    Key = tuple[Interval, ...]
+
+_ADDRESSES = {4: "ip", 6: "ip6"}
+_PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
+# A rule of more keys is a set of its own already, and as an element no better.
+_MOST = 64
+_FEW = 8
+
+
+@record
+class Keyed:
+    """A rule taken apart: `fields` and `keys` for a map, `rest` for the rule that looks it up.
+
+    `exact`: a hash can hold the keys; else the map has intervals.
+    """
+
+    fields: tuple[str, ...]
+    keys: tuple[Key, ...]
+    rest: tuple[Match, ...]
+    exact: bool
+
+
+def shared(rules: Iterable[Rule]) -> frozenset[Match]:
+    """Networks that many rules have in common, where all have few: better looked at once, before a hash."""
+    counts: dict[Match, int] = {}
+    for rule in rules:
+        for match in rule.matches:
+            if isinstance(match, Address) and _in_place(match) and not _single(match.intervals):
+                counts[match] = counts.get(match, 0) + 1
+    if len(counts) > _FEW:
+        return frozenset()
+    return frozenset(match for match, count in counts.items() if count >= _FEW // 2)
+
+
+def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
+    """None where the rule has no key, or depends on the order of its matches. `beside`: no key of a map."""
+    fields: list[str] = []
+    members: list[Intervals] = []
+    rest: list[Match] = []
+    for match in rule.matches:
+        match match:
+            case Address(family, side) if _in_place(match) and (not beside or match not in beside):
+                fields.append(f"{_ADDRESSES[family]} {side}")
+                members.append(match.intervals)
+            case Port(protocol, side, ports):
+                fields.append(f"{_PROTOCOLS[protocol]} {side}")
+                members.append(_spelt(ports))
+            case NtpMode() | OriginalPort():
+                return None
+            case _ if isinstance(match, WithMemory):
+                return None
+            case _:
+                rest.append(match)
+    count = 1
+    for each in members:
+        count *= len(each)
+    if not fields or not 0 < count <= _MOST or len(set(fields)) < len(fields):
+        return None
+    exact = all(map(_single, members))
+    return Keyed(tuple(fields), tuple(product(*members)), tuple(rest), exact)
+
+
+def _in_place(match: Address) -> bool:
+    """A named set is a group of the policy: it stays, and is looked up beside the map."""
+    return not (match.set_name or match.negated or match.original)
+
+
+def _single(intervals: Intervals) -> bool:
+    return all(first == last for first, last in intervals)
+
+
+def _spelt(ports: Intervals) -> Intervals:
+    """Short ranges port by port: a hash can hold them."""
+    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
+        return ports
+    return tuple((port, port) for first, last in ports for port in range(first, last + 1))
+
+
+class Room:
+    """The keys of one map, none of which may overlap another."""
+
+    # Keys of one first field are compared one by one, up to so many.
+    _MOST_ALIKE = 256
+
+    def __init__(self, *, exact: bool) -> None:
+        self.exact = exact
+        self.hash: set[Key] = set()
+        self._starts: list[int] = []
+        self._firsts: list[Interval] = []
+        self._alike: dict[Interval, list[Key]] = {}
+
+    def overlapped(self, key: Key) -> bool:
+        if self.exact:
+            return key in self.hash
+        same = self._alike.get(key[0])
+        if same is not None:
+            return len(same) >= self._MOST_ALIKE or any(_overlap(key[1:], other[1:]) for other in same)
+        return any(_meet(key[0], near) for near in self._near(key[0]))
+
+    def take(self, key: Key) -> None:
+        if self.exact:
+            self.hash.add(key)
+            return
+        if key[0] not in self._alike:
+            where = self._place(key[0])
+            self._starts.insert(where, key[0][0])
+            self._firsts.insert(where, key[0])
+        self._alike.setdefault(key[0], []).append(key)
+
+    def _place(self, interval: Interval) -> int:
+        return bisect_left(self._starts, interval[0])
+
+    def _near(self, interval: Interval) -> list[Interval]:
+        """The neighbours, which overlap if any does."""
+        where = self._place(interval)
+        return self._firsts[max(where - 1, 0) : where + 1]
+
+
+def _meet(one: Interval, other: Interval) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _overlap(one: Key, other: Key) -> bool:
+    return all(_meet(a, b) for a, b in zip(one, other, strict=True))

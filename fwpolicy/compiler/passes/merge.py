@@ -1,0 +1,129 @@
+"""Neighbours of one line that differ in one match become one rule.
+
+Only of one line: rules of several would no longer count apart. Never fields of bits (NtpMode): a set
+of flag values is not the union of the flags (`nft -o` makes that mistake).
+"""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import merge
+from fwpolicy.compiler.passes.chains import each_chain, each_table
+from fwpolicy.ir.ruleset import (
+    Accept,
+    Address,
+    AnyPort,
+    CtCount,
+    Drop,
+    IcmpType,
+    Interface,
+    L4Proto,
+    Match,
+    Port,
+    Rate,
+    Reject,
+    Rule,
+    WithMemory,
+)
+from fwpolicy.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fwpolicy.addresses import Intervals
+    from fwpolicy.ir.ruleset import Ruleset, Table
+
+NAME = "merge"
+ABOUT = "neighbouring rules of one line that differ in one match join"
+
+
+def run(ruleset: Ruleset) -> Ruleset:
+    """Two rules become one before the next looks at them, so that any number of them does."""
+    return each_table(ruleset, _table)
+
+
+def _table(table: Table) -> Table:
+    return each_chain(table, _rules)
+
+
+def _rules(rules: Sequence[Rule]) -> list[Rule]:
+    merged: list[Rule] = []
+    for rule in rules:
+        joined = _joined(merged[-1], rule) if merged else None
+        if joined is None:
+            merged.append(rule)
+        else:
+            merged[-1] = joined
+    return merged
+
+
+def _joined(one: Rule, other: Rule) -> Rule | None:
+    if other.origin is None or one.origin != other.origin:
+        return None
+    if _leaves_nothing(one, other):
+        return one
+    if len(one.matches) != len(other.matches) or replace(one, matches=()) != replace(other, matches=()):
+        return None
+    different = [index for index, match in enumerate(one.matches) if match != other.matches[index]]
+    # A limiter of one rule: two of them let twice as much through.
+    if any(isinstance(match, Rate | CtCount) for match in one.matches) or len(different) > 1:
+        return None
+    if not different:
+        return one
+    (index,) = different
+    both = union(one.matches[index], other.matches[index])
+    if both is None:
+        return None
+    return replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
+
+
+def _leaves_nothing(one: Rule, other: Rule) -> bool:
+    """Whatever `other` matches has met its end in `one`: the ICMP error behind a line's TCP reset."""
+    remembers = any(isinstance(match, WithMemory) for match in one.matches)
+    if remembers or not isinstance(one.verdict, Accept | Drop | Reject):
+        return False
+    protocols = {L4Proto((match.protocol,)) for match in one.matches if isinstance(match, Port)}
+    there = set(other.matches)
+    return all(match in there or match in protocols for match in one.matches)
+
+
+def union(one: Match, other: Match) -> Match | None:
+    """The match that holds where one of the two does; None where there is none."""
+    match one, other:
+        case Port(protocol, side, ports), Port(also, other_side, more) if side == other_side:
+            return _ports(protocol, also, side, ports, more)
+        case AnyPort(protocols, side, ports), Port(protocol, other_side, more):
+            alike = side == other_side and merge(ports) == merge(more)
+            return AnyPort(tuple(sorted({*protocols, protocol})), side, ports) if alike else None
+        case IcmpType(protocol, types), IcmpType(also, more_types) if protocol == also:
+            return IcmpType(protocol, tuple(sorted({*types, *more_types})))
+        case L4Proto(protocols), L4Proto(more_protocols):
+            return L4Proto(tuple(sorted({*protocols, *more_protocols})))
+        case Interface(key, names), Interface(other_key, more_names) if key == other_key:
+            plain = not (one.negated or other.negated)
+            prefix = any(name.endswith("*") for name in (*names, *more_names))
+            return (
+                Interface(key, tuple(dict.fromkeys((*names, *more_names)))) if plain and not prefix else None
+            )
+        case Address(), Address():
+            return _addresses(one, other)
+        case _:
+            return None
+
+
+def _ports(protocol: int, also: int, side: str, ports: Intervals, more: Intervals) -> Match | None:
+    if protocol == also:
+        return Port(protocol, side, merge((*ports, *more)))
+    return (
+        AnyPort(tuple(sorted((protocol, also))), side, merge(ports)) if merge(ports) == merge(more) else None
+    )
+
+
+def _addresses(one: Address, other: Address) -> Match | None:
+    """Members in place only: a named set is a group of the policy, and keeps its name."""
+    named = one.set_name or other.set_name
+    if named or one.negated or other.negated:
+        return None
+    joined = merge((*one.intervals, *other.intervals))
+    same = replace(one, intervals=()) == replace(other, intervals=())
+    return replace(one, intervals=joined) if same else None
