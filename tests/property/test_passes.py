@@ -39,7 +39,7 @@ def effects(ruleset, packet, spent):
 
     def room(limit):
         told.append(limit)
-        return not (spent and crc32(repr(limit).encode()) % 2)
+        return not (packet.spent or (spent and crc32(repr(limit).encode()) % 2))
 
     verdict, rule = simulate(ruleset, packet, room, met)
     return verdict, told, rule and (rule.step, rule.comment)
@@ -71,21 +71,21 @@ def holds(policy, sample, facts, orders):
 def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
     orders = [PASSES, *data.draw(st.lists(st.sampled_from(ORDERS), max_size=4))]
     expected = holds(policy, sample, Facts(), orders)
-    if any(line.match.incoming for line in (*policy.input.allow, *policy.input.block)):
-        return  # decide() of this branch knows no interfaces
-    # ... nor limits: those that are spent are at the odd places.
+    # Some limits are spent at the odd places, which decide() is not told.
     for packet, (verdict, *_) in list(zip(sample, expected, strict=True))[::2]:
         assert verdict == decide(policy, packet).verdict
 
 
-@settings(LAW, max_examples=150)
-@given(strategies.policy_texts(), st.lists(strategies.packets(), min_size=30, max_size=30), st.booleans())
-def test_any_policy_decides_as_before(text, sample, nat):
+@settings(LAW, max_examples=100)
+@given(strategies.policy_texts(), st.integers(0, 2**32), st.booleans())
+def test_any_policy_decides_as_before(text, seed, nat):
     try:
         policy = strategies.loaded(text)
     except PolicyError:
         assume(False)
+    sample = list(strategies.sample(policy, seed, 20))
     expected = holds(policy, sample, Facts(nat=nat), ORDERS)
-    for packet, (verdict, *_) in zip(sample, expected, strict=True):
+    # Some limits are spent at the odd places, which decide() is not told.
+    for packet, (verdict, *_) in list(zip(sample, expected, strict=True))[::2]:
         said = decide(policy, packet).verdict
         assert verdict == ("accept" if said == "undecided" else said)
