@@ -184,7 +184,7 @@ def broken(how, plan, place, monkeypatch):
         place.services.fail.add(("restart", UNIT))
     if how == "kernel":
         # A jump to nowhere passes every check of ours, and no kernel's.
-        rule = 'udp dport 323 counter name "role_ntp_input_drop"'
+        rule = 'udp dport { 123, 323 } counter name "role_ntp_input_drop"'
         text = plan.artifact.text.replace(f"{rule} drop", f"{rule} jump nowhere")
         return replace(plan, artifact=replace(plan.artifact, text=text))
     if how == "readback":

@@ -14,10 +14,12 @@ from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.passes import PASSES
 from fwpolicy.errors import PolicyError
+from fwpolicy.ir.ruleset import Ruleset
 from fwpolicy.model.decide import decide
 from fwpolicy.model.simulate import simulate
 from tests.compiler.passes.eager import eager
 from tests.compiler.passes.policies import packets, policies
+from tests.compiler.passes.rules import tables
 from tests.property import strategies
 
 ORDERS = [order for count in range(1, len(PASSES) + 1) for order in permutations(PASSES, count)]
@@ -76,6 +78,19 @@ def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
     # ... nor limits: those that are spent are at the odd places.
     for packet, (verdict, *_) in list(zip(sample, expected, strict=True))[::2]:
         assert verdict == decide(policy, packet).verdict
+
+
+@settings(LAW, max_examples=400)
+@given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(ORDERS))
+def test_any_rules_do_as_before(table, sample, order):
+    """Of the ruleset's own words, more than policies make of them today."""
+    plain = ruleset = Ruleset((table,))
+    for each in order:
+        ruleset = each.run(ruleset)
+    keys_are_apart(ruleset)
+    for index, packet in enumerate(sample):
+        names = [each.NAME for each in order]
+        assert effects(ruleset, packet, index % 2) == effects(plain, packet, index % 2), f"{packet}\n{names}"
 
 
 @settings(LAW, max_examples=150)
