@@ -80,8 +80,8 @@ def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
         assert verdict == decide(policy, packet).verdict
 
 
-@settings(LAW, max_examples=400)
-@given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(ORDERS))
+@settings(LAW, max_examples=600)
+@given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(ORDERS[-24:]))
 def test_any_rules_do_as_before(table, sample, order):
     """Of the ruleset's own words, more than policies make of them today."""
     plain = ruleset = Ruleset((table,))
