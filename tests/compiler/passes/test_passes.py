@@ -7,7 +7,9 @@ import pytest
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.compiler.passes import PASSES, merge
 from fwpolicy.ir import ruleset as ir
-from tests.compiler.build import HERE, allow, policy, section
+from fwpolicy.model.packet import Packet
+from fwpolicy.model.simulate import simulate
+from tests.compiler.build import HERE, allow, match, policy, section
 from tests.compiler.passes import cases
 from tests.compiler.passes.cases import numbered
 
@@ -62,3 +64,16 @@ def compile_passes(ruleset):
     for each in PASSES:
         ruleset = each.run(ruleset)
     return ruleset
+
+
+def test_a_key_of_two_chains_is_asked_for_in_both():
+    """A packet in the hole of the first line goes on to the second, which has the same key."""
+    lines = [allow(f"tcp/{n}", match(source="10.0.0.1"), source="10.0.0.0/8") for n in (1, 2, 3, 4)]
+    lines += [allow("tcp/1", match(source="10.0.0.2"), source="10.0.0.0/8", id="second")]
+    ruleset = compile_ruleset(policy(section("input", "drop", *numbered(*lines))))
+    (one,) = ruleset.tables[0].maps
+    assert len(one.elements) == 4
+    packet = Packet("input", 4, 6, 0x0A000001, 0x0A000009, 40000, 1)
+    verdict, rule = simulate(ruleset, packet)
+    assert verdict == "accept"
+    assert rule.counter == "allow_input_second"
