@@ -58,27 +58,29 @@ ICMP_FAMILY = {1: 4, 58: 6}
 MULTICAST = {4: (28, 0xE), 6: (120, 0xFF)}
 FAMILY_WORDS = {4: "ip", 6: "ip6"}
 PORT_WORDS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
-# An interface that is none in particular.
-SOME = "eth0"
+# An interface that no line names.
+SOME = "?"
 
 
 def simulate(
     ruleset: Ruleset,
     packet: Packet,
-    room: Callable[[WithMemory], bool] = lambda _: True,
+    room: Callable[[WithMemory], bool] | None = None,
     met: Callable[[Rule], object] = lambda _: None,
 ) -> tuple[str, Rule | None]:
     """("accept" | "drop" | "reject", the rule that ended the last base chain which decided).
 
     A packet of the input and the forward hook passes prerouting first, before connection tracking. An
-    accept ends its base chain only; drop and reject are final. `room`: whether a limiter has some left.
-    `met` is told of each rule that holds, in order: what counts, logs and jumps on the way.
+    accept ends its base chain only; drop and reject are final. `room`: whether a limiter has some left;
+    all or none unless given, as the packet says. `met` is told of each rule that holds, in order: what
+    counts, logs and jumps on the way.
     """
+    given = room or (lambda _: not _more(packet, "spent"))
     hooks = ("output",) if packet.hook == "output" else ("prerouting", packet.hook)
     decider: Rule | None = None
     for hook in hooks:
         for table, chain in _base_chains(ruleset, hook):
-            rule = _Walk(table, packet, room, met).end(chain)
+            rule = _Walk(table, packet, given, met).end(chain)
             decider = rule or decider
             policy = Accept() if chain.base and chain.base.policy == "accept" else Drop()
             verdict = rule.verdict if rule else policy
