@@ -116,7 +116,7 @@ def broken(how, plan, place, monkeypatch):
         place.services.fail |= {("restart", UNIT), ("enable", UNIT)}
     if how == "kernel":
         # A jump to nowhere passes every check of ours, and no kernel's.
-        rule = 'udp dport 323 counter name "role_ntp_input_drop"'
+        rule = 'udp dport { 123, 323 } counter name "role_ntp_input_drop"'
         wrong = f"{rule} jump nowhere"
         return replace(
             plan, loads=tuple(replace(a, text=a.text.replace(f"{rule} drop", wrong)) for a in plan.loads)

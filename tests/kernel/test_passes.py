@@ -103,6 +103,26 @@ def test_a_feed_of_networks():
     assert set(done) == {"accept", "drop"}
 
 
+def test_chains_of_lines_behind_a_verdict_map():
+    """A hole comes back from the chain, and what comes after the map goes on with it."""
+    holes = [
+        allow(f"tcp/{port}", match(source="10.0.0.4-10.0.0.9"), source="10.0.0.0/24", id=f"line-{port}")
+        for port in range(1000, 1008)
+    ]
+    wanted = policy(section("input", "drop", *holes, allow("tcp/1003", source="10.0.0.8")))
+    plain, ruleset = compile_ruleset(wanted, passes=()), compile_ruleset(wanted)
+    assert [each.holds for each in ruleset.tables[0].maps] == ["verdict"]
+    sample = [
+        Packet("input", 4, 6, NET4 + host, NET4 + 0x1000, 40000, port)
+        for host in (1, 3, 4, 8, 9, 10, 256)
+        for port in (999, 1000, 1003, 1007, 1008)
+    ]
+    done = verdicts(render(ruleset, "").text, [as_frame(packet) for packet in sample])
+    assert done == [simulate(plain, packet)[0] for packet in sample]
+    # Three hosts beside the holes at three ports, and the one of the line after.
+    assert done.count("accept") == 3 * 3 + 1
+
+
 def around(prefix: str, dice: random.Random) -> Packet:
     """A packet from the ends of a network, or from just beyond."""
     family, first, last = parse(prefix)

@@ -6,7 +6,7 @@ of flag values is not the union of the flags (`nft -o` makes that mistake).
 
 from __future__ import annotations
 
-from fwpolicy.addresses import merge
+from fwpolicy.addresses import merge, subtract
 from fwpolicy.compiler.passes.chains import each_chain, each_table
 from fwpolicy.ir.ruleset import (
     Accept,
@@ -66,12 +66,12 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
         return None
     different = [index for index, match in enumerate(one.matches) if match != other.matches[index]]
     # A limiter of one rule: two of them let twice as much through.
-    if any(isinstance(match, Rate | CtCount) for match in one.matches) or len(different) > 1:
+    if any(isinstance(match, Rate | CtCount) for match in one.matches) or len(different) != 1:
         return None
-    if not different:
-        return one
     (index,) = different
     both = union(one.matches[index], other.matches[index])
+    if not _ends(one) and not _apart(one.matches[index], other.matches[index]):
+        return None
     if both is None:
         return None
     return replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
@@ -79,12 +79,33 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
 
 def _leaves_nothing(one: Rule, other: Rule) -> bool:
     """Whatever `other` matches has met its end in `one`: the ICMP error behind a line's TCP reset."""
-    remembers = any(isinstance(match, WithMemory) for match in one.matches)
-    if remembers or not isinstance(one.verdict, Accept | Drop | Reject):
+    if not _ends(one):
         return False
     protocols = {L4Proto((match.protocol,)) for match in one.matches if isinstance(match, Port)}
     there = set(other.matches)
     return all(match in there or match in protocols for match in one.matches)
+
+
+def _ends(rule: Rule) -> bool:
+    """Whatever it matches goes no further; else a packet could meet, and count in, both of two rules."""
+    remembers = any(isinstance(match, WithMemory) for match in rule.matches)
+    return isinstance(rule.verdict, Accept | Drop | Reject) and not remembers
+
+
+def _apart(one: Match, other: Match) -> bool:
+    match one, other:
+        case Port(protocol, _, ports), Port(also, _, more):
+            return protocol != also or subtract(merge(ports), merge(more)) == merge(ports)
+        case AnyPort(protocols), Port(protocol):
+            return protocol not in protocols
+        case Address(_, _, members), Address(_, _, more):
+            return subtract(merge(members), merge(more)) == merge(members)
+        case (IcmpType(_, some), IcmpType(_, others)) | (L4Proto(some), L4Proto(others)):
+            return not set(some) & set(others)
+        case Interface(_, names), Interface(_, others_):
+            return not set(names) & set(others_)
+        case _:
+            return False
 
 
 def union(one: Match, other: Match) -> Match | None:

@@ -6,7 +6,10 @@ import pytest
 
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.compiler.passes import PASSES, merge
-from tests.compiler.build import allow, policy, section
+from fwpolicy.ir import ruleset as ir
+from fwpolicy.model.packet import Packet
+from fwpolicy.model.simulate import simulate
+from tests.compiler.build import HERE, allow, match, policy, section
 from tests.compiler.passes import cases
 from tests.compiler.passes.cases import numbered
 
@@ -38,7 +41,39 @@ def test_the_counters_of_all_lines_stay():
 
 def test_limiters_of_one_rule_are_never_joined():
     """Two rules with `limit rate` each let twice as much through as one."""
-    lines = numbered(allow("dns", log="asked"))
-    plain = compile_ruleset(policy(section("input", "drop", *lines)), passes=())
-    rules = [rule for chain in merge.run(plain).tables[0].chains for rule in chain.rules if rule.log]
-    assert len(rules) == sum(bool(rule.log) for chain in plain.tables[0].chains for rule in chain.rules)
+    for limiter in (ir.Rate(5, "minute", 5), ir.CtCount(3)):
+        rules = tuple(
+            ir.Rule((ir.Port(6, "dport", ((port, port),)), limiter), ir.Accept(), "allow", HERE)
+            for port in (1, 3)
+        )
+        ruleset = ir.Ruleset((ir.Table("inet", "t", (), (ir.Chain("c", rules),)),))
+        assert merge.run(ruleset) == ruleset
+
+
+def test_bits_are_never_joined():
+    """`nft -o` does: it makes one mode of two an exact match of both."""
+    rules = tuple(
+        ir.Rule((ir.Port(17, "dport", ((123, 123),)), ir.NtpMode((mode,))), ir.Accept(), "allow", HERE)
+        for mode in (3, 4, 5, 6)
+    )
+    ruleset = ir.Ruleset((ir.Table("inet", "t", (), (ir.Chain("c", rules),)),))
+    assert compile_passes(ruleset) == ruleset
+
+
+def compile_passes(ruleset):
+    for each in PASSES:
+        ruleset = each.run(ruleset)
+    return ruleset
+
+
+def test_a_key_of_two_chains_is_asked_for_in_both():
+    """A packet in the hole of the first line goes on to the second, which has the same key."""
+    lines = [allow(f"tcp/{n}", match(source="10.0.0.1"), source="10.0.0.0/8") for n in (1, 2, 3, 4)]
+    lines += [allow("tcp/1", match(source="10.0.0.2"), source="10.0.0.0/8", id="second")]
+    ruleset = compile_ruleset(policy(section("input", "drop", *numbered(*lines))))
+    (one,) = ruleset.tables[0].maps
+    assert len(one.elements) == 4
+    packet = Packet("input", 4, 6, 0x0A000001, 0x0A000009, 40000, 1)
+    verdict, rule = simulate(ruleset, packet)
+    assert verdict == "accept"
+    assert rule.counter == "allow_input_second"
