@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 def _as_text(status: Status) -> str:
     generation = status.generation
     if generation is None:
-        return "nothing was ever applied here"
+        return "\n".join(drift.what for drift in status.drifts) or "nothing was ever applied here"
     lines = [f"{generation.policy}: generation {generation.number}, applied {generation.time}"]
     lines.append("the host is what was applied" if not status.drifts else "the host differs:")
     for drift in status.drifts:

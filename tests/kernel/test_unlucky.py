@@ -42,7 +42,7 @@ def test_a_signal_in_the_middle_undoes_it_all(place, number, monkeypatch):
     assert place.tree() == tree and place.rules() == ""
 
 
-def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch):
+def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch, capsys):
     class Killed(BaseException):
         """Stands for SIGKILL: nothing runs after it."""
 
@@ -56,6 +56,9 @@ def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch):
         applied(place, planned(place))
     monkeypatch.undo()
     assert "interrupted" in look(place.machine).drifts[0].what
+    monkeypatch.setattr("fwpolicy.commands.operands.machine_of", lambda options: place.machine)
+    assert main(["status"]) == 2
+    assert capsys.readouterr().out == "an apply was interrupted: apply again, or run fwpolicy remove\n"
     assert remove(place.machine, lambda step: None)
     assert place.tree() == tree and place.rules() == ""
 
