@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fwpolicy import markedtext
 from fwpolicy.artifact import Artifact
-from fwpolicy.ir.timeservice import ConfigFile, DaemonChange, DaemonConfig, Source, TimeService
+from fwpolicy.ir.daemonconfig import rewritten, statements
+from fwpolicy.ir.timeservice import DaemonChange, DaemonConfig, Source, TimeService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,18 +24,11 @@ def block(service: TimeService, found: DaemonConfig) -> Words:
 
 def change(service: TimeService, found: DaemonConfig) -> DaemonChange:
     """Every file that must differ, whole: `listen on` commented out for a client, there for a server."""
-    if service.mode == "closed":
-        return DaemonChange(())
-    changed = markedtext.rewrite(
-        ((file.path, file.text) for file in found.files),
-        found.main,
-        lambda line: _goes(_words(line), service),
-        block(service, found),
-        f"roles.ntp {service.mode}",
-        _CONTINUATION,
-    )
-    files = tuple(ConfigFile(path, text) for path, text in changed)
-    return DaemonChange(files, tuple(_notes(service, found)))
+
+    def goes(line: str) -> bool:
+        return _goes(_words(line), service)
+
+    return rewritten(service, found, goes, block(service, found), _notes(service, found), _CONTINUATION)
 
 
 def sources(found: DaemonConfig) -> tuple[Source, ...]:
@@ -71,10 +64,7 @@ def _words(line: str) -> Words:
 
 
 def _statements(found: DaemonConfig) -> Iterator[Words]:
-    for file in found.files:
-        for line in markedtext.statements(file.text, _CONTINUATION):
-            if words := _words(line):
-                yield words
+    return statements(found, _words, _CONTINUATION)
 
 
 def _listens_outside(words: Words) -> bool:

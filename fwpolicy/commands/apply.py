@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from fwpolicy.commands import operands, plantext
-from fwpolicy.commands.plan import change_arguments, planned
+from fwpolicy.commands.plan import arguments, planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.plan import Plan
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    operands.policy_arguments(parser)
-    change_arguments(parser)
-    operands.host_arguments(parser)
-    operands.report_arguments(parser)
+__all__ = ["arguments", "run"]
 
 
 def run(options: argparse.Namespace) -> int:

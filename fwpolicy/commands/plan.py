@@ -13,17 +13,13 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Apply's, too: a plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
-    change_arguments(parser)
-    operands.host_arguments(parser)
-    operands.report_arguments(parser)
-
-
-def change_arguments(parser: argparse.ArgumentParser) -> None:
-    """What plan and apply share."""
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
     parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
     parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
+    operands.host_arguments(parser)
+    operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import crc32
 
 from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefixes
+from fwpolicy.protocols import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Match, Rule
     from fwpolicy.policy.services import Service
 
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp"}
 # nft identifiers hold more, but no ':' (nft(8) "LEXICAL CONVENTIONS"), and start with a letter.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 # Of 255 bytes (NFT_NAME_MAXLEN): a line of a listing should not consist of a name.
@@ -123,7 +123,7 @@ def _parts(match: Match) -> Iterable[tuple[str, object]]:
 
 def service_words(service: Service) -> list[str]:
     """`tcp_22`, `udp_10000-20000`, `icmp_8`, `ip_47`."""
-    protocol = _PROTOCOLS.get(service.protocol)
+    protocol = NAMES.get(service.protocol)
     if service.ports and protocol:
         return [f"{protocol}_{a}" if a == b else f"{protocol}_{a}-{b}" for a, b in service.ports]
     if service.icmp_types and protocol:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fwpolicy.addresses import AddressError, format_address, parse
 from fwpolicy.policy import services
-from fwpolicy.policy.services import PROTOCOLS, ServiceError
+from fwpolicy.policy.services import ServiceError
 from fwpolicy.policy.values import day, day_text
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import record
 
 STATES = ("new", "established", "related", "invalid", "untracked")
-_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 @record
@@ -45,7 +45,7 @@ class Packet:
 
     def __str__(self) -> str:
         """The packet in PACKET syntax."""
-        name = _PROTOCOL_NAMES.get(self.protocol)
+        name = NAMES.get(self.protocol)
         detail = self.dport if self.dport is not None else self.icmp_type
         what = f"ip/{self.protocol}" if name is None or detail is None else f"{name}/{detail}"
         source = format_address(self.family, self.source)

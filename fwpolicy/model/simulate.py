@@ -43,6 +43,7 @@ from fwpolicy.ir.ruleset import (
     TcpSyn,
     Tracked,
 )
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import assert_never, replace
 
 TYPE_CHECKING = False
@@ -57,7 +58,6 @@ ICMP_FAMILY = {1: 4, 58: 6}
 # 224.0.0.0/4 and ff00::/8, as (shift, value).
 MULTICAST = {4: (28, 0xE), 6: (120, 0xFF)}
 FAMILY_WORDS = {4: "ip", 6: "ip6"}
-PORT_WORDS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
 # An interface that no line names.
 SOME = "?"
 
@@ -162,7 +162,7 @@ class _Walk:
         """What nft reads there; None where its guard does not hold."""
         packet = self.packet
         protocol, _, name = field.partition(" ")
-        if protocol not in (FAMILY_WORDS[packet.family], PORT_WORDS.get(packet.protocol)):
+        if protocol not in (FAMILY_WORDS[packet.family], NAMES.get(packet.protocol)):
             return None
         both = {"saddr": packet.source, "daddr": packet.destination, "sport": packet.sport}
         return both.get(name, packet.dport)

@@ -9,7 +9,8 @@ from itertools import combinations, product
 
 from fwpolicy.addresses import EVERYWHERE
 from fwpolicy.model.packet import Packet
-from fwpolicy.policy.services import PROTOCOLS, WITH_PORTS, Service
+from fwpolicy.policy.services import Service
+from fwpolicy.protocols import NUMBERS, WITH_PORTS
 from fwpolicy.record import replace
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ AXES = {
     "source_in": "the dynamic groups that the source is in ('source-in')",
     "destination_in": "the dynamic groups that the destination is in ('destination-in')",
 }
-_PORTED = frozenset(PROTOCOLS[name] for name in WITH_PORTS)
+_PORTED = frozenset(NUMBERS[name] for name in WITH_PORTS)
 _HERE = {4: 0xC0000201, 6: 0x20010DB8 << 96 | 1}
 # The source port where no line asks for one, and those that mean something to a role or to DHCP.
 _SPORT = 40000

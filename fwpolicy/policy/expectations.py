@@ -7,7 +7,8 @@ from fwpolicy.policy.matches import PORTED
 from fwpolicy.policy.model import Test
 from fwpolicy.policy.names import FAMILY_NAMES
 from fwpolicy.policy.resolve import families_of
-from fwpolicy.policy.services import PROTOCOLS, Service
+from fwpolicy.policy.services import Service
+from fwpolicy.protocols import NUMBERS
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -111,8 +112,8 @@ def _keys_of_hook(hook: str, text: TestText, more: TestMoreText, names: Names) -
 
 def _services(word: Word, names: Names) -> tuple[Service, ...]:
     """A packet's WHAT: what a rule's service is, or a bare protocol: all of its ports."""
-    if word.text in PROTOCOLS and word.text not in names.services:
-        return (Service(PROTOCOLS[word.text], family={"icmp": 4, "icmpv6": 6}.get(word.text)),)
+    if word.text in NUMBERS and word.text not in names.services:
+        return (Service(NUMBERS[word.text], family={"icmp": 4, "icmpv6": 6}.get(word.text)),)
     return names.service((word,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.addresses import EVERYWHERE, AddressSet
 from fwpolicy.policy import values, zones
 from fwpolicy.policy.names import FAMILY_NAMES
-from fwpolicy.policy.services import PROTOCOLS, WITH_PORTS
+from fwpolicy.protocols import NUMBERS, WITH_PORTS
 from fwpolicy.record import replace
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.syntax import MatchText
 
-PORTED = frozenset(PROTOCOLS[name] for name in WITH_PORTS)
+PORTED = frozenset(NUMBERS[name] for name in WITH_PORTS)
 
 
 def narrowed(match: Match, text: MatchText, names: Names) -> Match:

@@ -16,6 +16,7 @@ from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
 from fwpolicy.policy import services
 from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import Service, ServiceError
+from fwpolicy.protocols import NUMBERS
 from fwpolicy.source import Text, decode
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ FAMILY_NAMES = {4: "IPv4", 6: "IPv6"}
 BUILT_IN_GROUPS = ("any", "internet", "private")
 # Words that stand where a group or a service may stand, and mean something else.
 RESERVED_GROUPS = ("from-daemon", "local")
-RESERVED_SERVICES = (*services.PROTOCOLS, "ip", "any")
+RESERVED_SERVICES = (*NUMBERS, "ip", "any")
 # Every level of names costs Python frames; nobody reads so many.
 MAX_NESTED = 32
 # A set of more takes the kernel minutes and this program gigabytes.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fwpolicy.addresses import EVERYWHERE, LOOPBACK, AddressSet, subtract
 from fwpolicy.policy.model import NtpRole, Rule, Section
-from fwpolicy.policy.services import PROTOCOLS, Service
+from fwpolicy.policy.services import Service
+from fwpolicy.protocols import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ CHRONY_COMMANDS = 323
 NTS_KE = 4460
 # RFC 8915 in neither ntpd(8), ntpd of OpenBSD, nor systemd.
 WITHOUT_NTS = ("ntpd", "openntpd", "timesyncd")
-_UDP, _TCP = PROTOCOLS["udp"], PROTOCOLS["tcp"]
+_UDP, _TCP = NUMBERS["udp"], NUMBERS["tcp"]
 
 
 def resolve_ntp(text: NtpText, names: Names) -> NtpRole | None:

@@ -6,15 +6,13 @@ list of `proto/port[-port]`, `ip/PROTOCOL`, `icmp/TYPE` or `icmpv6/TYPE`.
 
 from __future__ import annotations
 
+from fwpolicy.protocols import NUMBERS, WITH_PORTS
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.addresses import Intervals
 
-# IANA protocol numbers.
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "icmpv6": 58, "sctp": 132}
-WITH_PORTS = ("tcp", "udp", "sctp", "dccp")
 _FAMILY = {"icmp": 4, "icmpv6": 6}
 
 BUILT_IN = {
@@ -196,10 +194,10 @@ def parse(text: str) -> Service:
     if not slash:
         raise _no_service(text)
     if protocol in WITH_PORTS:
-        return Service(PROTOCOLS[protocol], (ports(rest),))
+        return Service(NUMBERS[protocol], (ports(rest),))
     if protocol in _FAMILY:
         icmp_type = number(rest, 0, 255, "the ICMP type")
-        return Service(PROTOCOLS[protocol], (), (icmp_type,), _FAMILY[protocol])
+        return Service(NUMBERS[protocol], (), (icmp_type,), _FAMILY[protocol])
     if protocol == "ip":
         return Service(number(rest, 0, 255, "the IP protocol"))
     raise _no_protocol(text, protocol, rest)
@@ -213,7 +211,7 @@ def _no_service(text: str) -> ServiceError:
     if text in WITH_PORTS:
         return ServiceError(f"'{text}' without a port", f"{text}/1-65535 is all of {text}")
     if text in _FAMILY:
-        hint = f"'ping' is a service; ip/{PROTOCOLS[text]} is all of {text}"
+        hint = f"'ping' is a service; ip/{NUMBERS[text]} is all of {text}"
         return ServiceError(f"'{text}' without a type", hint)
     first, colon, last = text.partition(":")
     if colon and first.isdigit() and last.isdigit():
@@ -223,11 +221,11 @@ def _no_service(text: str) -> ServiceError:
 
 
 def _no_protocol(text: str, protocol: str, rest: str) -> ServiceError:
-    if rest in PROTOCOLS and protocol.isdigit():
+    if rest in NUMBERS and protocol.isdigit():
         return ServiceError(f"'{text}' is the wrong way round", f"write {rest}/{protocol}")
     if protocol.isdigit() or protocol == "":
         return ServiceError(f"'{text}' has no protocol", f"write tcp/{rest} or udp/{rest}")
-    if protocol.lower() in (*PROTOCOLS, "ip"):
+    if protocol.lower() in (*NUMBERS, "ip"):
         hint = f"write {protocol.lower()}/{rest}"
     elif protocol in BUILT_IN:
         hint = f"'{protocol}' is a service: it stands alone, without a port"

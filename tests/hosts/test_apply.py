@@ -10,15 +10,13 @@ import pytest
 
 from ..lab import guest, outside
 from ..lab.daemons import DAEMONS
-from ..lab.hosts import Lab
 from .listening import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lab.hosts import Host
+    from ..lab.hosts import Host, Lab
     from ..lab.peers import Namespace, TimeServer
-    from ..lab.roots import Roots
 
 pytestmark = pytest.mark.hosts
 
@@ -45,24 +43,6 @@ table inet site {
 DEAF = """
 table inet deaf { chain ears { type filter hook input priority 20; policy drop; }; }
 """
-
-
-@pytest.fixture(scope="module")
-def place(roots: Roots) -> Iterator[Lab]:
-    with Lab(roots, flood=True) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def clock(place: Lab) -> Iterator[TimeServer]:
-    with place.time_server("clock", 251, 252) as clock:
-        yield clock
-
-
-@pytest.fixture(scope="module")
-def attacker(place: Lab) -> Iterator[Namespace]:
-    with place.namespace("attacker", 66) as attacker:
-        yield attacker
 
 
 @pytest.fixture

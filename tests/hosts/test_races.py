@@ -13,15 +13,13 @@ import pytest
 
 from ..lab import guest
 from ..lab.daemons import DAEMONS
-from ..lab.hosts import Lab
 from .listening import Asking, Ears
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lab.hosts import Host
+    from ..lab.hosts import Host, Lab
     from ..lab.peers import Namespace, TimeServer
-    from ..lab.roots import Roots
 
 pytestmark = pytest.mark.hosts
 
@@ -47,32 +45,14 @@ GOES_ON = 3.0  # seconds for which the attacker does not give up
 
 
 @pytest.fixture(scope="module")
-def flooding(roots: Roots) -> Iterator[Lab]:
-    with Lab(roots, flood=True) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def clock(flooding: Lab) -> Iterator[TimeServer]:
-    with flooding.time_server("clock", 251, 252) as clock:
-        yield clock
-
-
-@pytest.fixture(scope="module")
-def attacker(flooding: Lab) -> Iterator[Namespace]:
-    with flooding.namespace("attacker", 66) as attacker:
-        yield attacker
-
-
-@pytest.fixture(scope="module")
-def targets(flooding: Lab, clock: TimeServer) -> list[Host]:
+def targets(place: Lab, clock: TimeServer) -> list[Host]:
     """Wide-open ntpds that have synchronised, so their exchange with the server is an established flow."""
-    hosts = [flooding.host(f"target-{number}", number, KIND) for number in range(1, 7)]
+    hosts = [place.host(f"target-{number}", number, KIND) for number in range(1, 7)]
     for host in hosts:
         DAEMON.install(host, clock.servers, wide_open=True)
         host.install_fwpolicy()
     since = time.time()
-    flooding.boot(*hosts)
+    place.boot(*hosts)
     for host in hosts:
         DAEMON.wait_synchronised(host, since)
     return hosts

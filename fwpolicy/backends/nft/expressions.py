@@ -38,6 +38,7 @@ from fwpolicy.ir.ruleset import (
     TcpSyn,
     Verdict,
 )
+from fwpolicy.protocols import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
     Json = Any
 
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "icmpv6": 58, "sctp": 132}
 _FAMILIES = {"ip": 4, "ip6": 6}
 # linux/netfilter.h NFPROTO_IPV4, NFPROTO_IPV6.
 _NFPROTO = {2: 4, 10: 6, "ipv4": 4, "ipv6": 6}
@@ -253,7 +253,7 @@ def _meta(key: str, members: list[Json], negated: bool) -> Match | None:
     if key == "nfproto" and len(members) == 1:
         return Nfproto(_NFPROTO[members[0]])
     if key == "l4proto":
-        return L4Proto(tuple(sorted(_PROTOCOLS[m] if m in _PROTOCOLS else int(m) for m in members)))
+        return L4Proto(tuple(sorted(NUMBERS[m] if m in NUMBERS else int(m) for m in members)))
     return None
 
 
@@ -288,11 +288,11 @@ def _payload(key: Json, right: Json, members: list[Json], negated: bool) -> Matc
     if (protocol, field) == ("tcp", "flags") and members in ([2], ["syn"]):
         return TcpSyn()
     if protocol in ("icmp", "icmpv6") and field == "type":
-        return IcmpType(_PROTOCOLS[protocol], tuple(sorted(members)))
+        return IcmpType(NUMBERS[protocol], tuple(sorted(members)))
     if protocol == "th" and field in ("sport", "dport"):
         return AnyPort((), field, merge(_port_ranges(members)))
-    if protocol in _PROTOCOLS and field in ("sport", "dport"):
-        return Port(_PROTOCOLS[protocol], field, merge(_port_ranges(members)))
+    if protocol in NUMBERS and field in ("sport", "dport"):
+        return Port(NUMBERS[protocol], field, merge(_port_ranges(members)))
     return None
 
 

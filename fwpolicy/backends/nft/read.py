@@ -32,6 +32,7 @@ from fwpolicy.ir.ruleset import (
     Table,
     WithMemory,
 )
+from fwpolicy.protocols import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     Json = Any
 
 _TYPES = {"ipv4_addr", "ipv6_addr", "inet_service"}
-_PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 
 __all__ = ["UnknownExpressionError", "normal_form", "read"]
 
@@ -186,7 +186,7 @@ def _implied(match: Match) -> tuple[Match, ...]:
 def _implied_by_field(field: str) -> tuple[Match, ...]:
     if field.startswith("ip"):
         return (Nfproto(6 if field.startswith("ip6") else 4),)
-    return (L4Proto((_PROTOCOLS[field.partition(" ")[0]],)),)
+    return (L4Proto((NUMBERS[field.partition(" ")[0]],)),)
 
 
 def _normal_match(match: Match) -> Match:

@@ -43,13 +43,13 @@ from fwpolicy.ir.ruleset import (
     Verdict,
     WithMemory,
 )
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import assert_never
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.addresses import Interval, Intervals
 
-_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp"}
 _FAMILY_NAMES = {4: "ip", 6: "ip6"}
 
 
@@ -89,13 +89,13 @@ def _header(match: Header) -> str:
         case Nfproto(family):
             return f"meta nfproto ipv{family}"
         case L4Proto(protocols):
-            return f"meta l4proto {_braced([_PROTOCOL_NAMES.get(p, str(p)) for p in protocols])}"
+            return f"meta l4proto {_braced([NAMES.get(p, str(p)) for p in protocols])}"
         case Port(protocol, side, ports):
-            return f"{_PROTOCOL_NAMES[protocol]} {side} {_braced(port_texts(ports))}"
+            return f"{NAMES[protocol]} {side} {_braced(port_texts(ports))}"
         case AnyPort(protocols, side, ports):
             return f"{_header(L4Proto(protocols))} th {side} {_braced(port_texts(ports))}"
         case IcmpType(protocol, types):
-            return f"{_PROTOCOL_NAMES[protocol]} type {_braced([str(number) for number in types])}"
+            return f"{NAMES[protocol]} type {_braced([str(number) for number in types])}"
         case Address():
             return _address(match)
         case NtpMode(modes, negated):

@@ -6,8 +6,9 @@ A packet of another kind then takes one step over all of them, instead of one ea
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
-from fwpolicy.compiler.passes.chains import each_table
+from fwpolicy.compiler.passes.chains import each_table, step_by_step
 from fwpolicy.ir.ruleset import (
     Address,
     Chain,
@@ -94,13 +95,7 @@ class _Dispatch:
     def chain(self, chain: Chain) -> Chain:
         if not chain.base or chain.base.type != "filter" or len(chain.rules) < ENOUGH:
             return chain
-        done: list[Rule] = []
-        begin = 0
-        for index in range(1, len(chain.rules) + 1):
-            if index == len(chain.rules) or chain.rules[index].step != chain.rules[begin].step:
-                done += self.step(chain.name, chain.rules[begin:index])
-                begin = index
-        return replace(chain, rules=tuple(done))
+        return replace(chain, rules=step_by_step(chain.rules, partial(self.step, chain.name)))
 
     def step(self, chain: str, rules: Sequence[Rule]) -> list[Rule]:
         """The rules of one step: in the best of the kinds, run by run."""

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from itertools import product
 
 from fwpolicy.ir.ruleset import Address, NtpMode, OriginalPort, Port, WithMemory
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Key = tuple[Interval, ...]
 
 _ADDRESSES = {4: "ip", 6: "ip6"}
-_PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp"}
 # A rule of more keys is a set of its own already, and as an element no better.
 _MOST = 64
 _FEW = 8
@@ -60,7 +60,7 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
                 fields.append(f"{_ADDRESSES[family]} {side}")
                 members.append(match.intervals)
             case Port(protocol, side, ports):
-                fields.append(f"{_PROTOCOLS[protocol]} {side}")
+                fields.append(f"{NAMES[protocol]} {side}")
                 members.append(_spelt(ports))
             case NtpMode() | OriginalPort():
                 return None

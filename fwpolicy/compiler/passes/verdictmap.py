@@ -8,7 +8,9 @@ owns them; a rule moves before another only where no packet meets both.
 
 from __future__ import annotations
 
-from fwpolicy.compiler.passes.chains import each_table
+from functools import partial
+
+from fwpolicy.compiler.passes.chains import each_table, step_by_step
 from fwpolicy.compiler.passes.conflicts import Passed, reach
 from fwpolicy.compiler.passes.keys import Keyed, Room, keyed, shared
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap, type_of
@@ -91,13 +93,7 @@ class _Maps:
     def chain(self, chain: Chain) -> Chain:
         if len(chain.rules) < min(_ENOUGH.values()):
             return chain
-        done: list[Rule] = []
-        begin = 0
-        for index in range(1, len(chain.rules) + 1):
-            if index == len(chain.rules) or chain.rules[index].step != chain.rules[begin].step:
-                done += self.run(chain.name, chain.rules[begin:index])
-                begin = index
-        return replace(chain, rules=tuple(done))
+        return replace(chain, rules=step_by_step(chain.rules, partial(self.run, chain.name)))
 
     def run(self, chain: str, rules: Sequence[Rule]) -> Sequence[Rule]:
         """The rules of one step; order matters between them where they overlap only."""
