@@ -84,11 +84,13 @@ def _guarded(verb: str, rest: list[str]) -> int:
     try:
         return _run(verb, rest)
     except BrokenPipeError:
-        # Python would complain once more when it flushes at exit: signal(7), SIGPIPE.
-        import os  # noqa: PLC0415
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
+    except OSError as error:
+        _close_output()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"fwpolicy: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("fwpolicy: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -100,6 +102,13 @@ def _guarded(verb: str, rest: list[str]) -> int:
         message = str(error)
         print(message if "\n" in message else f"fwpolicy: {message}", file=sys.stderr)
         return error.exit_code
+
+
+def _close_output() -> None:
+    """Python would complain once more when it flushes at exit: signal(7), SIGPIPE."""
+    import os  # noqa: PLC0415
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(verb: str, rest: list[str]) -> int:

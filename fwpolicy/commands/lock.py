@@ -28,11 +28,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.policy.load import gather  # noqa: PLC0415
     from fwpolicy.policy.lock import path_beside, refresh, render  # noqa: PLC0415
+    from fwpolicy.policy.names import Names  # noqa: PLC0415
 
     sources = gather(tuple(texts.read_operand(each) for each in options.policy), texts.read_file)
-    problems = [problem for file in sources.files for problem in file.problems]
-    operands.refuse_errors(problems)
-    groups = tuple(group for file in sources.files for group in file.groups if group.hosts)
+    # The definitions that count: an overridden one is nobody's.
+    names = Names(sources, texts.read_file)
+    of_files = (problem for file in sources.files for problem in file.problems)
+    operands.refuse_errors([*of_files, *names.problems])
+    groups = tuple(group for group in names.groups.values() if group.hosts)
     policy = sources.tops[0]
     path = path_beside(policy)
     if not groups:

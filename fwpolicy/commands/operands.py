@@ -77,15 +77,12 @@ def require_tests(policy: Policy) -> int:
 
 def located(problem: Problem) -> str:
     """The problem with its source line, read again where it came without."""
+    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
     from fwpolicy.record import replace  # noqa: PLC0415
 
     if problem.text is None and problem.span is not None:
-        try:
-            lines = texts.read_file(problem.span.file).decode("utf-8", "replace").splitlines()
-        except OSError:
-            return problem.render()
-        if problem.span.line <= len(lines):
-            return replace(problem, text=lines[problem.span.line - 1]).render()
+        text = line_texts(texts.read_file)(problem.span)
+        return replace(problem, text=text or None).render()
     return problem.render()
 
 

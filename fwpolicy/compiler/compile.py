@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lower import lower
+from fwpolicy.compiler.names import distinct
 from fwpolicy.compiler.passes import PASSES
 
 TYPE_CHECKING = False
@@ -31,10 +32,10 @@ def stages(
     policy: Policy, facts: Facts, passes: tuple[ModuleType, ...] = PASSES
 ) -> Iterator[tuple[ModuleType | None, Ruleset]]:
     """(None, as lowered), then each pass with what it made of it."""
-    ruleset = lower(policy, facts)
+    ruleset = distinct(lower(policy, facts))
     yield None, ruleset
     for each in passes:
-        ruleset = each.run(ruleset)
+        ruleset = distinct(each.run(ruleset))
         yield each, ruleset
 
 

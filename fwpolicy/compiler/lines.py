@@ -32,6 +32,7 @@ from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.compiler.names import Names
     from fwpolicy.compiler.sets import Sets
     from fwpolicy.policy import model
 
@@ -43,9 +44,10 @@ _SHORTEST = 60
 class Lines:
     """Collects the chains and limits behind a table's lines."""
 
-    def __init__(self, sets: Sets, denial: Denial) -> None:
+    def __init__(self, sets: Sets, denial: Denial, names: Names) -> None:
         self.sets = sets
         self.denial = denial
+        self.names = names
         self.chains: list[Chain] = []
         self.limits: dict[str, LimitObject] = {}
         self._cores: dict[str, tuple[Rule, ...]] = {}
@@ -78,10 +80,15 @@ class Lines:
             for hole in holes
             for way in legs(self.sets, hole, (4, 6), redirected)
         ]
-        wanted = f"{name}_forward" if redirected else name
-        taken = any(chain.name == wanted for chain in self.chains)
-        self.chains.append(Chain(f"{wanted}_except" if taken else wanted, (*returns, *core)))
-        return self.chains[-1].name
+        chain = self._chain_name(name, "forward" if redirected else "except")
+        self.chains.append(Chain(chain, (*returns, *core)))
+        return chain
+
+    def _chain_name(self, name: str, suffix: str) -> str:
+        """The line's own name for its first chain. What is made of a name may be another line's name: two
+        chains of one name would be one chain, with the holes and limits of one of the lines."""
+        own = suffix != "forward" and all(chain.name != name for chain in self.chains)
+        return name if own else self.names.take(f"{name}_{suffix}")
 
     def _core(self, line: model.Rule, step: str, name: str, *, several: bool) -> tuple[Rule, ...]:
         """What happens to a packet that the line matches."""
@@ -90,12 +97,13 @@ class Lines:
         rules = self._ending(line, step, name)
         gates = self._gates(line.limit, line.families, name) if line.limit else []
         if gates:
-            rules = self._in_chain(f"{name}_pass", rules, step, line) if len(rules) > 1 else rules
+            if len(rules) > 1:
+                rules = self._in_chain(self.names.take(f"{name}_pass"), rules, step, line)
             rules = tuple(replace(rule, matches=(*gate, *rule.matches)) for gate in gates for rule in rules)
         counts_alone = any(isinstance(match, CtCount | Rate) for rule in rules for match in rule.matches)
         # A published line comes twice, and a limiter of one rule would be two.
         if counts_alone and (several or line.match.published):
-            rules = self._in_chain(name, rules, step, line)
+            rules = self._in_chain(self._chain_name(name, "limit"), rules, step, line)
         self._cores[name] = rules
         return rules
 
@@ -128,13 +136,13 @@ class Lines:
     ) -> tuple[Match, ...]:
         gate: list[Match] = []
         if limit.maximum:
-            counted = self.sets.dynamic(DynamicSet(f"{name}_conn_v{family}", family, None))
+            counted = self.sets.fresh(DynamicSet(f"{name}_conn_v{family}", family, None))
             gate.append(PerSource(family, counted, CtCount(limit.maximum)))
         if rate is not None:
             # Forgotten only when full again, or the forgetting would be a gift.
             refill = -(-rate.burst * _SECONDS[rate.unit] // rate.rate)
             timed = DynamicSet(f"{name}_rate_v{family}", family, max(_SHORTEST, refill))
-            gate.append(PerSource(family, self.sets.dynamic(timed), rate))
+            gate.append(PerSource(family, self.sets.fresh(timed), rate))
         return tuple(gate)
 
 

@@ -61,7 +61,7 @@ class _Table:
         self.sets = Sets(policy.dynamic)
         self.names = Names()
         self.denial = Denial(policy.log)
-        self.lines = Lines(self.sets, self.denial)
+        self.lines = Lines(self.sets, self.denial, self.names)
         # A packet that NAT has not seen yet may still be somebody else's.
         self.translated = facts.nat or policy.nat is not None
         self.ntp = NtpRules(policy.ntp, facts, self.sets, self.denial) if policy.ntp else None

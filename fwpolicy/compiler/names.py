@@ -7,8 +7,10 @@ stays when other lines come, go or move, and a counter goes on counting over a r
 from __future__ import annotations
 
 from binascii import crc32
+from collections import Counter
 
 from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefixes
+from fwpolicy.errors import PolicyError, Problem
 from fwpolicy.protocols import NAMES
 
 TYPE_CHECKING = False
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fwpolicy.addresses import AddressSet
+    from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.policy.model import Match, Rule
     from fwpolicy.policy.services import Service
 
@@ -52,6 +55,23 @@ class Names:
             if index not in names:
                 names[index] = self.take(f"{prefix}_{_said(line)}")
         return tuple(names[index] for index in range(len(lines)))
+
+
+def distinct(ruleset: Ruleset) -> Ruleset:
+    """`ruleset`, in which no two chains, sets, maps or limits of a table share a name: the kernel would
+    make one of them, and rules of one line would stand in for another's. Raises PolicyError: it is a
+    fault of the compiler, and nothing is loaded."""
+    for table in ruleset.tables:
+        for what, named in (
+            ("chains", table.chains),
+            ("sets or maps", (*table.sets, *table.maps)),
+            ("limits", table.limits),
+        ):
+            counts = Counter(each.name for each in named)
+            for name in (name for name, count in counts.items() if count > 1):
+                message = f"the compiler has given two {what} the name '{name}'; please report this policy"
+                raise PolicyError((Problem(message),))
+    return ruleset
 
 
 def shortened(words: Iterable[str], whole: object) -> str:

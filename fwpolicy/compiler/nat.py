@@ -116,7 +116,11 @@ class NatRules:
         """The server must answer by way of us, not straight to its neighbour."""
         return [
             Rule(
-                (*_elsewhere(forward), _there(forward), *ports, CtStatus("dnat"), *original),
+                (
+                    *_elsewhere(forward),
+                    *self._from(forward.to[0], forward.source),
+                    *(_there(forward), *ports, CtStatus("dnat"), *original),
+                ),
                 Masquerade(),
                 STEP,
                 forward.origin,

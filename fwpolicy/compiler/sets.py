@@ -22,7 +22,7 @@ class Sets:
         self._by_name: dict[str, Set | DynamicSet] = {}
         for group in dynamic:
             for family in (4, 6):
-                self.dynamic(DynamicSet(f"{group.name}_v{family}", family, group.timeout))
+                self.fresh(DynamicSet(f"{group.name}_v{family}", family, group.timeout))
 
     @property
     def all(self) -> tuple[Set | DynamicSet, ...]:
@@ -45,15 +45,15 @@ class Sets:
             return Address(family, side, intervals, None, negated, original)
         return Address(family, side, (), self._named(name, family, intervals), negated, original)
 
-    def dynamic(self, wanted: DynamicSet) -> str:
-        """The name of a set like `wanted`, filled at run time; its own, unless that is taken."""
-        number = 1
-        while True:
-            name = wanted.name if number == 1 else f"{wanted.name}_{number}"
-            mine = replace(wanted, name=name)
-            if self._by_name.setdefault(name, mine) == mine:
-                return name
+    def fresh(self, wanted: DynamicSet) -> str:
+        """The name of a new set like `wanted`, filled at run time. Never one that is there, however alike:
+        whom a limit counts is not whom a group lets in."""
+        number, name = 1, wanted.name
+        while name in self._by_name:
             number += 1
+            name = f"{wanted.name}_{number}"
+        self._by_name[name] = replace(wanted, name=name)
+        return name
 
     def _named(self, name: str, family: int, intervals: Intervals) -> str:
         number = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.record import record
+from fwpolicy.source import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,16 +66,16 @@ def policy_lines(policy: Policy, ruleset: Ruleset, text_of: Callable[[Span], str
 
 def line_texts(read_file: Callable[[str], bytes]) -> Callable[[Span], str]:
     """The text at a span's line, of files that `read_file` gives or raises OSError for."""
-    files: dict[str, list[str]] = {}
+    files: dict[str, Text] = {}
 
     def text_of(span: Span) -> str:
         if span.file not in files:
             try:
-                files[span.file] = read_file(span.file).decode("utf-8", "replace").split("\n")
+                content = read_file(span.file).decode("utf-8-sig", "replace")
             except OSError:
-                files[span.file] = []
-        lines = files[span.file]
-        return lines[span.line - 1] if span.line <= len(lines) else ""
+                content = ""
+            files[span.file] = Text(span.file, content)
+        return files[span.file].line(span.line)
 
     return text_of
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from fwpolicy.policy.lock import Answer
-
-# What is no address of a host elsewhere: a resolver that blocks a name answers with one of these.
-_NOWHERE = ("0.0.0.0", "::", "127.", "::1")  # noqa: S104
+from fwpolicy.addresses import parse
+from fwpolicy.policy.lock import NOWHERE, Answer
 
 
 def resolve(host: str) -> Answer:
@@ -19,7 +17,7 @@ def resolve(host: str) -> Answer:
         reason = getattr(error, "strerror", None) or str(error)
         return Answer(failure=_plain(reason))
     addresses = {str(address[0]).partition("%")[0] for *_, address in found}
-    nowhere = sorted(each for each in addresses if each in _NOWHERE or each.startswith("127."))
+    nowhere = sorted(each for each in addresses if parse(each)[:2] in NOWHERE)
     if nowhere:
         return Answer(failure=f"resolves to {nowhere[0]}, which is this host or none")
     return Answer(tuple(sorted(addresses)))

@@ -72,28 +72,34 @@ class Gathering:
 
     def reach(self) -> dict[str, frozenset[str]]:
         """Which files each file includes, over any number of steps."""
-        found: dict[str, frozenset[str]] = {}
+        return {name: reached for name in self.files if (reached := self._below(name))}
 
-        def below(name: str) -> frozenset[str]:
-            if name not in found:
-                direct = self.direct.get(name, ())
-                found[name] = frozenset(direct).union(*(below(each) for each in direct))
-            return found[name]
-
-        return {name: reached for name in self.files if (reached := below(name))}
+    def _below(self, name: str) -> frozenset[str]:
+        """Operands may include each other, in circles that no path from one of them closes."""
+        seen: set[str] = set()
+        waiting = list(self.direct.get(name, ()))
+        while waiting:
+            each = waiting.pop()
+            if each not in seen:
+                seen.add(each)
+                waiting += self.direct.get(each, ())
+        return frozenset(seen)
 
 
 def overridden_rules(sources: Sources, names: Names) -> frozenset[int]:
     """The id() of each line for which another file's of the same `id` stands; others' ids are unique."""
     by_id: dict[str, list[RuleText]] = {}
-    for text in _rules(sources.files):
+    places: dict[int, tuple[str, str]] = {}
+    for place, text in _rules(sources.files):
         if text.label.id:
             by_id.setdefault(text.label.id.text, []).append(text)
+            places[id(text)] = place
     gone: set[int] = set()
     for name, texts in by_id.items():
         words = [text.label.id for text in texts if text.label.id]
         beaten = [any(names.overrides(o.span.file, name, word.span.file) for o in words) for word in words]
         gone |= {id(text) for text, is_beaten in zip(texts, beaten, strict=True) if is_beaten}
+        _same_place(name, texts, beaten, places, names)
         left = [word for word, is_beaten in zip(words, beaten, strict=True) if not is_beaten]
         for other in left[1:]:
             message = f"the id '{name}' is here twice; the first is at {left[0].span}"
@@ -102,13 +108,38 @@ def overridden_rules(sources: Sources, names: Names) -> frozenset[int]:
     return frozenset(gone)
 
 
-def _rules(files: tuple[PolicyText, ...]) -> list[RuleText]:
-    return [rule for file in files for section in file.sections for rule in (*section.allow, *section.block)]
+def _same_place(
+    name: str,
+    texts: list[RuleText],
+    beaten: list[bool],
+    places: dict[int, tuple[str, str]],
+    names: Names,
+) -> None:
+    """A line stands for one of its own section and kind: an `allow` in a `block`'s place would open what
+    nobody sees closed no more."""
+    standing = [text for text, is_beaten in zip(texts, beaten, strict=True) if not is_beaten]
+    for gone in (text for text, is_beaten in zip(texts, beaten, strict=True) if is_beaten):
+        for other in standing:
+            if places[id(other)] != places[id(gone)] and other.label.id and gone.label.id:
+                was, where = (": ".join(places[id(text)]) for text in (gone, other))
+                message = f"'{name}' overrides a line of '{was}' ({gone.label.id.span}) by one of '{where}'"
+                names.error(message, other.label.id.span, "give it an id of its own")
+
+
+def _rules(files: tuple[PolicyText, ...]) -> list[tuple[tuple[str, str], RuleText]]:
+    """((section, "allow" or "block"), line) of all the files."""
+    return [
+        ((section.hook, kind), rule)
+        for file in files
+        for section in file.sections
+        for kind, rules in (("allow", section.allow), ("block", section.block))
+        for rule in rules
+    ]
 
 
 def check_overrides(sources: Sources, names: Names) -> None:
     """Every word of `override` is known, and in the place of something."""
-    ids = {text.label.id.text for text in _rules(sources.files) if text.label.id}
+    ids = {text.label.id.text for _, text in _rules(sources.files) if text.label.id}
     known = {*SCALARS, *ids}
     for table, what in ((names.groups, "groups"), (names.services, "services"), (names.zones, "zones")):
         known |= {f"{what}.{name}" for name in table}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from posixpath import normpath
+
 from fwpolicy import source
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
 from fwpolicy.policy.parse import parse
@@ -33,7 +35,7 @@ def gather(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int |
     files: list[PolicyText] = []
     unreadable: list[Problem] = []
     for name, data in texts:
-        if any(name == file.text.file for file in files):
+        if any(normpath(name) == normpath(file.text.file) for file in files):
             unreadable.append(source.Text(name, "").problem("the file is given twice", Span(name, 1, 1, 2)))
             continue
         try:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import posixpath
 
 from fwpolicy import source
-from fwpolicy.addresses import AddressError, AddressSet, collect, format_address
-from fwpolicy.addresses import parse as parse_address
+from fwpolicy.addresses import AddressError, AddressSet, collect, format_address, of
 from fwpolicy.errors import PolicyError, Span
-from fwpolicy.policy.names import stem_of
+from fwpolicy.policy.names import packet_address, stem_of
 from fwpolicy.policy.reader import Reader
 from fwpolicy.record import record
 from fwpolicy.source import Mapping, Text
@@ -29,6 +28,10 @@ HEAD = """\
 # Written by: fwpolicy lock {policy}   Commit it beside the policy.
 version: 1
 """
+
+
+# This host, no host, many hosts: a resolver that blocks a name answers with one of these, too.
+NOWHERE = of("0.0.0.0", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255", "::", "::1", "ff00::/8")  # noqa: S104
 
 
 @record
@@ -77,12 +80,14 @@ def _locked(reader: Reader, name: str, node: Node) -> Locked:
     addresses = []
     for word in reader.words(found.get("addresses"), "an address") or ():
         try:
-            family, first, last = parse_address(word.text)
+            family, first, last = packet_address(word.text)
         except AddressError as error:
             reader.error(str(error), word.span, error.hint)
             continue
         if first != last:
             reader.error(f"'{word.text}' is more than one address", word.span)
+        elif (family, first) in NOWHERE:
+            reader.error(f"'{word.text}' is no address of a host elsewhere", word.span)
         addresses.append((family, first))
     if isinstance(node, Mapping) and "addresses" not in found:
         reader.error(f"group '{name}' has no 'addresses'", node)
@@ -190,5 +195,5 @@ def _fresh(
         answer = answers[host]
         if answer.failure:
             return (), f"{host}: {answer.failure}"
-        found.update(parse_address(text)[:2] for text in answer.addresses)
+        found.update(packet_address(text)[:2] for text in answer.addresses)
     return tuple(sorted(found)), None

@@ -214,7 +214,7 @@ class Names:
     def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
         """The parsed address; nothing, and a problem, for one that is wrong."""
         try:
-            found = _address(word.text)
+            found = packet_address(word.text)
         except AddressError as error:
             self.error(str(error), word.span, error.hint)
             return ()
@@ -306,7 +306,9 @@ class Names:
         except OSError as error:
             self.error(f"cannot read {path}: {error.strerror}", word.span)
             return AddressSet()
-        self.texts[path] = text
+        # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
+        beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
+        self.texts[path] = Text(path, "") if beyond else text
         items: list[tuple[int, int, int]] = []
         for number, line in enumerate(text.lines(), 1):
             entry = line.partition("#")[0].strip()
@@ -315,11 +317,15 @@ class Names:
                     self.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
                     break
                 try:
-                    items.append(_address(entry))
+                    items.append(packet_address(entry))
                 except AddressError as error:
                     column = line.index(entry) + 1
+                    span = Span(path, number, column, column + len(entry))
+                    if beyond:
+                        self.problems.append(Problem("not an address, prefix or range", span))
+                        continue
                     hint = "a comment begins with '#'" if ";" in entry else error.hint
-                    self.error(str(error), Span(path, number, column, column + len(entry)), hint)
+                    self.error(str(error), span, hint)
         return collect(items)
 
     def check_unused(self) -> None:
@@ -378,7 +384,7 @@ class Names:
         return near or "a service is a known name or proto/port, as in tcp/8443"
 
 
-def _address(text: str) -> tuple[int, int, int]:
+def packet_address(text: str) -> tuple[int, int, int]:
     """As addresses.parse, without IPv4 addresses in IPv6 form: no packet carries one (RFC 4291 2.5.5.2)."""
     family, first, last = parse(text)
     if family == 6 and _MAPPED[0] <= first and last <= _MAPPED[1] and (first, last) != _MAPPED:

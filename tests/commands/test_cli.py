@@ -143,6 +143,19 @@ def test_compile_into_a_folder(tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in target.iterdir()} == first
 
 
+def test_a_full_disk_is_a_message():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fwpolicy", "schema"],
+            cwd=CHECKOUT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "fwpolicy: No space left on device\n")
+
+
 def test_an_encoding_that_lacks_a_character_is_no_traceback(tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text("version: 1\ninput: {default: drop, allow: [caf\u00e9]}\n")

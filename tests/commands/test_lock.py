@@ -112,3 +112,15 @@ def test_an_answer_that_is_no_address_of_a_host(names):
         assert resolve("ads.example.org").failure == f"resolves to {nowhere}, which is this host or none"
     names["v6.example.org"] = ["2001:db8::1%eth0", "2001:db8::1"]
     assert resolve("v6.example.org").addresses == ("2001:db8::1",)
+
+
+def test_the_definition_that_counts_is_the_one_that_is_resolved(tmp_path, names, capsys):
+    (tmp_path / "base.yaml").write_text("groups: {mirrors: {hosts: [lost.example.org]}}\n")
+    top = tmp_path / "top.yaml"
+    top.write_text(
+        POLICY.replace("version: 1\n", "version: 1\ninclude: [base.yaml]\noverride: [groups.mirrors]\n")
+    )
+    names["deb.example.org"] = ["192.0.2.1"]
+    assert main(["lock", str(top)]) == 0
+    assert "deb.example.org" in top.with_suffix(".lock").read_text()
+    assert main(["check", str(top)]) == 0, capsys.readouterr().err

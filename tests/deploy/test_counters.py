@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.compiler.lower import lower
 from fwpolicy.deploy.counters import Count, PolicyLine, joined, line_texts, policy_lines, prometheus
 from fwpolicy.policy.load import load
 
@@ -65,3 +67,11 @@ def test_prometheus_reads_what_a_policy_may_say():
     sample = re.compile(rf"fwpolicy_[a-z_]+\{{{label}(?:,{label})*\}} \d+")
     assert all(sample.fullmatch(each) or each.startswith("# ") for each in text.splitlines())
     assert text.endswith("\n")
+
+
+def test_a_line_is_the_line_that_the_parser_counted():
+    odd = TEXT.replace(b"name: p\n", "name: p # a\u2028# b\n".encode())
+    policy = load((("p.yaml", odd),), lambda path: b"")
+    found = policy_lines(policy, lower(policy, Facts()), line_texts(lambda path: odd))
+    (admin,) = (each for each in found if each.id == "admin")
+    assert admin.text == "- {service: ssh, id: admin}"

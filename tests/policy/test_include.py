@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fwpolicy.addresses import of
+from fwpolicy.cli import main
 from tests.policy.reading import HEAD, problems, read, warnings
 
 BASE = (
@@ -124,3 +125,22 @@ def test_includes_without_end(deep):
     files = {f"f{n}.yaml": f"include: f{n + 1}.yaml\n" for n in range(deep)}
     (wrong,) = problems(HEAD + "include: f0.yaml\n", files=files)
     assert wrong.endswith("files include files more than 32 levels deep")
+
+
+@pytest.mark.parametrize("operands", [("a", "b"), ("b", "a", "c"), ("c", "b", "a")])
+def test_operands_that_include_each_other_are_an_answer_and_no_traceback(
+    operands, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, other in {"a": "b", "b": "c" if len(operands) > 2 else "a", "c": "a"}.items():
+        text = f"version: 1\ninclude: [{other}.yaml]\ninput: {{default: drop, allow: [ssh]}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert main(["check", *(f"{name}.yaml" for name in operands)]) in (0, 1)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_one_file_under_two_names_is_given_twice(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("version: 1\ninput: {default: drop, allow: [ssh]}\n")
+    assert main(["check", "a.yaml", "./a.yaml"]) == 1
+    assert "the file is given twice" in capsys.readouterr().err

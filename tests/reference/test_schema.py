@@ -28,12 +28,13 @@ NOT_OF_FORM = {
     "names that nothing declares, or that lead in a circle": [
         "address-undeclared-of-many", "group-cycle", "group-too-deep", "role-serve-undeclared",
         "role-servers-undeclared", "service-cycle", "service-too-deep", "service-unknown",
-        "group-dynamic-in-fixed-places", "override-unknown", "role-servers-of-hosts", "zone-as-address",
-        "zone-undeclared",
+        "group-dynamic-in-fixed-places", "override-unknown", "override-of-another-kind",
+        "role-servers-of-hosts", "zone-as-address", "zone-undeclared",
     ],
     "arithmetic on addresses, and families that do not meet": [
         "address-host-bits", "address-ipv4-mapped", "role-monitors-not-loopback", "service-family",
         "test-no-packet", "except-two-dynamic", "forward-families",
+        "lock-nowhere",
     ],
     "lines that contradict each other, or leave nothing": [
         "role-clients-blocked", "role-closed-denies-output", "role-denies-allow-of-others",
@@ -41,11 +42,12 @@ NOT_OF_FORM = {
         "top-says-nothing", "nat-contradictions", "rule-id-twice",
     ],
     "other files": [
-        "group-file-bad-lines", "group-file-is-a-device", "group-file-is-a-directory", "group-file-missing",
-        "group-file-not-utf8", "merge-differs", "merge-same-file-twice",
-        "name not in the stem", "group-extension-of-a-neighbour", "include-broken", "include-cycle",
-        "include-itself", "include-no-default", "lock-empty", "lock-missing", "lock-stale", "lock-wrong",
-        "log-differs", "override-of-a-neighbour", "zone-twice",
+        "group-file-bad-lines", "group-file-beyond-the-folder", "group-file-is-a-device",
+        "group-file-is-a-directory", "group-file-missing", "group-file-not-utf8", "merge-differs",
+        "merge-same-file-twice", "name not in the stem", "group-extension-of-a-neighbour",
+        "include-broken", "include-cycle", "include-itself", "include-no-default", "lock-empty",
+        "lock-missing", "lock-stale", "lock-wrong", "log-differs", "override-of-a-neighbour",
+        "zone-twice",
     ],
     "how it is written, which a value does not show: quotes, 1.0, duplicates, tags, UTF-16": [
         "ipv6-unquoted-group", "ipv6-unquoted-in-braces", "ipv6-unquoted-in-list", "ipv6-unquoted-range",
