@@ -1,0 +1,90 @@
+"""From a program to what happens to a packet: which base chains it passes, and what each can see.
+
+A packet for this host passes prerouting and input, one that is passed on prerouting, forward and
+postrouting, one of this host's own output and postrouting (nf_hook_entries; nft(8) "ADDRESS FAMILIES").
+"""
+
+from __future__ import annotations
+
+from fwpolicy.model import fields
+from fwpolicy.model.program import ACCEPT, And, Lit, Not, Or, run
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fwpolicy.model.program import Chain, Expr, Program, Rule, Verdict
+
+PASSED = {
+    "input": ("prerouting", "input"),
+    "forward": ("prerouting", "forward", "postrouting"),
+    "output": ("output", "postrouting"),
+}
+# NF_IP_PRI_CONNTRACK: before it no packet has been looked up, and `ct state` reads invalid (seen).
+CONNTRACK = -200
+# What `fib daddr type` says of a packet that is for this host, by its numbers.
+LOCAL_TYPES = fields.values(
+    *(fields.ADDRESS_TYPES.index(name) for name in ("local", "broadcast", "multicast"))
+)
+PASSED_ON_TYPES = fields.values(*(fields.ADDRESS_TYPES.index(name) for name in ("unicast", "multicast")))
+LO = fields.interface("lo")
+
+
+@record
+class Stage:
+    """A base chain on a packet's way. `fixed`: fields that have one value there, whatever the packet."""
+
+    chain: Chain
+    fixed: Mapping[str, int]
+
+
+def stages(program: Program, hook: str) -> Iterator[Stage]:
+    """The base chains of type filter that a packet of `hook` (input, output, forward) passes, in order."""
+    for passed in PASSED[hook]:
+        for chain in program.bases(passed):
+            yield Stage(chain, _fixed(hook, passed, chain.base.priority if chain.base else 0))
+
+
+def _fixed(hook: str, passed: str, priority: int) -> dict[str, int]:
+    fixed: dict[str, int] = {}
+    if hook == "output":
+        fixed["iif"] = fields.NO_INTERFACE
+    if passed in ("prerouting", "input"):
+        fixed["oif"] = fields.NO_INTERFACE
+    if priority < CONNTRACK and passed in ("prerouting", "output"):
+        fixed["ctstate"] = fields.STATES.index("invalid")
+        fixed["dnat"] = fixed["snat"] = 0
+    return fixed
+
+
+def possible(hook: str) -> Expr:
+    """What is true of every packet of `hook` that can be: the diagrams are compared there only."""
+    lo = Lit("iif" if hook == "input" else "oif", LO)
+    tracked = Lit("ctstate", fields.states("new", "established", "related"))
+    parts: list[Expr] = [Or((tracked, And((Lit("dnat", ((0, 0),)), Lit("snat", ((0, 0),))))))]
+    some = ((1, (1 << 128) - 1),)
+    if hook != "output":
+        parts.append(Lit("iif", some))
+    if hook != "input":
+        parts.append(Lit("oif", some))
+    if hook == "input":
+        parts.append(Lit("daddrtype", LOCAL_TYPES))
+    if hook == "forward":
+        parts += [Lit("daddrtype", PASSED_ON_TYPES), Not(Lit("iif", LO)), Not(lo)]
+    return And(tuple(parts))
+
+
+def decide(program: Program, hook: str, packet: Mapping[str, int]) -> tuple[Verdict, Rule | None]:
+    """What happens to `packet`, and the rule that said so last (None: only chain policies did)."""
+    decider: Rule | None = None
+    for stage in stages(program, hook):
+        base = stage.chain.base
+        if base is None or packet.get("nfproto", 4) not in base.families:
+            continue
+        verdict, rule = run(program, stage.chain.name, {**packet, **stage.fixed})
+        verdict = verdict or base.policy
+        decider = rule or decider
+        if verdict != ACCEPT:
+            return verdict, rule
+    return ACCEPT, decider

@@ -1,0 +1,201 @@
+"""What every kind of ruleset is to the model: chains of rules, each a condition and what then happens.
+
+A policy, an nft listing and iptables-save text are read into this, each by a front end of its own
+(`of_policy`, `of_nft`, `of_iptables`) that shares no code with what emits them.
+"""
+
+from __future__ import annotations
+
+from fwpolicy.model.fields import Where, universe
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fwpolicy.addresses import Interval, Intervals
+
+
+# Conditions.
+
+
+@record
+class Lit:
+    """`field` is in one of `intervals` (sorted, disjoint). Nothing is implied: front ends write guards."""
+
+    field: str
+    intervals: Intervals
+
+
+@record
+class Tuples:
+    """A concatenation: one of `rows` has, for each of `fields`, an interval with its value."""
+
+    fields: tuple[str, ...]
+    rows: tuple[tuple[Interval, ...], ...]
+
+
+@record
+class And:
+    """All of `parts`; of none: always."""
+
+    parts: tuple[Expr, ...]
+
+
+@record
+class Or:
+    """One of `parts`; of none: never."""
+
+    parts: tuple[Expr, ...]
+
+
+@record
+class Not:
+    """Not `part`."""
+
+    part: Expr
+
+
+Expr = Lit | Tuples | And | Or | Not
+ALWAYS = And(())
+NEVER = Or(())
+
+
+# What happens then.
+
+
+@record
+class Verdict:
+    """`kind`: "accept" (ends its base chain), or final: "drop", "reject:KIND", "queue", or in a chain of
+    type nat what the translation is, as in "dnat 192.0.2.10:8443"."""
+
+    kind: str
+
+
+@record
+class Jump:
+    """Go on in a chain and come back, or, with `goto`, end where that chain ends."""
+
+    chain: str
+    goto: bool = False
+
+
+@record
+class Return:
+    """Back to where the chain was jumped from; in a base chain, its policy."""
+
+
+Action = Verdict | Jump | Return
+ACCEPT, DROP = Verdict("accept"), Verdict("drop")
+
+
+@record
+class Rule:
+    """What happens to a packet that `guard` holds for. `where`: its place and text.
+
+    `origin`: the policy's line behind it, as said by a comment or by the policy itself; never proof.
+    """
+
+    guard: Expr
+    action: Action
+    where: Where
+    origin: object = None
+
+
+@record
+class Base:
+    """`hook`: prerouting, input, forward, output or postrouting. `families`: those whose packets come.
+
+    `policy`: what happens at the end. Among chains of one priority the kernel's order is the order of
+    registration, last first; `Program.bases` are in order.
+    """
+
+    hook: str
+    priority: int
+    type: str
+    policy: Verdict
+    families: tuple[int, ...] = (4, 6)
+
+
+@record
+class Chain:
+    """`name` is unique in a program, as in "inet fwpolicy input" or "ip filter INPUT"."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    base: Base | None = None
+
+
+@record
+class Program:
+    """Chains by name. `unmodelled`: statements whose effect the model does not follow, each by its place:
+    whoever proves or explains names them."""
+
+    chains: Mapping[str, Chain]
+    unmodelled: tuple[Where, ...] = ()
+
+    def bases(self, hook: str, types: tuple[str, ...] = ("filter",)) -> list[Chain]:
+        """The base chains of `hook`, first run first."""
+        found = [
+            chain
+            for chain in self.chains.values()
+            if chain.base and chain.base.hook == hook and chain.base.type in types
+        ]
+        return sorted(found, key=lambda chain: chain.base.priority if chain.base else 0)
+
+
+class NotModelledError(ValueError):
+    """What the model refuses, by name; `where` is its place."""
+
+    def __init__(self, message: str, where: Where | None = None) -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+# One packet, the slow and obvious way: the tests' yardstick for the diagrams.
+
+
+def holds(expr: Expr, packet: Mapping[str, int]) -> bool:
+    """Whether the condition holds for `packet`: a value for each field that matters; 0 where it is left out
+    (for families the first of the universe)."""
+    match expr:
+        case Lit(field, intervals):
+            return _within(_value(packet, field), intervals)
+        case Tuples(fields, rows):
+            values = [_value(packet, field) for field in fields]
+            return any(
+                all(first <= value <= last for value, (first, last) in zip(values, row, strict=True))
+                for row in rows
+            )
+        case And(parts):
+            return all(holds(part, packet) for part in parts)
+        case Or(parts):
+            return any(holds(part, packet) for part in parts)
+        case Not(part):
+            return not holds(part, packet)
+
+
+def _value(packet: Mapping[str, int], field: str) -> int:
+    return packet[field] if field in packet else universe(field)[0][0]
+
+
+def _within(value: int, intervals: Intervals) -> bool:
+    return any(first <= value <= last for first, last in intervals)
+
+
+def run(program: Program, name: str, packet: Mapping[str, int]) -> tuple[Verdict | None, Rule | None]:
+    """(verdict, the rule that gave it) of chain `name`; (None, None) where its end is reached, or a return.
+    A base chain's policy is not applied."""
+    for rule in program.chains[name].rules:
+        if not holds(rule.guard, packet):
+            continue
+        match rule.action:
+            case Verdict():
+                return rule.action, rule
+            case Return():
+                return None, None
+            case Jump(target, goto):
+                verdict, decider = run(program, target, packet)
+                if verdict is not None or goto:
+                    return verdict, decider
+    return None, None
