@@ -144,6 +144,15 @@ class Program:
         return sorted(found, key=lambda chain: chain.base.priority if chain.base else 0)
 
 
+@record
+class Decided:
+    """An outcome with what said so: a rule, or, where `rule` is None, the end of base chain `chain`."""
+
+    kind: str
+    rule: Rule | None
+    chain: str
+
+
 class NotModelledError(ValueError):
     """What the model refuses, by name; `where` is its place."""
 

@@ -1,0 +1,246 @@
+"""Decision diagrams over atoms: functions of a packet's fields, each with one representation only.
+
+A diagram is a number. Below the number of terminals it is a terminal; above, a node that looks at one
+field and has edges (child, bits of the atoms that lead there). Nodes are shared (hash-consed) and reduced,
+so two functions are equal exactly when their numbers are. Terminals are numbers of the caller's choice;
+NO and YES are those of conditions, and NEXT is "nothing decided yet".
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from fwpolicy.model.atoms import Atoms
+
+    Edges = tuple[tuple[int, int], ...]
+
+NO, YES, NEXT = 0, 1, 2
+# More outcomes than any ruleset has; each may be a rule of its own.
+TERMINALS = 1 << 24
+
+
+class Diagrams:
+    """All the diagrams of one comparison, over `atoms`."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms
+        self._levels: list[int] = []
+        self._edges: list[Edges] = []
+        # Whether NEXT is somewhere below.
+        self._open: list[bool] = []
+        self._unique: dict[tuple[int, Edges], int] = {}
+        self._bottom = len(atoms.fields)
+        self._chosen: dict[tuple[int, int, int], int] = {}
+        self._after: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def level(self, diagram: int) -> int:
+        """The field that is looked at first, by its place; terminals look at none, and stand below all."""
+        return self._bottom if diagram < TERMINALS else self._levels[diagram - TERMINALS]
+
+    def edges(self, diagram: int) -> Edges:
+        """(child, atoms that lead there), of a node."""
+        return self._edges[diagram - TERMINALS]
+
+    def is_open(self, diagram: int) -> bool:
+        """Whether it leaves something undecided."""
+        return diagram == NEXT if diagram < TERMINALS else self._open[diagram - TERMINALS]
+
+    def node(self, level: int, children: Mapping[int, int]) -> int:
+        """The node with these children -> atoms; the atoms make up the field's whole."""
+        if len(children) == 1:
+            (only,) = children
+            return only
+        key = (level, tuple(sorted(children.items())))
+        found = self._unique.get(key)
+        if found is None:
+            found = self._unique[key] = len(self._levels) + TERMINALS
+            self._levels.append(level)
+            self._edges.append(key[1])
+            self._open.append(any(self.is_open(child) for child in children))
+        return found
+
+    def split(self, level: int, mask: int, there: int, elsewhere: int) -> int:
+        """`there` for the atoms of `mask`, else `elsewhere`."""
+        full = self.atoms.full[level]
+        if mask == full or there == elsewhere:
+            return there
+        return self.node(level, {there: mask, elsewhere: full ^ mask}) if mask else elsewhere
+
+    def choose(self, condition: int, there: int, elsewhere: int) -> int:
+        """`there` where `condition` is YES, `elsewhere` where it is NO."""
+        if condition == YES or there == elsewhere:
+            return there
+        if condition == NO:
+            return elsewhere
+        if there == YES and elsewhere == NO:
+            return condition
+        key = (condition, there, elsewhere)
+        found = self._chosen.get(key)
+        if found is None:
+            level = min(self.level(condition), self.level(there), self.level(elsewhere))
+            parts = (self._below(each, level) for each in key)
+            found = self._chosen[key] = self.node(level, self._choose(*parts))
+        return found
+
+    def _choose(self, conditions: Edges, there: Edges, elsewhere: Edges) -> dict[int, int]:
+        children: dict[int, int] = {}
+        for condition, first in conditions:
+            if condition < TERMINALS:
+                for child, mask in there if condition == YES else elsewhere:
+                    if both := first & mask:
+                        children[child] = children.get(child, 0) | both
+                continue
+            for one, second in there:
+                if not (pair := first & second):
+                    continue
+                for other, third in elsewhere:
+                    if both := pair & third:
+                        child = self.choose(condition, one, other)
+                        children[child] = children.get(child, 0) | both
+        return children
+
+    def then(self, first: int, second: int) -> int:
+        """`first`, and where it says NEXT `second`."""
+        if first < TERMINALS:
+            return second if first == NEXT else first
+        if second == NEXT or not self._open[first - TERMINALS]:
+            return first
+        key = (first, second)
+        found = self._after.get(key)
+        if found is None:
+            found = self._after[key] = self._then(first, second)
+        return found
+
+    def _then(self, first: int, second: int) -> int:
+        one, other = self.level(first), self.level(second)
+        children: dict[int, int] = {}
+        if one < other:
+            for child, mask in self.edges(first):
+                new = self.then(child, second)
+                children[new] = children.get(new, 0) | mask
+            return self.node(one, children)
+        if other < one:
+            for child, mask in self.edges(second):
+                new = self.then(first, child)
+                children[new] = children.get(new, 0) | mask
+            return self.node(other, children)
+        for child, mask in self.edges(first):
+            if child < TERMINALS and child != NEXT:
+                children[child] = children.get(child, 0) | mask
+                continue
+            for mate, mates in self.edges(second):
+                if both := mask & mates:
+                    new = self.then(child, mate)
+                    children[new] = children.get(new, 0) | both
+        return self.node(one, children)
+
+    def _below(self, diagram: int, level: int) -> Edges:
+        if self.level(diagram) == level:
+            return self.edges(diagram)
+        return ((diagram, self.atoms.full[level]),)
+
+    def both(self, one: int, other: int) -> int:
+        return self.choose(one, other, NO)
+
+    def either(self, one: int, other: int) -> int:
+        return self.choose(one, YES, other)
+
+    def negated(self, condition: int) -> int:
+        return self.choose(condition, NO, YES)
+
+    def renamed(self, diagram: int, new: Callable[[int], int]) -> int:
+        """The diagram with `new(terminal)`, a diagram, in the place of each terminal. Where all are
+        terminals again this is a renaming; else the new ones must not look at fields above."""
+        done: dict[int, int] = {}
+
+        def walk(each: int) -> int:
+            if each < TERMINALS:
+                return new(each)
+            if each not in done:
+                children: dict[int, int] = {}
+                for child, mask in self.edges(each):
+                    walked = walk(child)
+                    children[walked] = children.get(walked, 0) | mask
+                done[each] = self.node(self.level(each), children)
+            return done[each]
+
+        return walk(diagram)
+
+    def where(self, diagram: int, wanted: Callable[[int], bool]) -> int:
+        """The condition under which `diagram` ends in a terminal that is `wanted`."""
+        return self.renamed(diagram, lambda terminal: YES if wanted(terminal) else NO)
+
+    def pairs(self, one: int, other: int, pair: Callable[[int, int], int]) -> int:
+        """The diagram of `pair(terminal of one, terminal of other)`."""
+        done: dict[tuple[int, int], int] = {}
+
+        def walk(left: int, right: int) -> int:
+            if left < TERMINALS and right < TERMINALS:
+                return pair(left, right)
+            key = (left, right)
+            if key not in done:
+                level = min(self.level(left), self.level(right))
+                children: dict[int, int] = {}
+                for child, mask in self._below(left, level):
+                    for mate, mates in self._below(right, level):
+                        if both := mask & mates:
+                            new = walk(child, mate)
+                            children[new] = children.get(new, 0) | both
+                done[key] = self.node(level, children)
+            return done[key]
+
+        return walk(one, other)
+
+    def difference(
+        self, one: int, other: int, preferred: Sequence[int]
+    ) -> tuple[dict[int, int], int, int] | None:
+        """({level: atoms}, terminal of one, terminal of other) somewhere where they differ; None where they
+        are equal. Any value of the atoms does, and any of a field that is not there. `preferred`: for each
+        level the atom to go through if possible."""
+        path: dict[int, int] = {}
+        if one == other:
+            return None
+        while one >= TERMINALS or other >= TERMINALS:
+            level = min(self.level(one), self.level(other))
+            ways = [
+                (child, mate, mask & mates)
+                for child, mask in self._below(one, level)
+                for mate, mates in self._below(other, level)
+                if child != mate and mask & mates
+            ]
+            likely = preferred[level]
+            one, other, path[level] = next((way for way in ways if way[2] & likely), ways[0])
+        return path, one, other
+
+    def paths(self, diagram: int, end: Callable[[int], bool]) -> Iterator[tuple[dict[int, int], int]]:
+        """({level: atoms}, terminal) for each path to a terminal that is an `end`."""
+
+        def walk(each: int, path: dict[int, int]) -> Iterator[tuple[dict[int, int], int]]:
+            if each < TERMINALS:
+                if end(each):
+                    yield dict(path), each
+                return
+            level = self.level(each)
+            for child, mask in self.edges(each):
+                path[level] = mask
+                yield from walk(child, path)
+            del path[level]
+
+        return walk(diagram, {})
+
+    def terminals(self, diagram: int) -> frozenset[int]:
+        """Which terminals it can end in."""
+        seen: set[int] = set()
+        waiting = [diagram]
+        while waiting:
+            each = waiting.pop()
+            if each not in seen:
+                seen.add(each)
+                if each >= TERMINALS:
+                    waiting += (child for child, _ in self.edges(each))
+        return frozenset(each for each in seen if each < TERMINALS)

@@ -1,0 +1,99 @@
+"""Laws of the packet model: the policy's program says what the language says, and the diagrams say what
+the programs say, packet by packet."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fwpolicy.errors import PolicyError
+from fwpolicy.model import hooks
+from fwpolicy.model.build import Build
+from fwpolicy.model.concrete import to_fields
+from fwpolicy.model.decide import decide
+from fwpolicy.model.gather import literals
+from fwpolicy.model.of_policy import of_policy
+from fwpolicy.model.program import Program
+from tests.property.strategies import loaded, policy_texts, sample
+
+POLICIES, PACKETS = 300, 60
+QUICK = settings(
+    max_examples=POLICIES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def limiters(program: Program) -> set[str]:
+    used = (
+        field
+        for chain in program.chains.values()
+        for rule in chain.rules
+        for field, _ in literals(rule.guard)
+    )
+    return {field for field in used if field.startswith("limit:")}
+
+
+def test_a_policys_program_decides_as_the_language_says():
+    met = Counter()
+
+    @QUICK
+    @given(policy_texts(), st.integers(0, 2**32))
+    def law(text, seed):
+        try:
+            policy = loaded(text)
+        except PolicyError:
+            return
+        program = of_policy(policy)
+        unspent = limiters(program)
+        for packet in sample(policy, seed, PACKETS):
+            said = decide(policy, packet)
+            packet_fields = to_fields(packet, () if packet.spent else unspent)
+            verdict, rule = hooks.decide(program, packet.hook, packet_fields)
+            expected = "accept" if said.verdict == "undecided" else said.verdict
+            assert verdict.kind.partition(":")[0] == expected, f"{packet}\n{said}\n{rule}\n{text}"
+            assert rule is None or rule.origin.step == said.step, f"{packet}\n{said}\n{rule}\n{text}"
+            met[said.step] += 1
+
+    law()
+    assert min(met[step] for step in ("role:ntp", "essential", "block", "allow", "default")) > 100, met
+
+
+def follow(build: Build, diagram: int, packet) -> object:
+    """The terminal that a packet's values lead to."""
+    diagrams, atoms = build.diagrams, build.atoms
+    while diagram >= 1 << 24:
+        level = diagrams.level(diagram)
+        value = packet.get(atoms.fields[level], 4 if atoms.fields[level] == "nfproto" else 0)
+        atom = next(
+            number
+            for number, intervals in enumerate(atoms.values[level])
+            if any(first <= value <= last for first, last in intervals)
+        )
+        diagram = next(child for child, mask in diagrams.edges(diagram) if mask >> atom & 1)
+    return build.keys[diagram]
+
+
+def test_a_diagram_decides_as_its_program():
+    compared = Counter()
+
+    @QUICK
+    @given(policy_texts(), st.integers(0, 2**32))
+    def law(text, seed):
+        try:
+            policy = loaded(text)
+        except PolicyError:
+            return
+        program = of_policy(policy)
+        unspent = limiters(program)
+        builds = {hook: Build((program,), hook) for hook in hooks.PASSED}
+        roots = {hook: build.outcome(0) for hook, build in builds.items()}
+        for packet in sample(policy, seed, PACKETS):
+            packet_fields = to_fields(packet, () if packet.spent else unspent)
+            verdict, _ = hooks.decide(program, packet.hook, packet_fields)
+            found = follow(builds[packet.hook], roots[packet.hook], packet_fields)
+            assert found in (verdict.kind, "impossible"), f"{packet}\n{text}"
+            compared[found] += 1
+
+    law()
+    assert compared["impossible"] < compared["drop"] and min(compared.values()) > 50, compared
