@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.model.atoms import Atoms
 from fwpolicy.model.diagram import NEXT, NO, YES, Diagrams
 from fwpolicy.model.gather import alternatives, literals, simplified
-from fwpolicy.model.hooks import possible, stages
+from fwpolicy.model.hooks import LO, possible, stages
 from fwpolicy.model.program import (
     ACCEPT,
     And,
@@ -62,8 +62,11 @@ class Build:
         self.fixed = dict(fixed or {})
         self._prepared = [_prepared(program, hook, by_rule) for program in programs]
         self._possible = simplified(possible(hook))
+        lo = Lit("oif" if hook == "output" else "iif", LO)
         cuts = [literal for prepared in self._prepared for guard in _guards(prepared) for literal in guard]
-        cuts += [literal for expr in (self._possible, *map(simplified, also)) for literal in literals(expr)]
+        cuts += [
+            literal for expr in (self._possible, lo, *map(simplified, also)) for literal in literals(expr)
+        ]
         used = {field for field, _ in cuts}
         linked = [pair for pair in LINKED if pair[1] in used]
         if linked:
@@ -75,6 +78,7 @@ class Build:
         self._literals: dict[tuple[str, Intervals], int] = {}
         self._summaries: dict[tuple[int, str, Fixed], int] = {}
         self.possible = self._linked(self.condition(self._possible, self._fixed({})), linked)
+        self.where_lo = self.condition(lo)
 
     def terminal(self, outcome: Outcome) -> int:
         """The diagram that always ends in `outcome`; keys[terminal] is the way back."""

@@ -64,8 +64,7 @@ def to_packet(hook: str, found: Mapping[str, int]) -> Packet:
     v = found.get("nfproto", 4)
     protocol = found.get("l4proto", 0)
     has_ports = protocol in PORTED and found.get("th", 1) == 1
-    incoming = fields.interface_name(found.get("iif", 0)) if hook != "output" else ""
-    outgoing = fields.interface_name(found.get("oif", 0)) if hook != "input" else ""
+    incoming, outgoing = (_name(found.get(key, 0)) for key in ("iif", "oif"))
     mode = found.get("ntpmode", 3)
     return Packet(
         hook,
@@ -87,6 +86,10 @@ def to_packet(hook: str, found: Mapping[str, int]) -> Packet:
         destination_in=_members(found, "daddr"),
         spent=any(not value for field, value in found.items() if field.startswith("limit:")),
     )
+
+
+def _name(value: int) -> str:
+    return "" if value == SOME else fields.interface_name(value)
 
 
 def _members(found: Mapping[str, int], side: str) -> tuple[str, ...]:

@@ -153,6 +153,45 @@ class Diagrams:
     def negated(self, condition: int) -> int:
         return self.choose(condition, NO, YES)
 
+    def restricted(self, condition: int, care: int) -> int:
+        """A condition that says the same wherever `care` holds, and is simpler: what else is so is of no
+        concern (Coudert and Madre's restrict)."""
+        done: dict[tuple[int, int], int] = {}
+
+        def walk(each: int, wanted: int) -> int:
+            if each < TERMINALS or wanted in (YES, NO):
+                return each
+            key = (each, wanted)
+            if key not in done:
+                if self.level(wanted) < self.level(each):
+                    any_way = NO
+                    for child, _ in self.edges(wanted):
+                        any_way = self.either(any_way, child)
+                    done[key] = walk(each, any_way)
+                else:
+                    done[key] = self._restricted(each, wanted, walk)
+            return done[key]
+
+        return walk(condition, care)
+
+    def _restricted(self, each: int, wanted: int, walk: Callable[[int, int], int]) -> int:
+        level = self.level(each)
+        children: dict[int, int] = {}
+        free = 0
+        for child, mask in self.edges(each):
+            concern, left = NO, 0
+            for part, where in self._below(wanted, level):
+                if both := mask & where:
+                    left |= 0 if part == NO else both
+                    concern = self.either(concern, part)
+            free |= mask & ~left
+            if left:
+                new = walk(child, concern)
+                children[new] = children.get(new, 0) | left
+        most = max(children, key=lambda child: children[child].bit_count())
+        children[most] |= free
+        return self.node(level, children)
+
     def renamed(self, diagram: int, new: Callable[[int], int]) -> int:
         """The diagram with `new(terminal)`, a diagram, in the place of each terminal. Where all are
         terminals again this is a renaming; else the new ones must not look at fields above."""

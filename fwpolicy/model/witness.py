@@ -71,7 +71,8 @@ def packet(atoms: Atoms, path: Mapping[int, int]) -> dict[str, int]:
             if _inside(found[of_packet], own):
                 found[field] = found[of_packet]
     for field, likely in LIKELY.items():
-        found.setdefault(field, likely[0] if field not in ("iif", "oif") else fields.NO_INTERFACE)
+        if field != "time":
+            found.setdefault(field, likely[0] if field not in ("iif", "oif") else fields.NO_INTERFACE)
     return found
 
 
