@@ -113,7 +113,7 @@ class DestinationType:
     """`fib daddr type`: what the destination is to this host: "local", "broadcast", "multicast".
 
     `here`: to the interface that the packet came in by (`fib daddr . iif type`). A packet for one of
-    LOCAL is for this host, not forwarded.
+    LOCAL is for this host, and never passed on.
     """
 
     types: tuple[str, ...]
@@ -201,7 +201,8 @@ Tracked = CtState | CtStatus | OriginalPort
 WithMemory = Rate | LimitName | CtCount | PerSource
 Match = Header | Circumstance | Tracked | WithMemory
 
-LOCAL = ("local", "broadcast", "multicast")
+# What is never passed on: a packet to a group of hosts (multicast) may be for this one, and for others.
+LOCAL = ("local", "broadcast")
 
 
 # Verdicts: nft(8) "VERDICT STATEMENT", "REJECT STATEMENT", "NAT STATEMENTS".
