@@ -21,6 +21,7 @@ from fwpolicy.model.program import (
     Program,
     Rule,
     Verdict,
+    used_fields,
 )
 from fwpolicy.record import record
 
@@ -75,7 +76,18 @@ def of_policy(policy: model.Policy, servers: AddressSet | None = None) -> Progra
         _chain("output", reader.local("output")),
         _chain("forward", reader.forward()),
     )
-    return Program({chain.name: chain for chain in chains})
+    fields_used = (field for chain in chains for rule in chain.rules for field in used_fields(rule.guard))
+    limiters = {field: what_of(field) for field in fields_used if field.startswith(fields.limiter(""))}
+    return Program({chain.name: chain for chain in chains}, limiters=limiters)
+
+
+def limiter_of(what: str, origin: Span) -> str:
+    """The field of a line's limiter: `what` it lets through, and whose it is."""
+    return fields.limiter(f"{what} | {origin.file}:{origin.line}:{origin.column}")
+
+
+def what_of(limiter: str) -> str:
+    return limiter.removeprefix(fields.limiter("")).partition(" | ")[0]
 
 
 def _chain(hook: str, rules: Iterable[Rule]) -> Chain:
@@ -251,8 +263,7 @@ def _limits(line: model.Rule, family: int) -> tuple[Expr, ...]:
         said.append(f"count {limit.maximum}{per}")
     if limit.rate:
         said.append(f"rate {limit.rate}/{limit.unit} burst {limit.burst}{per}")
-    place = f"{line.origin.file}:{line.origin.line}:{line.origin.column}"
-    return tuple(Lit(fields.limiter(f"{each} | {place}"), ((1, 1),)) for each in said)
+    return tuple(Lit(limiter_of(each, line.origin), ((1, 1),)) for each in said)
 
 
 def _legs(match: model.Match, family: int, published: bool) -> Iterator[Expr]:

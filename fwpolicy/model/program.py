@@ -7,14 +7,16 @@ A policy, an nft listing and iptables-save text are read into this, each by a fr
 from __future__ import annotations
 
 from fwpolicy.model.fields import Where, universe
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from fwpolicy.addresses import Interval, Intervals
 
+
+EMPTY: Mapping[str, str] = {}
 
 # Conditions.
 
@@ -129,10 +131,12 @@ class Chain:
 @record
 class Program:
     """Chains by name. `unmodelled`: statements whose effect the model does not follow, each by its place:
-    whoever proves or explains names them."""
+    whoever proves or explains names them. `limiters`: what each limiter lets through, as in
+    "rate 10/second burst 5 per ipv4 source" or "count 20"; by field."""
 
     chains: Mapping[str, Chain]
     unmodelled: tuple[Where, ...] = ()
+    limiters: Mapping[str, str] = EMPTY
 
     def bases(self, hook: str, types: tuple[str, ...] = ("filter",)) -> list[Chain]:
         """The base chains of `hook`, first run first."""
@@ -190,6 +194,57 @@ def _value(packet: Mapping[str, int], field: str) -> int:
 
 def _within(value: int, intervals: Intervals) -> bool:
     return any(first <= value <= last for first, last in intervals)
+
+
+def used_fields(expr: Expr) -> Iterator[str]:
+    """The fields that a condition looks at."""
+    match expr:
+        case Lit(field):
+            yield field
+        case Tuples(fields):
+            yield from fields
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from used_fields(part)
+        case Not(part):
+            yield from used_fields(part)
+
+
+def with_fields(program: Program, names: Mapping[str, str]) -> Program:
+    """The program with other names for some fields."""
+    if not names:
+        return program
+    chains = {
+        name: Chain(
+            name,
+            tuple(replace(rule, guard=_with_fields(rule.guard, names)) for rule in chain.rules),
+            chain.base,
+        )
+        for name, chain in program.chains.items()
+    }
+    limiters = {names.get(field, field): what for field, what in program.limiters.items()}
+    return Program(chains, program.unmodelled, limiters)
+
+
+def _with_fields(expr: Expr, names: Mapping[str, str]) -> Expr:
+    match expr:
+        case Lit(field, intervals):
+            return Lit(names[field], intervals) if field in names else expr
+        case Tuples():
+            return expr
+        case And(parts):
+            return And(tuple(_with_fields(part, names) for part in parts))
+        case Or(parts):
+            return Or(tuple(_with_fields(part, names) for part in parts))
+        case Not(part):
+            return Not(_with_fields(part, names))
+
+
+def of_table(program: Program, table: str) -> Program:
+    """Only the chains of one table ("inet fwpolicy")."""
+    chains = {name: chain for name, chain in program.chains.items() if name.startswith(f"{table} ")}
+    unmodelled = tuple(where for where in program.unmodelled if where.chain.startswith(f"{table} "))
+    return Program(chains, unmodelled, program.limiters)
 
 
 def run(program: Program, name: str, packet: Mapping[str, int]) -> tuple[Verdict | None, Rule | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fwpolicy.model import fields
 from fwpolicy.model.concrete import to_fields
 from fwpolicy.model.hooks import LO
 from fwpolicy.model.packet import parse_packet
@@ -68,13 +67,4 @@ def _not_lo(packet: Packet, said: frozenset[str]) -> list[Expr]:
 
 def of_limits(question: Question, program: Program) -> dict[str, int]:
     """question.fixed, and each limiter of `program` as the question has it."""
-    from fwpolicy.model.gather import literals  # noqa: PLC0415
-
-    used = {
-        field
-        for chain in program.chains.values()
-        for rule in chain.rules
-        for field, _ in literals(rule.guard)
-        if field.startswith(fields.limiter(""))
-    }
-    return {**question.fixed, **dict.fromkeys(used, int(not question.spent))}
+    return {**question.fixed, **dict.fromkeys(program.limiters, int(not question.spent))}

@@ -13,25 +13,13 @@ from fwpolicy.model import hooks
 from fwpolicy.model.build import Build
 from fwpolicy.model.concrete import to_fields
 from fwpolicy.model.decide import decide
-from fwpolicy.model.gather import literals
 from fwpolicy.model.of_policy import of_policy
-from fwpolicy.model.program import Program
 from tests.property.strategies import loaded, policy_texts, sample
 
 POLICIES, PACKETS = 300, 60
 QUICK = settings(
     max_examples=POLICIES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
-
-
-def limiters(program: Program) -> set[str]:
-    used = (
-        field
-        for chain in program.chains.values()
-        for rule in chain.rules
-        for field, _ in literals(rule.guard)
-    )
-    return {field for field in used if field.startswith("limit:")}
 
 
 def test_a_policys_program_decides_as_the_language_says():
@@ -45,7 +33,7 @@ def test_a_policys_program_decides_as_the_language_says():
         except PolicyError:
             return
         program = of_policy(policy)
-        unspent = limiters(program)
+        unspent = set(program.limiters)
         for packet in sample(policy, seed, PACKETS):
             said = decide(policy, packet)
             packet_fields = to_fields(packet, () if packet.spent else unspent)
@@ -85,7 +73,7 @@ def test_a_diagram_decides_as_its_program():
         except PolicyError:
             return
         program = of_policy(policy)
-        unspent = limiters(program)
+        unspent = set(program.limiters)
         builds = {hook: Build((program,), hook) for hook in hooks.PASSED}
         roots = {hook: build.outcome(0) for hook, build in builds.items()}
         for packet in sample(policy, seed, PACKETS):

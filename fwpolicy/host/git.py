@@ -1,0 +1,23 @@
+"""Files as a git revision has them: gitrevisions(7), "<rev>:<path>"."""
+
+from __future__ import annotations
+
+import subprocess
+
+from fwpolicy.errors import HostError
+
+
+def show(revision: str, path: str) -> bytes:
+    """The file's bytes in `revision`; `path` from the current folder. Raises HostError."""
+    # `--` cannot stand here; a revision that begins with "-" would be an option.
+    if revision.startswith("-") or not revision:
+        raise HostError(f"git:{revision}:{path}: no revision begins so")
+    command = ["git", "show", "--no-textconv", f"{revision}:./{path}"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"git:{revision}:{path}: cannot run git: {error}") from None
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise HostError(f"git:{revision}:{path}: {said[0] if said else 'git failed'}")
+    return done.stdout

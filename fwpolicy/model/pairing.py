@@ -1,0 +1,48 @@
+"""Which limiter and which run-time group of a ruleset is which of the policy's.
+
+Names say nothing to the diagrams, so somebody must tell; but nobody is believed: a limiter is only ever
+paired with one that lets the same through, and no two with the same one. A wrong guess can make a proof
+fail, never hold.
+"""
+
+from __future__ import annotations
+
+from fwpolicy.model import fields
+from fwpolicy.model.of_policy import limiter_of
+from fwpolicy.model.program import used_fields, with_fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fwpolicy.errors import Span
+    from fwpolicy.model.program import Program, Rule
+
+
+def paired(
+    ruleset: Program, policy: Program, table: str, origin_of: Callable[[Rule], Span | None]
+) -> Program:
+    """`ruleset` with the policy's names for what has a memory. `origin_of`: the policy's text that a rule is
+    said to come from; a dynamic group's sets are NAME_v4 and NAME_v6 (docs/language.md)."""
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for chain in ruleset.chains.values():
+        for rule in chain.rules:
+            for field in used_fields(rule.guard):
+                mine = _mine(field, rule, ruleset, table, origin_of)
+                if mine is None or found.get(field, mine) != mine or taken.get(mine, field) != field:
+                    continue
+                if mine in policy.limiters or mine.startswith("member:"):
+                    found[field], taken[mine] = mine, field
+    return with_fields(ruleset, found)
+
+
+def _mine(
+    field: str, rule: Rule, ruleset: Program, table: str, origin_of: Callable[[Rule], Span | None]
+) -> str | None:
+    kind, _, name = field.partition(":")
+    if kind == "member":
+        set_name, _, side = name.rpartition(":")
+        return fields.member(set_name.removeprefix(f"{table} "), side)
+    origin = origin_of(rule) if kind == "limit" else None
+    return limiter_of(ruleset.limiters.get(field, ""), origin) if origin else None
