@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     operands.policy_arguments(parser)
+    operands.prove_argument(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     try:
         policy = operands.read_policy(options.policy)
-        compile_ruleset(policy)
+        _compile(policy, proved=not options.no_prove)
         tests = operands.require_tests(policy)
     except (PolicyError, CheckFailedError) as error:
         if not options.json:
@@ -31,25 +32,35 @@ def run(options: argparse.Namespace) -> int:
         _print_failure(error)
         return error.exit_code
     if options.json:
-        _print_json(policy, tests)
+        _print_json(policy, tests, proved=not options.no_prove)
     elif not options.quiet:
         operands.warn(policy)
-        print(_sentence(policy, tests))
+        print(_sentence(policy, tests, proved=not options.no_prove))
     return 0
 
 
-def _sentence(policy: Policy, tests: int) -> str:
+def _compile(policy: Policy, proved: bool) -> None:
+    ruleset = compile_ruleset(policy)
+    if proved:
+        from fwpolicy.backends.nft.render import render  # noqa: PLC0415
+        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
+
+        prove_compiled(policy, None, render(ruleset, policy.name))
+
+
+def _sentence(policy: Policy, tests: int, proved: bool) -> str:
     parts = [f"role ntp: {policy.ntp.mode}"] if policy.ntp else []
     parts += [f"{section.hook}: default {section.default}" for section in policy.sections]
     kind = " (an overlay: it can only close)" if policy.is_overlay else ""
     held = f"; {tests} test{'s' if tests != 1 else ''} held" if tests else ""
-    return f"{policy.name}: ok, {', '.join(parts)}{kind}{held}"
+    ok = "ok and proved" if proved else "ok"
+    return f"{policy.name}: {ok}, {', '.join(parts)}{kind}{held}"
 
 
-def _print_json(policy: Policy, tests: int) -> None:
+def _print_json(policy: Policy, tests: int, proved: bool) -> None:
     problems = [operands.problem_json(problem) for problem in policy.warnings]
     report = {"ok": True, "changed": False, "policy": policy.name, "problems": problems, "tests": tests}
-    operands.print_json(report)
+    operands.print_json(report | {"proved": proved})
 
 
 def _print_failure(error: PolicyError | CheckFailedError) -> None:

@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
     parser.add_argument("--explain-passes", action="store_true", help="what each pass did, to stderr")
+    operands.prove_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no warnings")
 
 
@@ -30,15 +31,20 @@ def run(options: argparse.Namespace) -> int:
         operands.warn(policy)
     if options.explain_passes:
         _explain(policy, options.beside_nat)
+    ruleset = _ruleset(policy, options.beside_nat)
+    if not options.no_prove:
+        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
+
+        prove_compiled(policy, None, ruleset)
     if options.directory is None:
-        print(_ruleset(policy, options.beside_nat).text, end="")
+        print(ruleset.text, end="")
         return 0
     from fwpolicy.host.files import Files  # noqa: PLC0415
 
     files = Files("/")
     target = _absolute(options.directory)
     files.make_directory(target)
-    for artifact in (_ruleset(policy, options.beside_nat), *_others(policy)):
+    for artifact in (ruleset, *_others(policy)):
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)
         print(path, file=sys.stderr)

@@ -21,6 +21,10 @@ def policy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policy", nargs="+", metavar="POLICY", help="a file, or the name of a shipped policy")
 
 
+def prove_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-prove", action="store_true", help="skip the proofs (docs/proof.md)")
+
+
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine output (docs/cli.md)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

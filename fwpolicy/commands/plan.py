@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
     parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
     parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
+    operands.prove_argument(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 
@@ -50,5 +51,6 @@ def planned(options: argparse.Namespace, machine: Machine) -> Plan:
         persist=not (options.no_persist or alone),
         daemon=not (options.no_daemon or alone),
         replace=options.replace,
+        prove=not options.no_prove,
     )
     return make_plan(policy, machine, how)

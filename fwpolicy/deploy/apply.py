@@ -45,6 +45,7 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
     """
     if plan.refusals:
         raise HostError("; ".join(plan.refusals))
+    _rehearse(plan, machine, tell)
     state = State(machine)
     with Undo() as undo:
         _keep_originals(plan, machine, state, undo)
@@ -57,6 +58,21 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
         purged = _purge(plan, machine, tell)
         number = _persist(plan, machine, state, listing, sources, now, undo, tell)
     return Applied(number, purged)
+
+
+def _rehearse(plan: Plan, machine: Machine, tell: Tell) -> None:
+    """The rules in a namespace of their own, and what a kernel makes of them proved, before anything."""
+    if plan.emitted is None or not machine.live or not plan.rules_changed:
+        return
+    from fwpolicy.deploy.proof import prove_in_scratch  # noqa: PLC0415
+    from fwpolicy.host.netns import NoScratchError  # noqa: PLC0415
+
+    try:
+        prove_in_scratch(plan.emitted, plan.artifact)
+    except NoScratchError as error:
+        tell(f"not tried in a namespace first: {error}")
+    else:
+        tell("proved: in a scratch namespace the kernel does to every packet what the policy says")
 
 
 # What was there before

@@ -13,6 +13,7 @@ from fwpolicy.deploy.flows import condemned, losing_clients
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
+from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.deploy.survey import ForeignChain, Survey, survey
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fwpolicy.artifact import Artifact
     from fwpolicy.host.conntrack import Flow
     from fwpolicy.host.services import ServiceState
+    from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
 
     T = TypeVar("T")
@@ -40,11 +42,13 @@ NFT_PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/n
 
 @record
 class Options:
-    """How to apply: without the boot unit (`persist`), without daemons, replacing another policy."""
+    """How to apply: without the boot unit (`persist`), without daemons, replacing another policy, without
+    proofs (`prove`)."""
 
     persist: bool = True
     daemon: bool = True
     replace: bool = False
+    prove: bool = True
 
 
 @record
@@ -53,7 +57,8 @@ class Plan:
 
     `artifact` is what boots; `loads` are the texts that bring it about here and now, the first that the
     kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this one
-    gives back.
+    gives back. `emitted`: the artifact as the packet model reads it, proved to do what the policy says;
+    None where no proof is wanted.
     """
 
     policy: Policy
@@ -61,6 +66,7 @@ class Plan:
     facts: Facts
     ruleset: Ruleset
     artifact: Artifact
+    emitted: Program | None
     loads: tuple[Artifact, ...]
     survey: Survey
     rules_changed: bool
@@ -110,7 +116,8 @@ class Plan:
 
 
 def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
-    """Compare `policy` with `machine`. Reads only; raises HostError where even that is impossible."""
+    """Compare `policy` with `machine`. Reads only; raises HostError where even that is impossible, and
+    CheckFailedError where what was compiled does not do what the policy says."""
     state = State(machine)
     current = _current(state)
     seen = survey(machine)
@@ -141,6 +148,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         facts=facts,
         ruleset=ruleset,
         artifact=artifact,
+        emitted=prove_compiled(policy, servers, artifact) if options.prove else None,
         loads=_loads(seen, ruleset, artifact, policy.name) if rules_changed else (),
         survey=seen,
         rules_changed=rules_changed,

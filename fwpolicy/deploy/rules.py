@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from fwpolicy.backends.nft.read import normal_form
 from fwpolicy.backends.nft.reload import back
 from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.proof import prove_listed
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError, PolicyError, Problem
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
@@ -36,7 +39,11 @@ def load_rules(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> str:
     undo.then(_put_back, machine, plan.survey.ours, kernel.text(FAMILY, TABLE))
     _load_first(kernel, plan.loads)
     seen = read_back(plan, machine)
-    tell("loaded the rules in one transaction and read them back: equal")
+    if plan.emitted is not None:
+        prove_listed(plan.emitted, json.loads(seen.listing), "live")
+        tell("loaded the rules in one transaction, read them back and proved them: equal for every packet")
+    else:
+        tell("loaded the rules in one transaction and read them back: equal")
     return seen.listing
 
 

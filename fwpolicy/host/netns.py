@@ -16,6 +16,10 @@ _DIRECTORY = "/run/netns"
 _CLONE_NEWNET = 0x40000000  # linux/sched.h; setns(2) checks the kind of namespace with it
 
 
+class NoScratchError(HostError):
+    """No namespace can be made here: it takes CAP_SYS_ADMIN, which containers often lack."""
+
+
 @contextmanager
 def entered(name: str | None) -> Iterator[None]:
     """The calling thread's network is that of the namespace `name` until the block ends.
@@ -59,3 +63,25 @@ def _setns(descriptor: int) -> None:
     if libc.setns(descriptor, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """The calling thread's network is a new, empty namespace until the block ends, and the namespace is
+    gone when its last socket is closed. NoScratchError where that is not permitted."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _unshare()
+        try:
+            yield
+        finally:
+            _setns(before)
+    finally:
+        os.close(before)
+
+
+def _unshare() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)  # os.unshare came with Python 3.12
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise NoScratchError(f"cannot make a network namespace: {reason}")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # "The same port as first asked for": compared atom by atom.
 LINKED = (("dport", "origport"), ("daddr4", "origdaddr4"), ("daddr6", "origdaddr6"))
+# The same of membership in a set that is filled at run time.
+_FIRST = ":origdaddr"
 REDIRECTED, REPLY = Lit("dnat", ((1, 1),)), Lit("ctdir", ((1, 1),))
 IMPOSSIBLE = "impossible"
 RETURN = "return"
@@ -69,6 +71,7 @@ class Build:
         ]
         used = {field for field, _ in cuts}
         linked = [pair for pair in LINKED if pair[1] in used]
+        linked += [(f"{name[: -len(_FIRST)]}:daddr", name) for name in sorted(used) if name.endswith(_FIRST)]
         if linked:
             cuts += [(literal.field, literal.intervals) for literal in (REDIRECTED, REPLY)]
         self.atoms = Atoms(cuts, linked)
@@ -198,12 +201,19 @@ class Build:
                 return self.condition(simplified(expr), fixed)
 
     def _all(self, parts: tuple[Expr, ...], fixed: Fixed) -> int:
-        """The deepest field first, so that each step only adds a node above."""
-        conditions = sorted((self.condition(part, fixed) for part in parts), key=self.diagrams.level)
+        """Literals are stacked without looking at what is below: most conditions are nothing else."""
+        masks: dict[int, int] = {}
         found = YES
-        for each in reversed(conditions):
-            found = self.diagrams.choose(each, found, NO)
-        return found
+        for part in parts:
+            if isinstance(part, Lit) and all(name != part.field for name, _ in fixed):
+                level, mask = self.atoms.level[part.field], self.atoms.mask(part.field, part.intervals)
+                masks[level] = masks.get(level, mask) & mask
+            else:
+                found = self.diagrams.both(found, self.condition(part, fixed))
+        stacked = YES
+        for level in sorted(masks, reverse=True):
+            stacked = self.diagrams.split(level, masks[level], stacked, NO)
+        return self.diagrams.both(stacked, found)
 
     def _one(self, conditions: Sequence[int]) -> int:
         if len(conditions) <= 1:

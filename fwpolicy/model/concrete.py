@@ -48,7 +48,7 @@ def to_fields(packet: Packet, yes: Iterable[str] = ()) -> dict[str, int]:
         "oif": 0 if packet.hook == "input" else _interface(packet, packet.outgoing),
     }
     members = [(name, "saddr") for name in packet.source_in]
-    members += [(name, "daddr") for name in packet.destination_in]
+    members += [(name, side) for name in packet.destination_in for side in ("daddr", "origdaddr")]
     found |= {fields.member(f"{name}_v{v}", side): 1 for name, side in members}
     return found | dict.fromkeys(yes, 1)
 

@@ -28,6 +28,8 @@ LOCAL_TYPES = fields.values(
     *(fields.ADDRESS_TYPES.index(name) for name in ("local", "broadcast", "multicast"))
 )
 PASSED_ON_TYPES = fields.values(*(fields.ADDRESS_TYPES.index(name) for name in ("unicast", "multicast")))
+# ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite.
+KNOWN_BY_PORTS = fields.values(1, 6, 17, 33, 58, 132, 136)
 LO = fields.interface("lo")
 
 
@@ -63,6 +65,12 @@ def possible(hook: str) -> Expr:
     lo = Lit("iif" if hook == "input" else "oif", LO)
     tracked = Lit("ctstate", fields.states("new", "established", "related"))
     parts: list[Expr] = [Or((tracked, And((Lit("dnat", ((0, 0),)), Lit("snat", ((0, 0),))))))]
+    # Connection tracking knows packets by their ports and types: where it cannot read them, none is tracked
+    # (nf_conntrack_in; get_l4proto).
+    readable = Or((Not(tracked), Not(Lit("l4proto", KNOWN_BY_PORTS)), Lit("th", ((1, 1),))))
+    parts.append(readable)
+    # The first packet of a connection is what its original direction is called after.
+    parts.append(Or((Not(Lit("ctstate", fields.states("new"))), Lit("ctdir", ((0, 0),)))))
     some = ((1, (1 << 128) - 1),)
     if hook != "output":
         parts.append(Lit("iif", some))

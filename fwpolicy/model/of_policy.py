@@ -276,8 +276,9 @@ def _legs(match: model.Match, family: int, published: bool) -> Iterator[Expr]:
     ):
         if known is None and not dynamic:
             continue
-        members = [Lit(f"{side}{family}", known.of(family))] if known and known.of(family) else []
-        members += [Lit(fields.member(f"{name}_v{family}", side), ((1, 1),)) for name in dynamic]
+        of_packet = known.of(family) if known else ()
+        members = [_sent_to(side, family, of_packet, published)] if of_packet else []
+        members += [_member(name, family, side, published) for name in dynamic]
         common.append(members[0] if len(members) == 1 else Or(tuple(members)))
     for field, names in (("iif", match.incoming), ("oif", match.outgoing)):
         if names is not None:
@@ -288,6 +289,26 @@ def _legs(match: model.Match, family: int, published: bool) -> Iterator[Expr]:
     for service in match.services:
         if service.family in (None, family):
             yield And((*common, *_service(service, published), *_sports(match.sports, service.protocol)))
+
+
+def _sent_to(side: str, family: int, addresses: Intervals, published: bool) -> Expr:
+    here = Lit(f"{side}{family}", addresses)
+    if not published or side != "daddr":
+        return here
+    return _as_first_sent(here, Lit(f"origdaddr{family}", addresses))
+
+
+def _member(name: str, family: int, side: str, published: bool) -> Expr:
+    set_name = f"{name}_v{family}"
+    here = Lit(fields.member(set_name, side), ((1, 1),))
+    if not published or side != "daddr":
+        return here
+    return _as_first_sent(here, Lit(fields.member(set_name, "origdaddr"), ((1, 1),)))
+
+
+def _as_first_sent(here: Lit, first: Lit) -> Expr:
+    """A stranger addresses the host's own address, wherever the connection is redirected to."""
+    return Or((And((REDIRECTED, first)), And((Not(REDIRECTED), here))))
 
 
 def _interfaces(field: str, names: tuple[str, ...]) -> Expr:

@@ -76,7 +76,7 @@ def test_the_public_api_is_these_names():
 
 def test_check(one_rule, capsys):
     assert main(["check", one_rule]) == 0
-    assert capsys.readouterr().out == "one: ok, input: default drop\n"
+    assert capsys.readouterr().out == "one: ok and proved, input: default drop\n"
     assert main(["check", "--quiet", one_rule]) == 0
     assert capsys.readouterr().out == ""
     assert main(["check", "--json", one_rule]) == 0
@@ -179,7 +179,7 @@ def test_standard_input_is_an_operand(one_rule, tmp_path):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "one: ok, input: default drop\n")
+    assert (done.returncode, done.stdout) == (0, "one: ok and proved, input: default drop\n")
 
 
 def test_a_closed_pipe_is_no_traceback(one_rule):

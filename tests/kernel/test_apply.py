@@ -34,7 +34,7 @@ def test_apply_then_nothing_to_change_then_remove(place):
     plan = planned(place)
     assert plan.changed and plan.restarts == ("chrony.service",)
     steps = applied(place, plan)
-    assert [step.split()[0] for step in steps] == ["wrote", "loaded", "restarted", UNIT]
+    assert [step.split()[0] for step in steps] == ["proved:", "wrote", "loaded", "restarted", UNIT]
     assert (place.folder / CONFIG[1:]).read_text() == AFTER
     assert "@th,64,8 & 0x7 == 0x4" in place.rules()
 

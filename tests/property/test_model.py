@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fwpolicy.errors import PolicyError
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.compiler.passes import PASSES
+from fwpolicy.deploy.proof import prove_compiled
+from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.model import hooks
 from fwpolicy.model.build import Build
 from fwpolicy.model.concrete import to_fields
@@ -17,8 +22,13 @@ from fwpolicy.model.of_policy import of_policy
 from tests.property.strategies import loaded, policy_texts, sample
 
 POLICIES, PACKETS = 300, 60
+# Not shrunk: a failure shows its policy, and shrinking one takes minutes.
 QUICK = settings(
-    max_examples=POLICIES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=POLICIES,
+    derandomize=True,
+    phases=(Phase.generate,),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -85,3 +95,25 @@ def test_a_diagram_decides_as_its_program():
 
     law()
     assert compared["impossible"] < compared["drop"] and min(compared.values()) > 50, compared
+
+
+def test_what_is_compiled_is_proved_to_do_what_the_policy_says():
+    """By the text that the kernel gets, read by a front end that knows nothing of the compiler."""
+    counted = Counter()
+
+    @settings(QUICK, max_examples=POLICIES * 2)
+    @given(policy_texts(), st.booleans(), st.sampled_from(((), PASSES)))
+    def law(text, nat, passes):
+        try:
+            policy = loaded(text)
+        except PolicyError:
+            return
+        artifact = render(compile_ruleset(policy, Facts(nat=nat), passes), policy.name)
+        try:
+            prove_compiled(policy, None, artifact)
+        except CheckFailedError as error:
+            raise AssertionError(f"{error}\n{text}\n{artifact.text}") from None
+        counted[nat, bool(passes)] += 1
+
+    law()
+    assert len(counted) == 4 and min(counted.values()) > POLICIES // 4, counted

@@ -131,7 +131,9 @@ _CTS: Mapping[str, Key] = {
     "protocol": Key((TRACKED,)),
 }
 _ORIGINALS: Mapping[str, Key] = {
-    f"{word} {side}": _key(f"orig{side}{_DIGIT[word]}", _ADDRESS[word], TRACKED, family)
+    f"{word} {side}": replace(
+        _key(f"orig{side}{_DIGIT[word]}", _ADDRESS[word], TRACKED, family), dynamic=f"orig{side}"
+    )
     for word, family in _FAMILY.items()
     for side in ("saddr", "daddr")
 } | {"proto-dst": _key("origport", _PORT, TRACKED)}

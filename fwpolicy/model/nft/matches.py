@@ -34,6 +34,8 @@ class Scope:
     table: Table
     written: frozenset[str]
     cache: dict[tuple[str, object], Intervals]
+    # What each limiter that was met lets through, by field.
+    limiters: dict[str, str]
 
 
 def condition(scope: Scope, match: Json, protocols: frozenset[int] | None) -> Expr:

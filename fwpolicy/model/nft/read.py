@@ -31,6 +31,7 @@ HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 def program(document: Json, file: str) -> Program:
     """NotModelledError with the place of what is not understood."""
     everything = tables(document, file)
+    limiters: dict[str, str] = {}
     chains: dict[str, Chain] = {}
     done: list[Effect] = []
     unmodelled: list[Where] = []
@@ -38,7 +39,7 @@ def program(document: Json, file: str) -> Program:
         if table.family not in FAMILIES:
             unmodelled += _named(table, table.chains, file)
             continue
-        scope = Scope(table, frozenset(_written(table)), {})
+        scope = Scope(table, frozenset(_written(table)), {}, limiters)
         others = [name for name, of in table.chains.items() if of.get("hook", HOOKS[0]) not in HOOKS]
         unmodelled += _named(table, others, file)
         for name in reversed(table.chains):
@@ -49,7 +50,7 @@ def program(document: Json, file: str) -> Program:
     _check_jumps(chains)
     matched = effects.matched(statements(everything)) | _looked_up(everything)
     unmodelled += [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
-    return Program(chains, tuple(dict.fromkeys(unmodelled)))
+    return Program(chains, tuple(dict.fromkeys(unmodelled)), limiters)
 
 
 def _named(table: Table, names: Any, file: str) -> Iterator[Where]:

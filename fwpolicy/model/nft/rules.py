@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.model import fields
-from fwpolicy.model.nft import effects, render, words
+from fwpolicy.model.nft import effects, limiters, render, words
 from fwpolicy.model.nft.keys import IPV4, IPV6, protocol
 from fwpolicy.model.nft.matches import Missing, Scope, condition, keys_of, tuples
 from fwpolicy.model.nft.tables import filled_at_run_time
@@ -145,32 +145,35 @@ class _Reader:
 
     # What has a memory.
 
-    def limiter(self, name: str, *, over: bool = False) -> None:
-        self.require(Lit(fields.limiter(name), ((0, 0),) if over else ((1, 1),)))
+    def limiter(self, name: str, what: str, *, over: bool = False) -> None:
+        field = fields.limiter(name)
+        self.scope.limiters[field] = what
+        self.require(Lit(field, ((0, 0),) if over else ((1, 1),)))
 
-    def of_its_own(self, text: str, *, over: bool) -> None:
+    def of_its_own(self, text: str, what: str, *, over: bool) -> None:
         """A limiter that no other rule shares: the same words elsewhere are another one."""
         self.own += 1
         more = f" ({self.own})" if self.own > 1 else ""
-        self.limiter(f"{self.where.chain} #{self.index} {text}{more}", over=over)
+        self.limiter(f"{self.where.chain} #{self.index} {text}{more}", what, over=over)
 
     def limit(self, of: Json) -> None:
         if not isinstance(of, str):
-            self.of_its_own(render.limit(of), over=bool(of.get("inv")))
+            self.of_its_own(render.limit(of), limiters.rate(of), over=bool(of.get("inv")))
             return
         found = self.scope.table.limits.get(of)
         if found is None:
             raise Missing(f"no limit {of}")
-        self.limiter(f"{self.scope.table.name} {of}", over=bool(found.get("inv")))
+        self.limiter(f"{self.scope.table.name} {of}", limiters.rate(found), over=bool(found.get("inv")))
 
     def ct_count(self, of: Json) -> None:
-        self.of_its_own(f"ct count {of['val']}", over=bool(of.get("inv")))
+        self.of_its_own(f"ct count {of['val']}", limiters.count(of), over=bool(of.get("inv")))
 
     def quota(self, of: Json) -> None:
         if isinstance(of, str):
-            self.limiter(f"{self.scope.table.name} quota {of}")
+            self.limiter(f"{self.scope.table.name} quota {of}", "quota")
         else:
-            self.of_its_own(f"quota {of.get('val')} {of.get('val_unit')}", over=bool(of.get("inv")))
+            said = f"quota {of.get('val')} {of.get('val_unit')}"
+            self.of_its_own(said, said, over=bool(of.get("inv")))
 
     def set(self, of: Json) -> None:
         """`update @set { ip saddr limit ... }`; without room in the set it does not hold, either."""
@@ -180,12 +183,15 @@ class _Reader:
             self.require(And(each.guards))
         self.effect(f"{self.scope.table.name} {name}")
         if of["op"] != "delete":
-            self.limiter(f"{self.scope.table.name} {name}", over=_is_over(of.get("stmt", ())))
+            stateful = of.get("stmt", [])
+            said = limiters.each(left, stateful)
+            self.limiter(f"{self.scope.table.name} {name}", said, over=_is_over(stateful))
 
     def meter(self, of: Json) -> None:
         for each in keys_of(self.scope, of["key"], self.protocols, ()):
             self.require(And(each.guards))
-        self.limiter(f"{self.scope.table.name} {of['name']}", over=_is_over([of["stmt"]]))
+        said = limiters.each(of["key"], [of["stmt"]])
+        self.limiter(f"{self.scope.table.name} {of['name']}", said, over=_is_over([of["stmt"]]))
 
     # Verdicts.
 

@@ -1,0 +1,98 @@
+"""The proofs that stand between a policy and a host (docs/proof.md).
+
+policy = emitted text, before anything else; emitted text = what a kernel lists of it, in a namespace made
+for that; emitted text = what this host's kernel lists, after the rules went in. All for every packet that
+the model knows.
+"""
+
+from __future__ import annotations
+
+from fwpolicy.errors import CheckFailedError
+from fwpolicy.ir.ruleset import FAMILY, TABLE
+from fwpolicy.model import nft, prove
+from fwpolicy.model.concrete import to_packet
+from fwpolicy.model.of_policy import Step, of_policy
+from fwpolicy.model.pairing import paired
+from fwpolicy.model.program import NotModelledError, of_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fwpolicy.addresses import AddressSet
+    from fwpolicy.artifact import Artifact
+    from fwpolicy.model.program import Program, Rule
+    from fwpolicy.model.prove import Difference
+    from fwpolicy.policy.model import Policy
+
+OURS = f"{FAMILY} {TABLE}"
+
+
+def program_of(artifact: Artifact) -> Program:
+    """The emitted text as a program. Raises CheckFailedError where the model cannot read it."""
+    try:
+        return nft.of_text(artifact.text, artifact.name.rpartition("/")[2])
+    except NotModelledError as error:
+        raise CheckFailedError(f"proof failed: the model cannot read what was compiled: {error}") from None
+
+
+def prove_compiled(policy: Policy, servers: AddressSet | None, artifact: Artifact) -> Program:
+    """The emitted text does what the policy says; the text's program. Raises CheckFailedError with a packet
+    that shows otherwise, and with both deciding lines."""
+    wanted = of_policy(policy, servers)
+    emitted = program_of(artifact)
+    origins = dict(artifact.origins)
+    named = paired(emitted, wanted, OURS, lambda rule: origins.get(rule.where.line))
+    for difference in prove.differences(wanted, named):
+        raise CheckFailedError(told(difference, "the policy", "what was compiled from it"))
+    return emitted
+
+
+def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
+    """The kernel's listing of our table does what the emitted text does. Raises CheckFailedError."""
+    try:
+        listed = of_table(nft.of_json(listing, where), OURS)
+    except NotModelledError as error:
+        raise CheckFailedError(
+            f"proof failed: the model cannot read what the kernel lists: {error}"
+        ) from None
+    for difference in prove.differences(of_table(emitted, OURS), listed):
+        raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
+
+
+def prove_in_scratch(emitted: Program, artifact: Artifact) -> None:
+    """A kernel takes the text and lists it unchanged in meaning, in a namespace that is gone afterwards.
+    Raises CheckFailedError, RefusedError, HostError."""
+    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+    from fwpolicy.host.netns import scratch  # noqa: PLC0415
+
+    with scratch():
+        kernel = Nftables()
+        kernel.load(artifact.text)
+        listing = kernel.listing(f"table {OURS}")
+    prove_listed(emitted, listing, "scratch namespace")
+
+
+def told(difference: Difference, one: str, other: str) -> str:
+    """The difference in words: the packet, and both deciding lines."""
+    packet = to_packet(difference.hook, difference.packet)
+    lines = [
+        f"proof failed: {other} does not do what {one} does",
+        f"  packet: {packet}",
+        f"  {one}: {_verdict(difference.one)}, {_decider(difference.one_rule)}",
+        f"  {other}: {_verdict(difference.other)}, {_decider(difference.other_rule)}",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(kind: str) -> str:
+    return kind.replace(":", " with ")
+
+
+def _decider(rule: Rule | None) -> str:
+    if rule is None:
+        return "by a chain's policy, or left to others"
+    if isinstance(rule.origin, Step):
+        place = f" ({rule.origin.origin})" if rule.origin.origin else ""
+        return f"step {rule.origin.step}{place}: {rule.origin.reason}"
+    return str(rule.where)
