@@ -6,7 +6,7 @@ from itertools import product
 
 from fwpolicy.addresses import merge, subtract
 from fwpolicy.model import fields
-from fwpolicy.model.nft import render, values, words
+from fwpolicy.model.nft import canonical, render, values, words
 from fwpolicy.model.nft.keys import NEXT_HEADER, TRACKED, WITH_PORTS, Key, implied_protocols, key
 from fwpolicy.model.nft.tables import filled_at_run_time
 from fwpolicy.model.nft.values import Unclear, many, unwrapped
@@ -76,12 +76,20 @@ def _member(scope: Scope, left: Json, of: Key, name: str, *, negated: bool) -> E
 
 def _opaque(scope: Scope, match: Json) -> Lit:
     """Equal to the same words only. A named set is written out: its name says nothing of its members."""
-    right = match["right"]
+    left, right = match["left"], match["right"]
     if (name := _named(right)) and not _is_dynamic(scope, name):
-        shown = render.value({"set": scope.table.sets[name].get("elem", ())})
-    else:
-        shown = f"@{scope.table.name} {name}" if name else render.value(right)
-    return Lit(fields.opaque(render.match(match["left"], match["op"], shown)), ((1, 1),))
+        right = {"set": scope.table.sets[name].get("elem", [])}
+    elif name:
+        right = f"@{scope.table.name} {name}"
+    return Lit(fields.opaque(_text({"left": left, "op": match["op"], "right": right})), ((1, 1),))
+
+
+def _text(match: Json) -> str:
+    """The match in one spelling."""
+    left, operator = match["left"], match["op"]
+    if "&" in left:
+        left = {"&": [left["&"][0], canonical.right(left["&"][0], left["&"][1])]}
+    return render.match(left, operator, render.value(canonical.right(match["left"], match["right"])))
 
 
 def _implied(left: Json, match: Json) -> tuple[Expr, ...]:
@@ -246,8 +254,7 @@ def _status(match: Json) -> Expr:
     except Unclear:
         bits = 0
     if match["op"] not in ("in", "!") or not bits:
-        text = render.match(match["left"], match["op"], render.value(match["right"]))
-        return And((TRACKED, Lit(fields.opaque(text), ((1, 1),))))
+        return And((TRACKED, Lit(fields.opaque(_text(match)), ((1, 1),))))
     parts = [Lit(_status_field(1 << n), ((1, 1),)) for n in range(32) if bits >> n & 1]
     one: Expr = parts[0] if len(parts) == 1 else Or(tuple(parts))
     return And((TRACKED, Not(one) if match["op"] == "!" else one))
@@ -271,7 +278,7 @@ def _time(match: Json) -> Expr:
     elif operator in (">", ">="):
         bounds = [(_moment(right), last)]
     else:
-        return Lit(fields.opaque(render.match(match["left"], operator, render.value(right))), ((1, 1),))
+        return Lit(fields.opaque(_text(match)), ((1, 1),))
     return Lit("time", tuple(each for each in bounds if each[0] <= each[1]))
 
 

@@ -47,9 +47,16 @@ def program(document: Json, file: str) -> Program:
                 chains[chain.name] = chain
                 done += effect
     _check_jumps(chains)
-    matched = effects.matched(statements(everything)) | _looked_up(everything)
-    unmodelled += [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
+    unmodelled += _that_matter(done, everything)
     return Program(chains, tuple(dict.fromkeys(unmodelled)))
+
+
+def _that_matter(done: list[Effect], everything: list[Table]) -> list[Where]:
+    """Of what rules change, that which rules also look at; and all that is more than a mark or a set."""
+    if all(each.what == effects.ALWAYS for each in done):
+        return [each.where for each in done]
+    matched = effects.matched(statements(everything)) | _looked_up(everything)
+    return [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
 
 
 def _named(table: Table, names: Any, file: str) -> Iterator[Where]:

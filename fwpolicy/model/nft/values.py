@@ -42,6 +42,9 @@ def numbers(names: Mapping[Any, int], last: int) -> Decode:
         if isinstance(member, dict) and "range" in member:
             first, end = member["range"]
             return ((one(first), one(end)),)
+        if isinstance(member, dict) and "prefix" in member:
+            number, rest = one(member["prefix"]["addr"]), last >> member["prefix"]["len"]
+            return ((number & ~rest, number | rest),)
         number = one(member)
         return ((number, number),)
 
@@ -161,6 +164,16 @@ def states_of(member: Json) -> Intervals:
     """The states that have one of the bits."""
     bits = bit_value(words.CT_STATES, member)
     return fields.values(*(index for bit, index in _STATE_OF_BIT.items() if bit & bits))
+
+
+def states_under(mask: int) -> Decode:
+    """The states whose bits under `mask` are the value's."""
+
+    def decode(member: Json) -> Intervals:
+        wanted = bit_value(words.CT_STATES, member)
+        return fields.values(*(index for bit, index in _STATE_OF_BIT.items() if bit & mask == wanted))
+
+    return decode
 
 
 def tcp_flags(member: Json) -> Intervals:

@@ -32,14 +32,18 @@ def literals(expr):
 
 def ends(*programs):
     """For each field the values at which some program may change its mind."""
+    return ends_of([chain for program in programs for chain in program.chains.values()])
+
+
+def ends_of(chains):
+    """The same, of chains."""
     found: dict[str, set[int]] = {}
-    for program in programs:
-        for chain in program.chains.values():
-            for rule in chain.rules:
-                for field, (first, last) in literals(rule.guard):
-                    low, high = fields.universe(field)[0][0], fields.universe(field)[-1][1]
-                    near = {first - 1, first, last, last + 1}
-                    found.setdefault(field, set()).update(value for value in near if low <= value <= high)
+    for chain in chains:
+        for rule in chain.rules:
+            for field, (first, last) in literals(rule.guard):
+                low, high = fields.universe(field)[0][0], fields.universe(field)[-1][1]
+                near = {first - 1, first, last, last + 1}
+                found.setdefault(field, set()).update(value for value in near if low <= value <= high)
     return {field: sorted(values) for field, values in found.items()}
 
 
