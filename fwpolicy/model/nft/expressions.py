@@ -209,7 +209,11 @@ def value(tokens: Tokens) -> Json:
 def _single(tokens: Tokens) -> Json:
     kind, text = tokens.kind, tokens.text
     if kind == "number":
-        return tokens.number()
+        number = tokens.number()
+        if tokens.text == "[" and tokens.take("["):
+            # `ct original proto-dst 0x50 [invalid type]`: nft 1.0.6 after `meta l4proto { tcp, udp }`.
+            tokens.expect("invalid"), tokens.expect("type"), tokens.expect("]")
+        return number
     if kind == "string":
         return tokens.string()
     if kind == "address":

@@ -50,14 +50,21 @@ def numbers(names: Mapping[Any, int], last: int) -> Decode:
 
     def one(member: Json) -> int:
         if isinstance(member, str):
-            if member in names:
-                return names[member]
-            member = int(member, 0) if member[:1].isdigit() and member.isalnum() else member
+            member = names[member] if member in names else _number(member)
         if not isinstance(member, int) or isinstance(member, bool) or not 0 <= member <= last:
             raise Unclear(member)
         return member
 
     return decode
+
+
+def _number(text: str) -> Json:
+    """`ct original proto-dst` after `meta l4proto { tcp, udp }` is "0x50 [invalid type]" as JSON (1.0.6)."""
+    digits = text.removesuffix(" [invalid type]")
+    try:
+        return int(digits, 0) if digits[:1].isdigit() else text
+    except ValueError:
+        return text
 
 
 def addresses(bits: int) -> Decode:
@@ -136,9 +143,7 @@ def bit_value(names: Mapping[str, int], member: Json) -> int:
     if isinstance(member, dict) and "|" in member:
         return _joined(names, member["|"])
     if isinstance(member, str):
-        if member in names:
-            return names[member]
-        member = int(member, 0) if member[:1].isdigit() and member.isalnum() else member
+        member = names[member] if member in names else _number(member)
     if not isinstance(member, int) or isinstance(member, bool):
         raise Unclear(member)
     return member

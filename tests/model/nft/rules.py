@@ -272,7 +272,7 @@ table inet t {
 \tlimit lo { rate over 5/minute; }
 \tset d { type ipv4_addr; flags dynamic,timeout; timeout 60s; }
 \tset e { type ipv4_addr; size 65535; flags dynamic; }
-\tset i { type ipv4_addr; flags interval; auto-merge; elements = { 10.0.0.0/8, 192.168.0.1-192.168.0.7, 1.2.3.4 } }
+\tset i { type ipv4_addr; flags interval; auto-merge; elements = { 10.0.0.0/8, 10.9.0.1-10.11.0.7, 1.2.3.4 } }
 \tset six { type ipv6_addr; elements = { 2001:db8::, 2001:db8:1:: } }
 \tset cc { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 80-90, 1.2.3.4 . 443 } }
 \tset ifs { type ifname; elements = { "eth0", "wg0" } }
