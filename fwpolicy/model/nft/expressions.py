@@ -40,6 +40,25 @@ def expression(tokens: Tokens) -> Json:
     return {"concat": parts}
 
 
+def left_side(tokens: Tokens) -> Json:
+    """An expression that looks at something; a bare word is no nft that this knows."""
+    start = tokens.at
+    found = expression(tokens)
+    if not _looks(found):
+        tokens.go_back(start)
+        tokens.refuse(f"'{tokens.text}' is not known")
+    return found
+
+
+def _looks(tree: Json) -> bool:
+    if not isinstance(tree, dict):
+        return False
+    ((kind, of),) = tree.items()
+    if kind == "concat":
+        return all(_looks(part) for part in of)
+    return _looks(of[0]) if kind in _TIGHTNESS else kind not in ("range", "prefix")
+
+
 def binary(tokens: Tokens, least: int = 0) -> Json:
     """Operators as C binds them."""
     left = primary(tokens)

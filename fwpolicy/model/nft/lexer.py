@@ -77,6 +77,12 @@ class Tokens:
         self.text = self.texts[self.at]
         return text
 
+    def go_back(self, at: int) -> None:
+        """To token number `at`."""
+        self.at = at
+        self.kind = self.kinds[at]
+        self.text = self.texts[at]
+
     def take(self, *texts: str) -> str | None:
         """The next token if it is one of `texts`; strings never are."""
         return self.advance() if self.text in texts and self.kind != "string" else None

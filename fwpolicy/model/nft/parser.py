@@ -52,8 +52,7 @@ def _command(tokens: Tokens) -> Commands:
         return _table(tokens)
     parse_one = _DECLARATIONS.get(kind)
     if parse_one is None:
-        tokens.at -= 1
-        tokens.kind, tokens.text = tokens.kinds[tokens.at], tokens.texts[tokens.at]
+        tokens.go_back(tokens.at - 1)
         tokens.refuse(f"'{kind}' is not read here")
     family = tokens.take(*FAMILIES) or "ip"
     table = tokens.word()

@@ -185,7 +185,7 @@ class _Reader:
             self.limiter(f"{self.scope.table.name} {name}", over=_is_over(of.get("stmt", ())))
 
     def meter(self, of: Json) -> None:
-        for each in keys_of(self.scope, of["key"], self.protocols, ()):
+        for each in keys_of(self.scope, unwrapped(of["key"]), self.protocols, ()):
             self.require(And(each.guards))
         self.limiter(f"{self.scope.table.name} {of['name']}", over=_is_over([of["stmt"]]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.model.nft.expressions import binary, bits, expression, right, set_literal
+from fwpolicy.model.nft.expressions import binary, bits, expression, left_side, right, set_literal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _statement(tokens: Tokens) -> Json:
         if tokens.text == "ct" and tokens.texts[tokens.at + 1] == "count":
             tokens.advance(), tokens.advance()
             return {"ct count": _over(tokens, lambda: {"val": tokens.number()})}
-    return _about(tokens, expression(tokens))
+    return _about(tokens, left_side(tokens))
 
 
 def _about(tokens: Tokens, left: Json) -> Json:
@@ -252,14 +252,17 @@ def _set_change(operation: str) -> Callable[[Tokens], Json]:
             tokens.refuse("expected a set's name")
         name = tokens.advance()
         tokens.expect("{")
-        key = expression(tokens)
-        found = {"op": operation, "elem": key, "set": name}
-        if tokens.take("timeout"):
-            found["elem"] = {"elem": {"val": key, "timeout": tokens.advance()}}
+        found = {"op": operation, "elem": _key(tokens), "set": name}
         stateful = _until_brace(tokens)
         return {"set": found | ({"stmt": stateful} if stateful else {})}
 
     return parse
+
+
+def _key(tokens: Tokens) -> Json:
+    """What a rule puts into a set, with how long it stays."""
+    key = left_side(tokens)
+    return {"elem": {"val": key, "timeout": tokens.advance()}} if tokens.take("timeout") else key
 
 
 def _until_brace(tokens: Tokens) -> list[Json]:
@@ -275,9 +278,11 @@ def _meter(tokens: Tokens) -> Json:
     name = tokens.word()
     size = tokens.number() if tokens.take("size") else 65535
     tokens.expect("{")
-    key = expression(tokens)
-    (stateful,) = _until_brace(tokens) or (None,)
-    return {"meter": {"key": key, "stmt": stateful, "size": size, "name": name}}
+    key = _key(tokens)
+    stateful = _until_brace(tokens)
+    if len(stateful) != 1:
+        tokens.refuse("expected one statement in the meter")
+    return {"meter": {"key": key, "stmt": stateful[0], "size": size, "name": name}}
 
 
 def _flow(tokens: Tokens) -> Json:
