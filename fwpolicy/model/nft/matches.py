@@ -190,12 +190,16 @@ def _keys_of_members(scope: Scope, right: Json) -> list[Json]:
     return scope.table.sets[name].get("elem", []) if name else _members(right)
 
 
+_L4PROTOS = ({"meta": {"key": "l4proto"}}, {"payload": {"protocol": "ip", "field": "protocol"}})
+
+
 def keys_of(scope: Scope, left: Json, protocols: frozenset[int] | None, members: Iterable[Json]) -> list[Key]:
     """The keys of a left side, one for each part of a concatenation."""
     parts = left.get("concat", [left])
-    if protocols is None and {"meta": {"key": "l4proto"}} in parts:
+    said = next((number for number, part in enumerate(parts) if part in _L4PROTOS), None)
+    if protocols is None and said is not None:
         # `meta l4proto . th dport`: each member says the protocol of its port.
-        protocols = _protocols_of(parts.index({"meta": {"key": "l4proto"}}), members)
+        protocols = _protocols_of(said, members)
     return [key(part, scope.table.family, protocols) for part in parts]
 
 

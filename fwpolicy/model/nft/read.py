@@ -38,6 +38,8 @@ def program(document: Json, file: str) -> Program:
         if table.family not in FAMILIES:
             unmodelled += _named(table, table.chains, file)
             continue
+        if table.unclear:
+            unmodelled.append(Where(file, 0, table.name, "its flags cannot be read: it may be dormant"))
         scope = Scope(table, frozenset(_written(table)), {})
         others = [name for name, of in table.chains.items() if of.get("hook", HOOKS[0]) not in HOOKS]
         unmodelled += _named(table, others, file)

@@ -143,7 +143,9 @@ def in_netns(netns, *command, text=None):
 def readings(netns, text, name="emitted.nft"):
     """What we emitted, and what the kernel lists of it: as text (with words and with numbers), as JSON."""
     in_netns(netns, "nft", "-f", "-", text=text)
-    listed = [in_netns(netns, "nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-s", "-nn"))]
+    listed = [
+        in_netns(netns, "nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-a", "-s", "-nn"))
+    ]
     document = json.loads(in_netns(netns, "nft", "-n", "-j", "list", "ruleset"))
     words = json.loads(in_netns(netns, "nft", "-j", "list", "ruleset"))
     texts = [of_text(each, f"listed{number}.nft") for number, each in enumerate(listed)]

@@ -54,12 +54,16 @@ def test_what_is_opaque():
     assert unknown("fail2ban.nft") == unknown("libvirt.nft") == []
     assert unknown("firewalld.nft") == ["opaque:fib saddr . mark . iif oif missing"]
     assert unknown("workstation.nft") == ["opaque:ip6 nexthdr 58", "opaque:meta skuid exists"]
+    assert unknown("objects.nft") == ["opaque:ether saddr { 00:11:22:33:44:55 }"]
     assert "opaque:ip filter FORWARD #2 xt match conntrack (1)" in unknown("docker.nft")
 
 
 def test_targets_of_iptables_are_named():
     named = [where.text.rpartition(" xt ")[2] for where in program("docker.nft").unmodelled]
     assert sorted(named) == ['target "DNAT"', 'target "MASQUERADE"', 'target "MASQUERADE"']
+    named = [where.text for where in program("objects.nft").unmodelled]
+    assert [text for text in named if " map " not in text] == ["tcp dport 80 notrack"]
+    assert len(named) == 3, "and two translations by a map"
     for name in ("fail2ban.nft", "firewalld.nft", "libvirt.nft"):
         assert program(name).unmodelled == ()
 

@@ -292,6 +292,14 @@ def test_of_one_priority_the_last_registered_runs_first():
     assert verdict(text, V6) == "accept"
 
 
+def test_a_dormant_table_runs_no_chain():
+    text = ruleset("drop").replace("table inet t {", "table inet t {\n\tflags dormant")
+    assert not of_text(text, "t").bases("input")
+    table = {"family": "inet", "name": "t", "flags": "t"}
+    named = of_json({"nftables": [{"table": table}]}).unmodelled
+    assert [str(where) for where in named] == ["live: inet t: its flags cannot be read: it may be dormant"]
+
+
 def test_goto_ends_where_its_chain_ends():
     assert verdict(ruleset("goto other", "accept"), UDP) == "drop"
     assert verdict(ruleset("jump other", "accept"), UDP) == "accept"
@@ -378,6 +386,10 @@ def test_a_document_that_is_not_understood_is_refused(document):
         (["meta mark set 0x1", "fib saddr . mark . iif oif missing drop"], ["meta mark set 0x1"]),
         (["ct mark set meta mark", "meta mark 1 accept"], []),
         (["notrack"], ["notrack"]),
+        (["tproxy to :1234"], ["tproxy to :1234"]),
+        (['synproxy name "shield"'], ['synproxy name "shield"']),
+        (["dup to 192.0.2.1 device eth0"], ["dup to 192.0.2.1 device eth0"]),
+        (["flow add @fast"], ["flow add @fast"]),
         (["ip dscp set cs1"], ["ip dscp set cs1"]),
         (["queue num 3"], ["queue num 3"]),
         (["tcp option maxseg size set rt mtu", 'log prefix "x"', "counter", 'ct helper set "ftp"'], []),
