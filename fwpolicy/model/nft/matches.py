@@ -36,9 +36,14 @@ class Scope:
     cache: dict[tuple[str, object], Intervals]
 
 
+_OPERATORS = ("==", "!=", "<", ">", "<=", ">=", "in", "!")
+
+
 def condition(scope: Scope, match: Json, protocols: frozenset[int] | None) -> Expr:
     """What has to be true for the match; `protocols` as for keys.key."""
     left, operator, right = match["left"], match["op"], match["right"]
+    if operator not in _OPERATORS:
+        raise Missing(f"no operator {operator}")
     if "concat" in left:
         return _concatenation(scope, match, protocols)
     if left == {"ct": {"key": "status"}}:
@@ -66,7 +71,7 @@ def _is_dynamic(scope: Scope, name: str) -> bool:
 
 
 class Missing(ValueError):  # noqa: N818
-    """A set, a map or a limit that the table has not."""
+    """What a rule names is not there: a set, a map, a limit, an operator."""
 
 
 def _member(scope: Scope, left: Json, of: Key, name: str, *, negated: bool) -> Expr:
@@ -177,6 +182,8 @@ def _concatenation(scope: Scope, match: Json, protocols: frozenset[int] | None) 
         return And((*guards, Lit(whole, ((0, 0),) if negated else ((1, 1),))))
     members = scope.table.sets[name].get("elem", ()) if name else _members(right)
     try:
+        if match["op"] not in ("==", "!="):
+            raise Unclear(match["op"])
         found = tuples(keys, members)
     except Unclear:
         return And((*guards, _opaque(scope, match)))

@@ -28,8 +28,22 @@ FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 
 
+# What reading a tree that is not as nft prints it comes to.
+BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+
+
 def program(document: Json, file: str) -> Program:
     """NotModelledError with the place of what is not understood."""
+    try:
+        return _program(document, file)
+    except BROKEN as error:
+        if isinstance(error, NotModelledError):
+            raise
+        message = f"this is no listing of a ruleset: {error!r}"
+        raise NotModelledError(message, Where(file, 0, "", "")) from None
+
+
+def _program(document: Json, file: str) -> Program:
     everything = tables(document, file)
     chains: dict[str, Chain] = {}
     done: list[Effect] = []
@@ -99,7 +113,7 @@ def _chain(scope: Scope, name: str, file: str) -> tuple[Chain, list[Effect]]:
             of_rule, effect = rules.read(scope, body["expr"], where, index)
         except Missing as error:
             raise NotModelledError(str(error), where) from None
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        except BROKEN as error:
             if isinstance(error, NotModelledError):
                 raise
             raise NotModelledError("this is not understood", where) from error

@@ -35,15 +35,9 @@ class Table:
 def tables(document: Json, file: str) -> list[Table]:
     """All tables, in the order in which they were made."""
     found: dict[tuple[str, str], Table] = {}
-    try:
-        for command in document["nftables"]:
-            ((kind, body),) = command.items()
-            _carry_out(found, kind, body, file)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, NotModelledError):
-            raise
-        message = f"this is no listing of a ruleset: {error!r}"
-        raise NotModelledError(message, Where(file, 0, "", "")) from None
+    for command in document["nftables"]:
+        ((kind, body),) = command.items()
+        _carry_out(found, kind, body, file)
     return list(found.values())
 
 

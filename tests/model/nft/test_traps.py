@@ -412,6 +412,11 @@ def test_an_xt_match_is_equal_to_itself_only():
     assert one.guard != other.guard
 
 
+def test_tables_of_iptables_are_named_where_nft_says_so():
+    text = "# Warning: table ip filter is managed by iptables-nft, do not touch!\n" + ruleset(family="ip")
+    assert [where.chain for where in of_text(text, "t.nft").unmodelled] == ["ip filter"]
+
+
 def test_chains_of_other_hooks_and_families_are_named():
     text = """\
 table bridge b {
