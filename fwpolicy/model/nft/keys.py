@@ -1,4 +1,4 @@
-"""Left sides: which field of the model an expression looks at, and what it implies (MODEL of nft(8)).
+"""Left sides: which field of the model an expression looks at, and what it implies.
 
 A protocol's fields imply the protocol, and in families with both, `icmp` and `icmpv6` the address family:
 nft adds these matches to the bytecode and leaves them out of its listings (seen, 1.0.6).

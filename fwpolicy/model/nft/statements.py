@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Json = Any
 
-# What `OP VALUE` without an operator means for these: has one of the bits. MODEL: a set means exact values.
+# What `OP VALUE` without an operator means for these: has one of the bits; a set means exact values.
 _BITMASKS = (
     {"payload": {"protocol": "tcp", "field": "flags"}},
     *({"ct": {"key": key}} for key in ("state", "status", "label", "event")),
