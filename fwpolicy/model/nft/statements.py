@@ -56,6 +56,8 @@ def _about(tokens: Tokens, left: Json) -> Json:
         value = _class(tokens) if left == _PRIORITY else _new_value(tokens)
         return {"mangle": {"key": left, "value": value}}
     found = _class(tokens) if left == _PRIORITY else right(tokens)
+    if isinstance(found, dict) and any(isinstance(member, list) for member in found.get("set", ())):
+        tokens.refuse("expected 'vmap' or 'map' before pairs")
     if tokens.text == "/" and tokens.kind == "sign" and left in _BITMASKS:
         # `tcp flags syn / syn,ack`: how listings write `tcp flags & (syn|ack) == syn`.
         tokens.advance()

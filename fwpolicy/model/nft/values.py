@@ -35,13 +35,18 @@ def many(decode: Decode, members: Iterable[Json]) -> Intervals:
     return merge([interval for member in members for interval in decode(unwrapped(member))])
 
 
+def _forwards(first: int, last: int) -> Intervals:
+    if first > last:
+        raise ValueError(f"the range {first}-{last} runs backwards")
+    return ((first, last),)
+
+
 def numbers(names: Mapping[Any, int], last: int) -> Decode:
     """Numbers up to `last`, or their `names`; ranges of them."""
 
     def decode(member: Json) -> Intervals:
         if isinstance(member, dict) and "range" in member:
-            first, end = member["range"]
-            return ((one(first), one(end)),)
+            return _forwards(*map(one, member["range"]))
         if isinstance(member, dict) and "prefix" in member:
             number, rest = one(member["prefix"]["addr"]), last >> member["prefix"]["len"]
             return ((number & ~rest, number | rest),)
@@ -80,8 +85,7 @@ def addresses(bits: int) -> Decode:
         if isinstance(member, dict) and "prefix" in member:
             return network(member["prefix"]["addr"], member["prefix"]["len"])
         if isinstance(member, dict) and "range" in member:
-            first, last = map(one, member["range"])
-            return ((first, last),)
+            return _forwards(*map(one, member["range"]))
         if not isinstance(member, str):
             raise Unclear(member)
         if "/" in member:
@@ -113,9 +117,11 @@ def families(names: Mapping[Any, int]) -> Decode:
     """Words or numbers of a family; of another one than IPv4 and IPv6 no packet of ours is."""
 
     def decode(member: Json) -> Intervals:
-        if not isinstance(member, int | str):
+        if isinstance(member, int | str) and member in names:
+            return ((names[member], names[member]),)
+        if not isinstance(member, int):
             raise Unclear(member)
-        return ((names[member], names[member]),) if member in names else ()
+        return ()
 
     return decode
 
