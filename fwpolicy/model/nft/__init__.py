@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 def of_text(text: str, file: str) -> Program:
     """The program of a ruleset's text, listed or emitted; NotModelledError for what is not understood.
 
-    `meta time` as a date is read as UTC: list with TZ=UTC. Tables that iptables-nft made are to be listed
-    as JSON, or read with iptables-save: the text shows translations that lose negations (seen, 1.0.6).
+    `meta time` as a date is read as UTC: list with TZ=UTC, and never with -t, which leaves the members of
+    sets out without a word. Tables that iptables-nft made are to be read with iptables-save: the text shows
+    translations that lose negations, the JSON the names of their matches only (seen, 1.0.6).
     """
-    from fwpolicy.model.nft.parser import parse  # noqa: PLC0415
+    from fwpolicy.model.fields import Where  # noqa: PLC0415
+    from fwpolicy.model.nft.parser import managed, parse  # noqa: PLC0415
     from fwpolicy.model.nft.read import program  # noqa: PLC0415
+    from fwpolicy.record import replace  # noqa: PLC0415
 
-    return program(parse(text, file), file)
+    found = program(parse(text, file), file)
+    translated = [Where(file, line, table, comment) for line, table, comment in managed(text)]
+    return replace(found, unmodelled=(*found.unmodelled, *translated))
 
 
 def of_json(document: dict[str, Any], file: str = "live") -> Program:

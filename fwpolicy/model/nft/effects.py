@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     Json = Any
 
 # Neither a verdict nor what a later rule sees depends on these.
-SILENT = frozenset(("counter", "log", "last", "continue"))
+SILENT = frozenset(("counter", "log", "last", "continue", "ct helper", "ct timeout", "ct expectation"))
 # They change the packet, its way, or what later rules see of it.
 NAMED = frozenset(("notrack", "tproxy", "dup", "fwd", "flow", "synproxy", "queue", "reset", "xt"))
 _SILENT_META = frozenset(("priority", "nftrace"))

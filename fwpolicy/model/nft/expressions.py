@@ -25,15 +25,38 @@ UNQUALIFIED = (
     *("mark",),
 )
 _OPERATORS = {"&": "&", "and": "&", "|": "|", "or": "|", "^": "^", "xor": "^", "<<": "<<", ">>": ">>"}
+_PORTS = {"@th,0,16": "sport", "@th,16,16": "dport"}
 _TIGHTNESS = {"<<": 3, ">>": 3, "&": 2, "^": 1, "|": 0}
 
 
 def expression(tokens: Tokens) -> Json:
     """A whole left side: parts joined by " . "."""
-    parts = [binary(tokens)]
+    first = binary(tokens)
+    if tokens.text != "." or tokens.kind != "sign":
+        return first
+    parts = [first]
     while tokens.take("."):
         parts.append(binary(tokens))
-    return parts[0] if len(parts) == 1 else {"concat": parts}
+    return {"concat": parts}
+
+
+def left_side(tokens: Tokens) -> Json:
+    """An expression that looks at something; a bare word is no nft that this knows."""
+    start = tokens.at
+    found = expression(tokens)
+    if not _looks(found):
+        tokens.go_back(start)
+        tokens.refuse(f"'{tokens.text}' is not known")
+    return found
+
+
+def _looks(tree: Json) -> bool:
+    if not isinstance(tree, dict):
+        return False
+    ((kind, of),) = tree.items()
+    if kind == "concat":
+        return all(_looks(part) for part in of)
+    return _looks(of[0]) if kind in _TIGHTNESS else kind not in ("range", "prefix")
 
 
 def binary(tokens: Tokens, least: int = 0) -> Json:
@@ -52,6 +75,9 @@ def primary(tokens: Tokens) -> Json:
     """One thing to look at, or a value."""
     text = tokens.text
     if tokens.kind == "raw":
+        if text in _PORTS:
+            # nft lists these so, whoever wrote them.
+            return {"payload": {"protocol": "th", "field": _PORTS[tokens.advance()]}}
         base, offset, length = tokens.advance()[1:].split(",")
         return {"payload": {"base": base, "offset": int(offset), "len": int(length)}}
     if tokens.kind == "word":
@@ -188,16 +214,25 @@ _SPECIAL: dict[str, Callable[[Tokens], Json]] = {
 def value(tokens: Tokens) -> Json:
     """A single value, a prefix or a range."""
     first = _single(tokens)
-    if tokens.kind == "sign" and tokens.text == "-":
-        tokens.advance()
+    if tokens.kind != "sign":
+        return first
+    if tokens.take("-"):
         return {"range": [first, _single(tokens)]}
+    if tokens.text == "/" and isinstance(first, int) and tokens.adjacent():
+        # `ct mark 0x10000000/4`: how listings write the highest bits of a number.
+        tokens.advance()
+        return {"prefix": {"addr": first, "len": tokens.number()}}
     return first
 
 
 def _single(tokens: Tokens) -> Json:
     kind, text = tokens.kind, tokens.text
     if kind == "number":
-        return tokens.number()
+        number = tokens.number()
+        if tokens.text == "[" and tokens.take("["):
+            # `ct original proto-dst 0x50 [invalid type]`: nft 1.0.6 after `meta l4proto { tcp, udp }`.
+            tokens.expect("invalid"), tokens.expect("type"), tokens.expect("]")
+        return number
     if kind == "string":
         return tokens.string()
     if kind == "address":
@@ -222,15 +257,17 @@ def right(tokens: Tokens) -> Json:
 
 def bits(tokens: Tokens) -> Json:
     """A value, or several joined by "," or "|", in brackets or not."""
-    if tokens.take("("):
+    if tokens.text == "(" and tokens.take("("):
         found = bits(tokens)
         tokens.expect(")")
         return found
     found = [value(tokens)]
-    sign = tokens.text if tokens.text in (",", "|") and tokens.kind == "sign" else None
-    while sign and tokens.take(sign):
+    if tokens.kind != "sign" or tokens.text not in (",", "|"):
+        return found[0]
+    sign = tokens.text
+    while tokens.take(sign):
         found.append(value(tokens))
-    return found[0] if len(found) == 1 else found if sign == "," else {"|": found}
+    return found if sign == "," else {"|": found}
 
 
 def set_literal(tokens: Tokens) -> Json:
@@ -249,29 +286,38 @@ def set_literal(tokens: Tokens) -> Json:
 
 
 def _element(tokens: Tokens) -> Json:
-    parts = [_element_part(tokens)]
-    while tokens.take("."):
-        parts.append(_element_part(tokens))
-    key: Json = parts[0] if len(parts) == 1 else {"concat": parts}
+    key = _parts(tokens)
+    if tokens.kind == "sign" and tokens.text in (",", "}"):
+        return key
     key = _options(tokens, key)
     if not tokens.take(":"):
         return key
     tokens.blank()
     data = verdict(tokens)
     if data is None:
-        parts = [_element_part(tokens)]
-        while tokens.take("."):
-            parts.append(_element_part(tokens))
-        data = parts[0] if len(parts) == 1 else {"concat": parts}
+        data = _parts(tokens)
     return [_options(tokens, key), data]
+
+
+def _parts(tokens: Tokens) -> Json:
+    first = _element_part(tokens)
+    if tokens.text != "." or tokens.kind != "sign":
+        return first
+    parts = [first]
+    while tokens.take("."):
+        parts.append(_element_part(tokens))
+    return {"concat": parts}
 
 
 def _element_part(tokens: Tokens) -> Json:
     """`syn | ack` is one element."""
-    found = [value(tokens)]
+    first = value(tokens)
+    if tokens.text != "|" or tokens.kind != "sign":
+        return first
+    found = [first]
     while tokens.take("|"):
         found.append(value(tokens))
-    return found[0] if len(found) == 1 else {"|": found}
+    return {"|": found}
 
 
 def _options(tokens: Tokens, key: Json) -> Json:

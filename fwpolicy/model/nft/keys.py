@@ -1,4 +1,4 @@
-"""Left sides: which field of the model an expression looks at, and what it implies (MODEL of nft(8)).
+"""Left sides: which field of the model an expression looks at, and what it implies.
 
 A protocol's fields imply the protocol, and in families with both, `icmp` and `icmpv6` the address family:
 nft adds these matches to the bytecode and leaves them out of its listings (seen, 1.0.6).
@@ -52,6 +52,16 @@ WITH_PORTS = frozenset((6, 17, 33, 132, 136))
 _TRANSPORTS = NUMBERS | {"udplite": 136}
 _FAMILY = {"ip": IPV4, "ip6": IPV6}
 _ICMP = {"icmp": (1, IPV4), "icmpv6": (58, IPV6)}
+_TYPES_OF = {
+    ("icmp", "id"): (0, 8),
+    ("icmp", "sequence"): (0, 8),
+    ("icmp", "mtu"): (3,),
+    ("icmp", "gateway"): (5,),
+    ("icmpv6", "id"): (128, 129),
+    ("icmpv6", "sequence"): (128, 129),
+    ("icmpv6", "mtu"): (2,),
+    ("icmpv6", "parameter-problem"): (4,),
+}
 UNKNOWN = Key()
 # Extension headers: behind them stands another one (ipv6_ext_hdr).
 _EXTENSIONS = frozenset((0, 43, 44, 50, 51, 59, 60, 135, 139, 140))
@@ -69,6 +79,7 @@ _PORT = values.numbers(words.SERVICES, 65535)
 _BYTE = values.numbers({}, 255)
 _L4PROTO = values.numbers(words.PROTOCOLS, 255)
 _MARK = values.numbers({}, (1 << 32) - 1)
+_USER = values.numbers({"root": 0}, (1 << 32) - 1)
 _ADDRESS = {"ip": values.addresses(32), "ip6": values.addresses(128)}
 _DIGIT = {"ip": "4", "ip6": "6"}
 
@@ -115,8 +126,8 @@ _METAS: Mapping[str, Key] = {
     "oifname": _key("oif", values.interface),
     "pkttype": _key("pkttype", values.numbers({name: n for n, name in enumerate(fields.PACKET_TYPES)}, 7)),
     "length": _key("length", values.numbers({}, 65535)),
-    "skuid": _key("skuid", _MARK, SOCKET),
-    "skgid": _key("skgid", _MARK, SOCKET),
+    "skuid": _key("skuid", _USER, SOCKET),
+    "skgid": _key("skgid", _USER, SOCKET),
 }
 _ADDRESS_TYPES = values.numbers({name: n for n, name in enumerate(fields.ADDRESS_TYPES)}, 11)
 _FIBS = {
@@ -168,17 +179,19 @@ def _payload(of: Json, family: str, protocols: frozenset[int] | None) -> Key:
         # Without a guard it reads whatever bytes are there, those of an ICMP message as well.
         guarded = protocols is not None and protocols <= WITH_PORTS
         return _key(field, _PORT, READABLE, bits=16) if guarded else UNKNOWN
-    found = _PAYLOADS.get((name, field)) or _unknown_payload(name)
+    found = _PAYLOADS.get((name, field)) or _unknown_payload(name, field)
     if name in _ICMP and family in ("ip", "ip6"):
         return replace(found, guards=found.guards[1:])
     return found
 
 
-def _unknown_payload(name: str) -> Key:
-    """What a protocol's other fields imply."""
+def _unknown_payload(name: str, field: str) -> Key:
+    """What a protocol's other fields imply; those of ICMP that only some types have imply these."""
     if name in _ICMP:
         number, family = _ICMP[name]
-        return Key((family, protocol(number)))
+        types = _TYPES_OF.get((name, field))
+        more = (READABLE, Lit("icmptype", fields.values(*types))) if types else ()
+        return Key((family, protocol(number), *more))
     if name in _FAMILY:
         return Key((_FAMILY[name],))
     return Key((protocol(_TRANSPORTS[name]),)) if name in _TRANSPORTS else UNKNOWN
@@ -199,6 +212,9 @@ def _masked(inner: Json, mask: Json, family: str, protocols: frozenset[int] | No
         return _NTP_MODE if protocols == frozenset((17,)) else UNKNOWN
     if inner == {"payload": {"protocol": "ip", "field": "frag-off"}}:
         return _fragment(mask)
+    if inner == {"ct": {"key": "state"}}:
+        decode = values.states_under(values.bit_value(words.CT_STATES, mask))
+        return replace(_STATE, decode=decode, test=None)
     of = key(inner, family, protocols)
     if of.bits is None or of.decode is None:
         return Key(of.guards)

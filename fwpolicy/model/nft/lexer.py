@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 # `elements = { ... }` is one token: a set of 100,000 addresses is split, not parsed.
 _TOKEN = re.compile(
-    r"""
-      (?P<skip>[ \t\r]+|\\\n)
-    | (?P<newline>\n)
+    r"""[ \t\r]*(?:
+      (?P<newline>\n)
+    | (?P<continued>\\\n)
     | (?P<comment>\#[^\n]*)
     | (?P<elements>elements\s*=\s*\{[^}"]*(?:"[^"]*"[^}"]*)*\})
     | (?P<string>"[^"\n]*")
@@ -26,7 +26,7 @@ _TOKEN = re.compile(
     | (?P<set>@[\w./-]+)
     | (?P<sign>==|!=|<=|>=|<<|>>|[{}();,.:=!<>&|^/*+\[\]$-])
     | (?P<other>.)
-    """,
+    )""",
     re.VERBOSE,
 )
 END = "end"
@@ -52,13 +52,13 @@ class Tokens:
         kinds, texts, starts, lines = self.kinds, self.texts, self.starts, self.lines
         for match in _TOKEN.finditer(self.source):
             kind = match.lastgroup or ""
-            text = match.group()
-            if kind not in ("skip", "comment"):
+            text = match[kind]
+            if kind not in ("continued", "comment"):
                 kinds.append(kind)
                 texts.append(text)
-                starts.append(match.start())
+                starts.append(match.start(kind))
                 lines.append(line)
-            if kind in ("newline", "elements", "skip"):
+            if kind in ("newline", "elements", "continued"):
                 line += text.count("\n")
         kinds.append(END)
         texts.append("")
@@ -76,6 +76,12 @@ class Tokens:
         self.kind = self.kinds[self.at]
         self.text = self.texts[self.at]
         return text
+
+    def go_back(self, at: int) -> None:
+        """To token number `at`."""
+        self.at = at
+        self.kind = self.kinds[at]
+        self.text = self.texts[at]
 
     def take(self, *texts: str) -> str | None:
         """The next token if it is one of `texts`; strings never are."""
@@ -110,6 +116,11 @@ class Tokens:
     def ends(self) -> bool:
         """Whether a statement ends here."""
         return self.kind in ("newline", END) or (self.kind == "sign" and self.text in (";", "}"))
+
+    def adjacent(self) -> bool:
+        """Whether nothing stands between the last token and the next."""
+        before = self.at - 1
+        return self.starts[before] + len(self.texts[before]) == self.starts[self.at]
 
     def since(self, start: int) -> str:
         """The source from token number `start` to the cursor."""

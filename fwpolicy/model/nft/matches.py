@@ -6,7 +6,7 @@ from itertools import product
 
 from fwpolicy.addresses import merge, subtract
 from fwpolicy.model import fields
-from fwpolicy.model.nft import render, values, words
+from fwpolicy.model.nft import canonical, render, values, words
 from fwpolicy.model.nft.keys import NEXT_HEADER, TRACKED, WITH_PORTS, Key, implied_protocols, key
 from fwpolicy.model.nft.tables import filled_at_run_time
 from fwpolicy.model.nft.values import Unclear, many, unwrapped
@@ -38,9 +38,14 @@ class Scope:
     limiters: dict[str, str]
 
 
+_OPERATORS = ("==", "!=", "<", ">", "<=", ">=", "in", "!")
+
+
 def condition(scope: Scope, match: Json, protocols: frozenset[int] | None) -> Expr:
     """What has to be true for the match; `protocols` as for keys.key."""
     left, operator, right = match["left"], match["op"], match["right"]
+    if operator not in _OPERATORS:
+        raise Missing(f"no operator {operator}")
     if "concat" in left:
         return _concatenation(scope, match, protocols)
     if left == {"ct": {"key": "status"}}:
@@ -68,7 +73,7 @@ def _is_dynamic(scope: Scope, name: str) -> bool:
 
 
 class Missing(ValueError):  # noqa: N818
-    """A set, a map or a limit that the table has not."""
+    """What a rule names is not there: a set, a map, a limit, an operator."""
 
 
 def _member(scope: Scope, left: Json, of: Key, name: str, *, negated: bool) -> Expr:
@@ -78,12 +83,20 @@ def _member(scope: Scope, left: Json, of: Key, name: str, *, negated: bool) -> E
 
 def _opaque(scope: Scope, match: Json) -> Lit:
     """Equal to the same words only. A named set is written out: its name says nothing of its members."""
-    right = match["right"]
+    left, right = match["left"], match["right"]
     if (name := _named(right)) and not _is_dynamic(scope, name):
-        shown = render.value({"set": scope.table.sets[name].get("elem", ())})
-    else:
-        shown = f"@{scope.table.name} {name}" if name else render.value(right)
-    return Lit(fields.opaque(render.match(match["left"], match["op"], shown)), ((1, 1),))
+        right = {"set": scope.table.sets[name].get("elem", [])}
+    elif name:
+        right = f"@{scope.table.name} {name}"
+    return Lit(fields.opaque(_text({"left": left, "op": match["op"], "right": right})), ((1, 1),))
+
+
+def _text(match: Json) -> str:
+    """The match in one spelling."""
+    left, operator = match["left"], match["op"]
+    if "&" in left:
+        left = {"&": [left["&"][0], canonical.right(left["&"][0], left["&"][1])]}
+    return render.match(left, operator, render.value(canonical.right(match["left"], match["right"])))
 
 
 def _implied(left: Json, match: Json) -> tuple[Expr, ...]:
@@ -171,6 +184,8 @@ def _concatenation(scope: Scope, match: Json, protocols: frozenset[int] | None) 
         return And((*guards, Lit(whole, ((0, 0),) if negated else ((1, 1),))))
     members = scope.table.sets[name].get("elem", ()) if name else _members(right)
     try:
+        if match["op"] not in ("==", "!="):
+            raise Unclear(match["op"])
         found = tuples(keys, members)
     except Unclear:
         return And((*guards, _opaque(scope, match)))
@@ -184,12 +199,16 @@ def _keys_of_members(scope: Scope, right: Json) -> list[Json]:
     return scope.table.sets[name].get("elem", []) if name else _members(right)
 
 
+_L4PROTOS = ({"meta": {"key": "l4proto"}}, {"payload": {"protocol": "ip", "field": "protocol"}})
+
+
 def keys_of(scope: Scope, left: Json, protocols: frozenset[int] | None, members: Iterable[Json]) -> list[Key]:
     """The keys of a left side, one for each part of a concatenation."""
     parts = left.get("concat", [left])
-    if protocols is None and {"meta": {"key": "l4proto"}} in parts:
+    said = next((number for number, part in enumerate(parts) if part in _L4PROTOS), None)
+    if protocols is None and said is not None:
         # `meta l4proto . th dport`: each member says the protocol of its port.
-        protocols = _protocols_of(parts.index({"meta": {"key": "l4proto"}}), members)
+        protocols = _protocols_of(said, members)
     return [key(part, scope.table.family, protocols) for part in parts]
 
 
@@ -248,8 +267,7 @@ def _status(match: Json) -> Expr:
     except Unclear:
         bits = 0
     if match["op"] not in ("in", "!") or not bits:
-        text = render.match(match["left"], match["op"], render.value(match["right"]))
-        return And((TRACKED, Lit(fields.opaque(text), ((1, 1),))))
+        return And((TRACKED, Lit(fields.opaque(_text(match)), ((1, 1),))))
     parts = [Lit(_status_field(1 << n), ((1, 1),)) for n in range(32) if bits >> n & 1]
     one: Expr = parts[0] if len(parts) == 1 else Or(tuple(parts))
     return And((TRACKED, Not(one) if match["op"] == "!" else one))
@@ -273,7 +291,7 @@ def _time(match: Json) -> Expr:
     elif operator in (">", ">="):
         bounds = [(_moment(right), last)]
     else:
-        return Lit(fields.opaque(render.match(match["left"], operator, render.value(right))), ((1, 1),))
+        return Lit(fields.opaque(_text(match)), ((1, 1),))
     return Lit("time", tuple(each for each in bounds if each[0] <= each[1]))
 
 

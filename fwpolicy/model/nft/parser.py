@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Json = Any
     Commands = list[dict[str, Json]]
 
+_MANAGED = re.compile(r"^# Warning: table (\S+ \S+) is managed by iptables-nft.*", re.MULTILINE)
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 _OBJECTS = ("counter", "quota", "limit", "secmark", "synproxy", "flowtable")
 # Addresses, prefixes and ranges only: split at the commas, without a parser.
@@ -31,12 +32,22 @@ def parse(text: str, file: str) -> dict[str, Json]:
     """The document; NotModelledError with the place of what is no nft that this knows."""
     tokens = Tokens(text, file)
     found: Commands = []
-    while tokens.kind != END:
-        if tokens.kind == "newline" or tokens.text == ";":
-            tokens.advance()
-        else:
-            found += _command(tokens)
+    try:
+        while tokens.kind != END:
+            if tokens.kind == "newline" or tokens.text == ";":
+                tokens.advance()
+            else:
+                found += _command(tokens)
+    except RecursionError:
+        tokens.refuse("brackets too deep")
     return {"nftables": found}
+
+
+def managed(text: str) -> list[tuple[int, str, str]]:
+    """(line, "FAMILY TABLE", comment) of the tables that nft says are iptables-nft's: what it shows of them
+    are translations, which lose negations (seen in 1.0.6, which says so on standard error only)."""
+    found = _MANAGED.finditer(text)
+    return [(text.count("\n", 0, match.start()) + 1, match[1], match[0]) for match in found]
 
 
 def _command(tokens: Tokens) -> Commands:
@@ -52,8 +63,7 @@ def _command(tokens: Tokens) -> Commands:
         return _table(tokens)
     parse_one = _DECLARATIONS.get(kind)
     if parse_one is None:
-        tokens.at -= 1
-        tokens.kind, tokens.text = tokens.kinds[tokens.at], tokens.texts[tokens.at]
+        tokens.go_back(tokens.at - 1)
         tokens.refuse(f"'{kind}' is not read here")
     family = tokens.take(*FAMILIES) or "ip"
     table = tokens.word()

@@ -28,8 +28,22 @@ FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 
 
+# What reading a tree that is not as nft prints it comes to.
+BROKEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+
+
 def program(document: Json, file: str) -> Program:
     """NotModelledError with the place of what is not understood."""
+    try:
+        return _program(document, file)
+    except BROKEN as error:
+        if isinstance(error, NotModelledError):
+            raise
+        message = f"this is no listing of a ruleset: {error!r}"
+        raise NotModelledError(message, Where(file, 0, "", "")) from None
+
+
+def _program(document: Json, file: str) -> Program:
     everything = tables(document, file)
     limiters: dict[str, str] = {}
     chains: dict[str, Chain] = {}
@@ -39,6 +53,8 @@ def program(document: Json, file: str) -> Program:
         if table.family not in FAMILIES:
             unmodelled += _named(table, table.chains, file)
             continue
+        if table.unclear:
+            unmodelled.append(Where(file, 0, table.name, "its flags cannot be read: it may be dormant"))
         scope = Scope(table, frozenset(_written(table)), {}, limiters)
         others = [name for name, of in table.chains.items() if of.get("hook", HOOKS[0]) not in HOOKS]
         unmodelled += _named(table, others, file)
@@ -48,9 +64,16 @@ def program(document: Json, file: str) -> Program:
                 chains[chain.name] = chain
                 done += effect
     _check_jumps(chains)
-    matched = effects.matched(statements(everything)) | _looked_up(everything)
-    unmodelled += [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
+    unmodelled += _that_matter(done, everything)
     return Program(chains, tuple(dict.fromkeys(unmodelled)), limiters)
+
+
+def _that_matter(done: list[Effect], everything: list[Table]) -> list[Where]:
+    """Of what rules change, that which rules also look at; and all that is more than a mark or a set."""
+    if all(each.what == effects.ALWAYS for each in done):
+        return [each.where for each in done]
+    matched = effects.matched(statements(everything)) | _looked_up(everything)
+    return [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
 
 
 def _named(table: Table, names: Any, file: str) -> Iterator[Where]:
@@ -91,7 +114,7 @@ def _chain(scope: Scope, name: str, file: str) -> tuple[Chain, list[Effect]]:
             of_rule, effect = rules.read(scope, body["expr"], where, index)
         except Missing as error:
             raise NotModelledError(str(error), where) from None
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        except BROKEN as error:
             if isinstance(error, NotModelledError):
                 raise
             raise NotModelledError("this is not understood", where) from error

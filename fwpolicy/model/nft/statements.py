@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.model.nft.expressions import binary, bits, expression, right, set_literal, value, verdict
+from fwpolicy.model.nft.expressions import binary, bits, expression, left_side, right, set_literal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     Json = Any
 
-# What `OP VALUE` without an operator means for these: has one of the bits. MODEL: a set means exact values.
+# What `OP VALUE` without an operator means for these: has one of the bits; a set means exact values.
 _BITMASKS = (
     {"payload": {"protocol": "tcp", "field": "flags"}},
     *({"ct": {"key": key}} for key in ("state", "status", "label", "event")),
 )
-_COMPARISONS = ("==", "!=", "<", ">", "<=", ">=", "!", "eq", "ne", "lt", "gt", "le", "ge")
+_PRIORITY = {"meta": {"key": "priority"}}
 _WORDS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
+_BETWEEN = frozenset((*_WORDS, *_WORDS.values(), "!", "vmap", "set"))
 
 
 def statements(tokens: Tokens) -> tuple[list[Json], str | None]:
@@ -27,7 +28,8 @@ def statements(tokens: Tokens) -> tuple[list[Json], str | None]:
     found: list[Json] = []
     comment = None
     while not tokens.ends():
-        if tokens.take("comment"):
+        if tokens.text == "comment" and tokens.kind == "word":
+            tokens.advance()
             comment = tokens.string()
         else:
             found.append(_statement(tokens))
@@ -36,31 +38,38 @@ def statements(tokens: Tokens) -> tuple[list[Json], str | None]:
 
 def _statement(tokens: Tokens) -> Json:
     if tokens.kind == "word":
-        if (found := verdict(tokens)) is not None:
-            return found
         if parse := _KEYWORDS.get(tokens.text):
             tokens.advance()
             return parse(tokens)
         if tokens.text == "ct" and tokens.texts[tokens.at + 1] == "count":
             tokens.advance(), tokens.advance()
             return {"ct count": _over(tokens, lambda: {"val": tokens.number()})}
-    return _about(tokens, expression(tokens))
+    return _about(tokens, left_side(tokens))
 
 
 def _about(tokens: Tokens, left: Json) -> Json:
     """A match, a verdict map, or a change of what stands on the left."""
-    if tokens.take("vmap"):
+    operator = tokens.advance() if tokens.text in _BETWEEN and tokens.kind != "string" else None
+    if operator == "vmap":
         return {"vmap": {"key": left, "data": _data(tokens)}}
-    if tokens.take("set"):
-        return {"mangle": {"key": left, "value": _new_value(tokens)}}
-    operator = tokens.take(*_COMPARISONS)
-    found = right(tokens)
-    if tokens.text == "/" and tokens.kind == "sign":
+    if operator == "set":
+        value = _class(tokens) if left == _PRIORITY else _new_value(tokens)
+        return {"mangle": {"key": left, "value": value}}
+    found = _class(tokens) if left == _PRIORITY else right(tokens)
+    if isinstance(found, dict) and any(isinstance(member, list) for member in found.get("set", ())):
+        tokens.refuse("expected 'vmap' or 'map' before pairs")
+    if tokens.text == "/" and tokens.kind == "sign" and left in _BITMASKS:
         # `tcp flags syn / syn,ack`: how listings write `tcp flags & (syn|ack) == syn`.
         tokens.advance()
         left = {"&": [left, bits(tokens)]}
         operator = operator or "=="
     return {"match": _match(left, operator, found)}
+
+
+def _class(tokens: Tokens) -> str:
+    """`1:2`, tc's name of a queue, or `none`."""
+    found = tokens.word()
+    return f"{found}:{tokens.word()}" if tokens.take(":") else found
 
 
 def _match(left: Json, operator: str | None, found: Json) -> Json:
@@ -219,11 +228,11 @@ def _target(tokens: Tokens, *, with_address: bool) -> dict[str, Json]:
 def _nat_address(tokens: Tokens) -> Json:
     if not tokens.take("["):
         return expression(tokens)
-    found = value(tokens)
+    found = right(tokens)
     tokens.expect("]")
     if tokens.take("-"):
         tokens.expect("[")
-        found = {"range": [found, value(tokens)]}
+        found = {"range": [found, right(tokens)]}
         tokens.expect("]")
     return found
 
@@ -245,14 +254,17 @@ def _set_change(operation: str) -> Callable[[Tokens], Json]:
             tokens.refuse("expected a set's name")
         name = tokens.advance()
         tokens.expect("{")
-        key = expression(tokens)
-        found = {"op": operation, "elem": key, "set": name}
-        if tokens.take("timeout"):
-            found["elem"] = {"elem": {"val": key, "timeout": tokens.advance()}}
+        found = {"op": operation, "elem": _key(tokens), "set": name}
         stateful = _until_brace(tokens)
         return {"set": found | ({"stmt": stateful} if stateful else {})}
 
     return parse
+
+
+def _key(tokens: Tokens) -> Json:
+    """What a rule puts into a set, with how long it stays."""
+    key = left_side(tokens)
+    return {"elem": {"val": key, "timeout": tokens.advance()}} if tokens.take("timeout") else key
 
 
 def _until_brace(tokens: Tokens) -> list[Json]:
@@ -268,9 +280,11 @@ def _meter(tokens: Tokens) -> Json:
     name = tokens.word()
     size = tokens.number() if tokens.take("size") else 65535
     tokens.expect("{")
-    key = expression(tokens)
-    (stateful,) = _until_brace(tokens) or (None,)
-    return {"meter": {"key": key, "stmt": stateful, "size": size, "name": name}}
+    key = _key(tokens)
+    stateful = _until_brace(tokens)
+    if len(stateful) != 1:
+        tokens.refuse("expected one statement in the meter")
+    return {"meter": {"key": key, "stmt": stateful[0], "size": size, "name": name}}
 
 
 def _flow(tokens: Tokens) -> Json:
@@ -306,6 +320,12 @@ def _synproxy(tokens: Tokens) -> Json:
 
 
 _KEYWORDS: dict[str, Callable[[Tokens], Json]] = {
+    "accept": lambda _: {"accept": None},
+    "drop": lambda _: {"drop": None},
+    "return": lambda _: {"return": None},
+    "continue": lambda _: {"continue": None},
+    "jump": lambda tokens: {"jump": {"target": tokens.word()}},
+    "goto": lambda tokens: {"goto": {"target": tokens.word()}},
     "counter": _counter,
     "limit": _limit,
     "quota": _quota,

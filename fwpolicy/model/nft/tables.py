@@ -25,6 +25,7 @@ class Table:
         self.family = family
         self.name = f"{family} {name}"
         self.dormant = False
+        self.unclear = False
         self.chains: dict[str, Json] = {}
         self.rules: dict[str, list[Json]] = {}
         self.sets: dict[str, Json] = {}
@@ -49,7 +50,10 @@ def _carry_out(found: dict[tuple[str, str], Table], kind: str, body: Json, file:
         found.clear()
     elif kind == "table":
         table = found.setdefault((body["family"], body["name"]), Table(body["family"], body["name"]))
-        table.dormant = "dormant" in _flags(body) or table.dormant
+        flags = set(_flags(body))
+        table.dormant = "dormant" in flags or table.dormant
+        # `nft -j` of 1.0.6 says the table's name for its flag (seen): dormant, or owned by a process.
+        table.unclear = bool(flags - {"dormant", "owner", "persist"}) or table.unclear
     elif kind in ("delete", "destroy", "flush"):
         _undo(found, kind, body, file)
     else:

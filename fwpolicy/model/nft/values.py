@@ -35,26 +35,41 @@ def many(decode: Decode, members: Iterable[Json]) -> Intervals:
     return merge([interval for member in members for interval in decode(unwrapped(member))])
 
 
+def _forwards(first: int, last: int) -> Intervals:
+    if first > last:
+        raise ValueError(f"the range {first}-{last} runs backwards")
+    return ((first, last),)
+
+
 def numbers(names: Mapping[Any, int], last: int) -> Decode:
     """Numbers up to `last`, or their `names`; ranges of them."""
 
     def decode(member: Json) -> Intervals:
         if isinstance(member, dict) and "range" in member:
-            first, end = member["range"]
-            return ((one(first), one(end)),)
+            return _forwards(*map(one, member["range"]))
+        if isinstance(member, dict) and "prefix" in member:
+            number, rest = one(member["prefix"]["addr"]), last >> member["prefix"]["len"]
+            return ((number & ~rest, number | rest),)
         number = one(member)
         return ((number, number),)
 
     def one(member: Json) -> int:
         if isinstance(member, str):
-            if member in names:
-                return names[member]
-            member = int(member, 0) if member[:1].isdigit() and member.isalnum() else member
+            member = names[member] if member in names else _number(member)
         if not isinstance(member, int) or isinstance(member, bool) or not 0 <= member <= last:
             raise Unclear(member)
         return member
 
     return decode
+
+
+def _number(text: str) -> Json:
+    """`ct original proto-dst` after `meta l4proto { tcp, udp }` is "0x50 [invalid type]" as JSON (1.0.6)."""
+    digits = text.removesuffix(" [invalid type]")
+    try:
+        return int(digits, 0) if digits[:1].isdigit() else text
+    except ValueError:
+        return text
 
 
 def addresses(bits: int) -> Decode:
@@ -70,8 +85,7 @@ def addresses(bits: int) -> Decode:
         if isinstance(member, dict) and "prefix" in member:
             return network(member["prefix"]["addr"], member["prefix"]["len"])
         if isinstance(member, dict) and "range" in member:
-            first, last = map(one, member["range"])
-            return ((first, last),)
+            return _forwards(*map(one, member["range"]))
         if not isinstance(member, str):
             raise Unclear(member)
         if "/" in member:
@@ -103,9 +117,11 @@ def families(names: Mapping[Any, int]) -> Decode:
     """Words or numbers of a family; of another one than IPv4 and IPv6 no packet of ours is."""
 
     def decode(member: Json) -> Intervals:
-        if not isinstance(member, int | str):
+        if isinstance(member, int | str) and member in names:
+            return ((names[member], names[member]),)
+        if not isinstance(member, int):
             raise Unclear(member)
-        return ((names[member], names[member]),) if member in names else ()
+        return ()
 
     return decode
 
@@ -133,9 +149,7 @@ def bit_value(names: Mapping[str, int], member: Json) -> int:
     if isinstance(member, dict) and "|" in member:
         return _joined(names, member["|"])
     if isinstance(member, str):
-        if member in names:
-            return names[member]
-        member = int(member, 0) if member[:1].isdigit() and member.isalnum() else member
+        member = names[member] if member in names else _number(member)
     if not isinstance(member, int) or isinstance(member, bool):
         raise Unclear(member)
     return member
@@ -161,6 +175,16 @@ def states_of(member: Json) -> Intervals:
     """The states that have one of the bits."""
     bits = bit_value(words.CT_STATES, member)
     return fields.values(*(index for bit, index in _STATE_OF_BIT.items() if bit & bits))
+
+
+def states_under(mask: int) -> Decode:
+    """The states whose bits under `mask` are the value's."""
+
+    def decode(member: Json) -> Intervals:
+        wanted = bit_value(words.CT_STATES, member)
+        return fields.values(*(index for bit, index in _STATE_OF_BIT.items() if bit & mask == wanted))
+
+    return decode
 
 
 def tcp_flags(member: Json) -> Intervals:

@@ -8,7 +8,7 @@ from random import Random
 from fwpolicy.model import fields
 from fwpolicy.model.hooks import decide
 from fwpolicy.model.nft import of_json, of_text
-from fwpolicy.model.program import And, Lit, Not, Or, Tuples, run
+from fwpolicy.model.program import And, Jump, Lit, Not, Or, Tuples, run
 from tests.lab.holder import run as execute
 
 HOOKS = ("input", "forward", "output")
@@ -32,14 +32,18 @@ def literals(expr):
 
 def ends(*programs):
     """For each field the values at which some program may change its mind."""
+    return ends_of([chain for program in programs for chain in program.chains.values()])
+
+
+def ends_of(chains):
+    """The same, of chains."""
     found: dict[str, set[int]] = {}
-    for program in programs:
-        for chain in program.chains.values():
-            for rule in chain.rules:
-                for field, (first, last) in literals(rule.guard):
-                    low, high = fields.universe(field)[0][0], fields.universe(field)[-1][1]
-                    near = {first - 1, first, last, last + 1}
-                    found.setdefault(field, set()).update(value for value in near if low <= value <= high)
+    for chain in chains:
+        for rule in chain.rules:
+            for field, (first, last) in literals(rule.guard):
+                low, high = fields.universe(field)[0][0], fields.universe(field)[-1][1]
+                near = {first - 1, first, last, last + 1}
+                found.setdefault(field, set()).update(value for value in near if low <= value <= high)
     return {field: sorted(values) for field, values in found.items()}
 
 
@@ -48,27 +52,70 @@ def limiters(program):
     return [field for field in ends(program) if field.startswith("limit:")]
 
 
-def packets(values, count, seed=0):
-    """Random packets, most fields at one of `values`."""
+def packets(values, count, seed=0, aims=()):
+    """Random packets, most fields at one of `values`; with `aims` each also meets one of these conditions,
+    but for one field perhaps."""
     random = Random(seed)
     for _ in range(count):
         packet = {}
+        near = random.choice((0.2, 0.9))
         for field in (*fields.UNIVERSES, *(name for name in values if name not in fields.UNIVERSES)):
             known = values.get(field)
             first, last = random.choice(fields.universe(field))
             packet[field] = (
-                random.choice(known) if known and random.random() < 0.9 else random.randint(first, last)
+                random.choice(known) if known and random.random() < near else random.randint(first, last)
             )
         packet["nfproto"] = random.choice((4, 6))
         packet["th"] = int(random.random() < 0.9)
         if random.random() < 0.8:
             packet["l4proto"] = random.choice(_PROTOCOLS)
+        if aims:
+            met = dict(aim(random.choice(aims), random))
+            if met and random.random() < 0.5:
+                met.pop(random.choice(list(met)))
+            packet |= met
         yield packet
+
+
+def aim(expr, random):
+    """(field, value) pairs for which the condition, if it is not too tricky, holds."""
+    match expr:
+        case Lit(field, intervals) if intervals:
+            yield field, random.choice(random.choice(intervals))
+        case Tuples(names, rows) if rows:
+            for name, part in zip(names, random.choice(rows), strict=True):
+                yield name, random.choice(part)
+        case And(parts):
+            for part in parts:
+                yield from aim(part, random)
+        case Or(parts) if parts:
+            yield from aim(random.choice(parts), random)
+
+
+def ways(programs):
+    """The condition of each rule together with those of the jumps that lead to it."""
+    found = []
+    for program in programs:
+        callers: dict[str, list] = {}
+        for chain in program.chains.values():
+            for rule in chain.rules:
+                if isinstance(rule.action, Jump):
+                    callers.setdefault(rule.action.chain, []).append((chain.name, rule))
+        for chain in program.chains.values():
+            found += [And((rule.guard, *_to(callers, chain.name))) for rule in chain.rules]
+    return found
+
+
+def _to(callers, name, depth=4):
+    if name not in callers or not depth:
+        return []
+    caller, rule = callers[name][0]
+    return [rule.guard, *_to(callers, caller, depth - 1)]
 
 
 def differences(programs, count=400, seed=0):
     """Packets that two of the programs decide differently, by hook."""
-    for packet in packets(ends(*programs), count, seed):
+    for packet in packets(ends(*programs), count, seed, ways(programs)):
         for hook in HOOKS:
             done = {repr(decide(program, hook, packet)[0]) for program in programs}
             if len(done) > 1:
@@ -96,7 +143,9 @@ def in_netns(netns, *command, text=None):
 def readings(netns, text, name="emitted.nft"):
     """What we emitted, and what the kernel lists of it: as text (with words and with numbers), as JSON."""
     in_netns(netns, "nft", "-f", "-", text=text)
-    listed = [in_netns(netns, "nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-s", "-nn"))]
+    listed = [
+        in_netns(netns, "nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-a", "-s", "-nn"))
+    ]
     document = json.loads(in_netns(netns, "nft", "-n", "-j", "list", "ruleset"))
     words = json.loads(in_netns(netns, "nft", "-j", "list", "ruleset"))
     texts = [of_text(each, f"listed{number}.nft") for number, each in enumerate(listed)]
