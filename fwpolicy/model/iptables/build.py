@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fwpolicy.model.fields import Where
+from fwpolicy.model.iptables import stateful
 from fwpolicy.model.iptables.basics import Context, header
-from fwpolicy.model.iptables.conditions import OF_ITS_RULE, TRANSPORTS, canonical, of_instance, of_match
+from fwpolicy.model.iptables.conditions import TRANSPORTS, canonical, of_match
 from fwpolicy.model.iptables.names import protocol
 from fwpolicy.model.iptables.reader import family_of, read
 from fwpolicy.model.iptables.targets import Outcome, outcome
@@ -160,8 +161,9 @@ class _Builder:
     def _match(self, context: Context, match: Match, chain: str) -> Expr:
         if match.module == "comment":
             return ALWAYS
-        if match.module in OF_ITS_RULE:
-            return of_instance(match, self._identity(chain, match))
+        if match.module in stateful.MODULES:
+            match = stateful.canonical(match)
+            return stateful.condition(match, self._identity(chain, match))
         key = (context.protocol, context.readable, match.module, match.options)
         found = self._matches.get(key)
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.model import fields
 from fwpolicy.model.iptables import host, packet, tracking, transport
 from fwpolicy.model.iptables.basics import Context
-from fwpolicy.model.program import ALWAYS, Lit, Not
+from fwpolicy.model.program import ALWAYS, Lit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ READERS: dict[str, Callable[[Context, Options], Expr]] = {
     "time": host.window,
 }
 TRANSPORTS = ("tcp", "udp", "sctp", "dccp", "icmp", "icmp6")
-LIMITERS = ("limit", "hashlimit", "connlimit")
-# They answer anew each time that they are asked, so two rules with one text are two questions: of two
-# `--probability 0.5` in a row, as kube-proxy writes them, the second would never match.
-OF_ITS_RULE = (*LIMITERS, "statistic", "quota", "recent", "rateest", "nfacct")
 
 
 def canonical(match: Match) -> str:
@@ -57,17 +53,3 @@ def of_match(context: Context, match: Match) -> Expr:
     if reader := READERS.get(match.module):
         return reader(context, match.options)
     return Lit(fields.opaque(canonical(match)), fields.YES)
-
-
-def of_instance(match: Match, identity: str) -> Expr:
-    """A match with a memory of its own; `identity` tells it from all others."""
-    if match.module not in LIMITERS:
-        return Lit(fields.opaque(identity), fields.YES)
-    # `--hashlimit-above` and `--connlimit-above` hold where there is no room left.
-    above = any(
-        name.endswith("-above") != negated
-        for name, negated, _ in match.options
-        if name.endswith(("-above", "-upto"))
-    )
-    room = Lit(fields.limiter(identity), fields.YES)
-    return Not(room) if above else room

@@ -221,3 +221,23 @@ def test_ten_thousand_rules_in_a_second():
         assert len(of_text(text, "f", 4).chains["ip filter INPUT"].rules) == 10_000
         taken.append(time.process_time() - begin)
     assert min(taken) < 1
+
+
+@pytest.mark.parametrize(
+    ("written", "saved"),
+    [
+        ("limit --limit 5/minute --limit-burst 5", "limit --limit 5/min"),
+        ("limit --limit 120/min", "limit --limit 2/sec"),
+        ("limit --limit 3", "limit --limit 3/sec"),
+        ("limit --limit 7/day", "limit --limit 7/day"),
+        (
+            "connlimit --connlimit-above 5",
+            "connlimit --connlimit-above 5 --connlimit-mask 32 --connlimit-saddr",
+        ),
+        ("recent --set --name a", "recent --name a --rsource --set --mask 255.255.255.255"),
+        ("statistic --mode random --probability 0.3", "statistic --mode random --probability 0.30000000028"),
+    ],
+)
+def test_what_save_adds_says_nothing_new(written, saved):
+    one, other = program(f"-m {written} -j DROP"), program(f"-m {saved} -j DROP")
+    assert one.chains["ip filter INPUT"].rules[0].guard == other.chains["ip filter INPUT"].rules[0].guard
