@@ -22,7 +22,7 @@ from ..lab.oracle import verdicts
 from ..model.iptables.said import save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fwpolicy.model.program import Expr
 
@@ -118,13 +118,14 @@ def some_rules(family: int, seed: int) -> str:
     return save(*lines, chains="a b c", policy=source.choice(("ACCEPT", "DROP")))
 
 
-def saved(variant: str, family: int, text: str) -> str:
-    """What the kernel, given `text`, says that it has."""
+def saved(variant: str, family: int, text: str, before: Callable[[], None] = lambda: None) -> str:
+    """What the kernel, given `text`, says that it has; `before` is done first, in the same namespace."""
     command = f"{'iptables' if family == 4 else 'ip6tables'}-{variant}"
 
     def inside() -> str:
+        before()
         run(f"{command}-restore", input=text)
-        return run(f"{command}-save", "-t", "filter").stdout
+        return run(f"{command}-save").stdout
 
     return netns.call(inside)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.model import fields
 from fwpolicy.model.iptables import names
 from fwpolicy.model.iptables.basics import flag, negate, only
-from fwpolicy.model.program import ALWAYS, And, Lit, Not, NotModelledError
+from fwpolicy.model.program import And, Lit, Not, NotModelledError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,20 +62,28 @@ def _text(option: Option) -> str:
     return " ".join((*(("!",) if negated else ()), f"--{name}", *values))
 
 
-_WINDOW = ("datestart", "datestop", "utc")
+# iptables-extensions(8), "time": without `--datestop` a rule ends on 2038-01-19, which save may print.
+_LAST = (1 << 31) - 1
+_DATES = ("datestart", "datestop")
 
 
 def window(_: Context, options: Options) -> Expr:
-    """Two dates in UTC, both included; days of the week, times of the day and local time are opaque."""
-    if any(name not in _WINDOW or negated for name, negated, _ in options):
-        text = " ".join(sorted(_text(option) for option in options))
-        return Lit(fields.opaque(f"time {text}"), fields.YES)
-    dates = {option[0]: _seconds(only(option)) for option in options if option[0] != "utc"}
-    # The kernel's fields have 32 bits.
-    first, last = dates.get("datestart", 0), dates.get("datestop", _TOP)
+    """Two dates in UTC, both included; days, times of the day and local time are one opaque condition."""
+    local = any(option[0] in ("kerneltz", "localtz") for option in options)
+    dates = {option[0]: _seconds(only(option)) for option in options if option[0] in _DATES}
+    rest = [option for option in options if option[0] not in ("utc", *_DATES)]
+    first, last = dates.get("datestart", 0), dates.get("datestop", _LAST)
     if first > last:
         raise NotModelledError("'--datestart' is after '--datestop'")
-    return Lit("time", ((first, last),)) if dates else ALWAYS
+    if local:
+        shown = [option for option in options if option[0] in _DATES and dates[option[0]] not in (0, _LAST)]
+        return _opaque_time([*shown, *rest])
+    inside = Lit("time", ((first, last),))
+    return And((inside, _opaque_time(rest))) if rest else inside
+
+
+def _opaque_time(options: list[Option]) -> Expr:
+    return Lit(fields.opaque("time " + " ".join(sorted(_text(option) for option in options))), fields.YES)
 
 
 def _seconds(text: str) -> int:

@@ -9,7 +9,15 @@ from fwpolicy.model.iptables import of_text
 from fwpolicy.model.program import Program
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58, "esp": 50, "sctp": 132}
-DEFAULTS = {"l4proto": "tcp", "th": 1, "iif": "eth0", "tcpflags": 2, "ttl": 64, "skuid": fields.NO_OWNER}
+DEFAULTS = {
+    "l4proto": "tcp",
+    "th": 1,
+    "iif": "eth0",
+    "tcpflags": 2,
+    "sport": 40000,
+    "ttl": 64,
+    "skuid": fields.NO_OWNER,
+}
 DEFAULTS |= {"skgid": fields.NO_OWNER, "daddrtype": "local", "saddrtype": "unicast"}
 
 

@@ -331,7 +331,16 @@ def test_dates():
     assert [matches(rule, time=second) for second in (1704067199, 1704067200, 1735603200, 1735603201)] == [
         *(False, True, True, False)
     ]
+    monday = {fields.opaque("time --weekdays Mon"): 1}
+    assert matches("-m time --datestop 2024 --weekdays Mon", time=0, **monday)
     assert not matches("-m time --datestop 2024 --weekdays Mon", time=0)
+    assert not matches("-m time --datestop 2024 --weekdays Mon", time=1704067201, **monday)
+
+
+def test_a_rule_with_a_time_ends_in_2038():
+    """iptables-extensions(8): without --datestop it is 2038-01-19."""
+    assert matches("-m time --datestart 2024-01-01", time=(1 << 31) - 1)
+    assert not matches("-m time --datestart 2024-01-01", time=1 << 31)
 
 
 def test_a_limit_is_one_limiter_for_each_rule():
