@@ -12,6 +12,7 @@ from fwpolicy import addresses
 from fwpolicy.model import fields
 from fwpolicy.model.hooks import decide
 from fwpolicy.model.iptables import merged, of_text
+from fwpolicy.model.iptables.names import ICMP_TYPES
 from fwpolicy.model.program import And, Lit, Not, Or, Program
 from fwpolicy.record import replace
 
@@ -260,3 +261,52 @@ def test_packets_get_what_the_model_says(variant: str, seed: int) -> None:
     for packet, seen in zip(packets, found, strict=True):
         kind = decide(program, "input", modelled(packet))[0].kind
         assert kind.partition(":")[0] == seen, (packet, kind, texts)
+
+
+# What random packets do not reach: to the oracle every address is local. Each is asked by itself.
+ADDRESSED = [
+    ("-m addrtype --dst-type UNICAST", "192.0.2.1", False),
+    ("-m addrtype --dst-type UNICAST,LOCAL", "192.0.2.1", True),
+    ("-m addrtype ! --dst-type LOCAL", "192.0.2.1", False),
+    ("-m addrtype --dst-type MULTICAST,LOCAL", "224.0.0.251", True),
+    ("-m addrtype --dst-type UNICAST", "2001:db8::1", True),
+    ("-m addrtype --dst-type UNICAST,LOCAL", "2001:db8::1", True),
+    ("-m addrtype --dst-type MULTICAST,LOCAL", "2001:db8::1", False),
+    ("-m addrtype --dst-type MULTICAST,UNICAST", "2001:db8::1", False),
+    ("-m addrtype --dst-type MULTICAST,UNICAST", "ff02::fb", False),
+    ("-m addrtype --dst-type MULTICAST", "ff02::fb", True),
+    ("-m addrtype ! --dst-type UNICAST", "ff02::fb", True),
+]
+
+
+@pytest.mark.parametrize(("rule", "daddr", "expected"), ADDRESSED)
+def test_types_of_addresses(rule: str, daddr: str, expected: bool) -> None:
+    family = 6 if ":" in daddr else 4
+    text = save(f"-p udp {rule} -j DROP")
+    packet = Packet(saddr=PEERS[family][0], daddr=daddr)
+    kind = "multicast" if daddr[:2] in ("22", "ff") else "local"
+    said = modelled(packet) | {"daddrtype": fields.ADDRESS_TYPES.index(kind)}
+    verdict = "drop" if expected else "accept"
+    assert decide(of_text(text, "f", family), "input", said)[0].kind == verdict
+    assert verdicts(
+        "", [packet], restore=[(f"{'iptables' if family == 4 else 'ip6tables'}-restore", text)]
+    ) == [verdict]
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("--uid-owner 0", "drop"), ("! --uid-owner 0", "accept")])
+def test_whose_socket_it_is(rule: str, expected: str) -> None:
+    text = save(f"-A OUTPUT -p udp -m owner {rule} -j DROP")
+    said = modelled(Packet("output")) | {"skuid": 0, "oif": fields.interface("eth0")[0][0]}
+    assert decide(of_text(text, "f", 4), "output", said)[0].kind == expected
+    assert verdicts("", [Packet("output")], restore=[("iptables-restore", text)]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("command", "protocol", "family"), [("iptables", "icmp", 4), ("ip6tables", "icmpv6", 6)]
+)
+def test_the_names_of_icmp_types_are_those_of_the_command(command: str, protocol: str, family: int) -> None:
+    help_text = run(command, "-p", protocol, "-h").stdout
+    listed = help_text[help_text.index("Valid ICMP") :].splitlines()[1:]
+    names = [word.strip("()") for line in listed for word in line.split()]
+    assert len(names) > 20
+    assert [name for name in names if name.lower() not in ICMP_TYPES[family]] == []

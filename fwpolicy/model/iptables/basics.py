@@ -55,8 +55,9 @@ def masked(bits: int, value: int, mask: int) -> Intervals | None:
     if value & ~mask:
         return ()
     size = mask & -mask or 1 << bits
-    whole = mask + size == 1 << bits  # a prefix, as nearly all are
-    holes = [] if whole else [bit for bit in range(size.bit_length(), bits) if not mask >> bit & 1]
+    if mask + size == 1 << bits:  # a prefix, as nearly all are
+        return ((value, value + size - 1),)
+    holes = [bit for bit in range(size.bit_length(), bits) if not mask >> bit & 1]
     if 1 << len(holes) > MOST_INTERVALS:
         return None
     starts = [value]

@@ -78,7 +78,7 @@ class _Builder:
         self._protocol = "ip" if family == 4 else "ip6"
         self._nfproto = Lit("nfproto", ((family, family),))
         self._unmodelled: list[Where] = []
-        self._headers: dict[Option, Expr] = {}
+        self._headers: dict[str, Expr] = {}
         self._matches: dict[tuple[object, ...], Expr] = {}
         self._instances: dict[str, int] = {}
         self._outcomes: dict[tuple[str, str, Options], Outcome] = {}
@@ -153,9 +153,12 @@ class _Builder:
         return And(tuple(part for part in parts if part is not ALWAYS))
 
     def _header(self, option: Option) -> Expr:
-        found = self._headers.get(option)
+        name, negated, values = option
+        # A string: the collector walks over tuples, and there may be two for every rule.
+        key = f"{'!' if negated else ''}{name} {' '.join(values)}"
+        found = self._headers.get(key)
         if found is None:
-            found = self._headers[option] = header(self._family, option)
+            found = self._headers[key] = header(self._family, option)
         return found
 
     def _match(self, context: Context, match: Match, chain: str) -> Expr:

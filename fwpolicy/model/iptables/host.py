@@ -34,7 +34,7 @@ def _owner(option: Option, groups: bool) -> Expr:
     if groups and name == "gid-owner":
         return negate(Lit(fields.opaque(f"owner suppl-groups {text}"), fields.YES), negated)
     numbers = "0" if text == "root" else text
-    if not numbers.replace("-", "").isdecimal():
+    if not all(part.isdecimal() for part in numbers.split("-", 1)):
         # Who has which number is not in the text.
         return negate(Lit(fields.opaque(f"owner {name} {text}"), fields.YES), negated)
     return negate(Lit(_OWNERS[name], (names.span(numbers, _TOP - 1, "user or group", "-"),)), negated)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fwpolicy.model.program import Expr
 
 # libxt_pkttype.c
-_PACKET_TYPES = {"unicast": "host", "bcast": "broadcast", "mcast": "multicast"}
+_PACKET_TYPES = {"unicast": "host", "bcast": "broadcast", "mcast": "multicast", "otherhost": "other"}
 # What __ipv6_addr_type calls neither unicast nor anything else: unspecified, IPv4-mapped, multicast.
 _MULTICAST6 = addresses.of("ff00::/8").v6
 _NO_UNICAST6 = addresses.of("::", "::ffff:0:0/96", "ff00::/8").v6
@@ -27,6 +27,9 @@ _ADDRESSES6 = {
     "unspec": addresses.of("::").v6,
 }
 _ROUTED6 = ("local", "anycast", "unreachable")
+# tos_values.c; their mask leaves out two bits of the precedence, not those of ECN.
+_TOS = {"minimize-delay": "0x10/0x3f", "maximize-throughput": "0x08/0x3f", "normal-service": "0x00/0x3f"}
+_TOS |= {"maximize-reliability": "0x04/0x3f", "minimize-cost": "0x02/0x3f"}
 _DSCP_CLASSES = {"BE": 0, "EF": 46} | {f"CS{number}": 8 * number for number in range(8)}
 _DSCP_CLASSES |= {f"AF{kind}{drop}": 8 * kind + 2 * drop for kind in range(1, 5) for drop in range(1, 4)}
 
@@ -129,7 +132,7 @@ def dscp(_: Context, options: Options) -> Expr:
 def tos(_: Context, options: Options) -> Expr:
     """`--tos VALUE/MASK`: exact where the mask leaves out the two ECN bits, which are no field here."""
     option = _one(options, "tos")
-    text = only(option)
+    text = _TOS.get(only(option).lower(), only(option))
     value_text, slash, mask_text = text.partition("/")
     if slash and not (bits := names.number(mask_text, 255)) & 3:
         found = masked(6, names.number(value_text, 255) >> 2, bits >> 2)

@@ -35,6 +35,7 @@ class Line:
 
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -48,13 +49,24 @@ def split(line: str) -> list[str]:
     if "\\" not in line:
         pieces = line.split('"')
         if len(pieces) % 2:
+            _refuse_glued(pieces[::2])
             words = pieces[0].split()
             for quoted, bare in zip(pieces[1::2], pieces[2::2], strict=True):
                 words += [quoted, *bare.split()]
             return words
-    if '"' in _WORD.sub("", line):
+    pieces = _QUOTED.split(line)
+    if any('"' in piece for piece in pieces):
         raise NotModelledError("a quote is not closed")
+    _refuse_glued(pieces)
     return [bare or _ESCAPED.sub(r"\1", quoted) for quoted, bare in _WORD.findall(line)]
+
+
+def _refuse_glued(pieces: list[str]) -> None:
+    """Between quoted words there is space; iptables reads `a"b"` as one word."""
+    first, last = pieces[0], pieces[-1]
+    apart = (not first or first[-1].isspace()) and (not last or last[0].isspace())
+    if not apart or any(not (piece[:1].isspace() and piece[-1].isspace()) for piece in pieces[1:-1]):
+        raise NotModelledError("a quote stands within a word")
 
 
 class _Segment:

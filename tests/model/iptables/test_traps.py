@@ -7,6 +7,7 @@ import pytest
 from fwpolicy.model import fields
 from fwpolicy.model.hooks import decide
 from fwpolicy.model.iptables import merged, of_text
+from fwpolicy.model.iptables.basics import masked
 
 from .said import matches, packet, program, save, verdict
 
@@ -402,3 +403,12 @@ def test_the_rules_of_both_families_in_one_program():
     assert kinds == ["drop", "accept", "accept", "drop"]
     with pytest.raises(ValueError, match="in two of the texts"):
         merged([program(), program()])
+
+
+def test_every_mask_of_eight_bits():
+    for mask in range(256):
+        for value in range(0, 256, 7):
+            found = masked(8, value, mask)
+            assert found is not None
+            inside = {number for first, last in found for number in range(first, last + 1)}
+            assert inside == {number for number in range(256) if number & mask == value}
