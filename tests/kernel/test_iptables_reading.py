@@ -13,7 +13,7 @@ from fwpolicy.model import fields
 from fwpolicy.model.hooks import decide
 from fwpolicy.model.iptables import merged, of_text
 from fwpolicy.model.iptables.names import ICMP_TYPES
-from fwpolicy.model.program import And, Lit, Not, Or, Program
+from fwpolicy.model.program import And, Lit, Not, NotModelledError, Or, Program
 from fwpolicy.record import replace
 
 from ..lab import netns
@@ -310,3 +310,27 @@ def test_the_names_of_icmp_types_are_those_of_the_command(command: str, protocol
     names = [word.strip("()") for line in listed for word in line.split()]
     assert len(names) > 20
     assert [name for name in names if name.lower() not in ICMP_TYPES[family]] == []
+
+
+@pytest.mark.parametrize(
+    ("native", "complaint"),
+    [
+        ("add rule ip filter INPUT ct state new drop", "only nft can list"),
+        ("add chain ip filter more { type filter hook input priority 5; }", "only nft can list"),
+        ("add rule ip filter INPUT ip saddr vmap { 192.0.2.1 : drop }", ""),
+    ],
+)
+def test_what_nft_added_to_a_table_of_iptables_is_not_taken_for_nothing(native: str, complaint: str) -> None:
+    """iptables-nft-save prints the verdict map as a rule without anything, and the rest not at all."""
+
+    def inside() -> str:
+        run("iptables-nft", "-A", "INPUT", "-p", "tcp", "-j", "DROP")
+        run("nft", native)
+        return run("iptables-nft-save").stdout
+
+    said = netns.call(inside)
+    if complaint:
+        with pytest.raises(NotModelledError, match=complaint):
+            of_text(said, "live", 4)
+    else:
+        assert [where.text for where in of_text(said, "live", 4).unmodelled] == ["-A INPUT"]

@@ -54,8 +54,9 @@ def of_text(text: str, file: str, family: int | None = None) -> Program:
     """
     if family not in (4, 6, None):
         raise ValueError(f"family is 4 or 6, not {family!r}")
-    family = family or family_of(text, file)
-    return _Builder(family, read(text, file, family)).program()
+    family = family_of(text, file, family)
+    found = read(text, file, family)
+    return _Builder(family, found.tables, found.remarks).program()
 
 
 def merged(programs: Iterable[Program]) -> Program:
@@ -73,11 +74,11 @@ def merged(programs: Iterable[Program]) -> Program:
 class _Builder:
     """One text's program. Conditions are kept: rules repeat them, and two equal ones become one object."""
 
-    def __init__(self, family: int, tables: Tables) -> None:
+    def __init__(self, family: int, tables: Tables, remarks: Iterable[Where]) -> None:
         self._family, self._tables = family, tables
         self._protocol = "ip" if family == 4 else "ip6"
         self._nfproto = Lit("nfproto", ((family, family),))
-        self._unmodelled: list[Where] = []
+        self._unmodelled: list[Where] = [*remarks]
         self._headers: dict[str, Expr] = {}
         self._matches: dict[tuple[object, ...], Expr] = {}
         self._instances: dict[str, int] = {}
@@ -120,7 +121,8 @@ class _Builder:
         try:
             parsed = parse(split(words))
             done = self._outcome(table, parsed)
-            if done.effect:
+            # Bare of everything: so iptables-nft-save prints a verdict map of nft's, whatever is in it.
+            if done.effect or not words:
                 self._unmodelled.append(where)
             for line in _apart(parsed):
                 guard = self._guard(line, where.chain)
