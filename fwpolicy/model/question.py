@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fwpolicy.model import fields
 from fwpolicy.model.concrete import to_fields
 from fwpolicy.model.hooks import LO
 from fwpolicy.model.packet import parse_packet
-from fwpolicy.model.program import And, Not
+from fwpolicy.model.program import And, Not, used_fields
 from fwpolicy.model.program import Lit as Literal
 from fwpolicy.record import record
 
@@ -67,4 +68,13 @@ def _not_lo(packet: Packet, said: frozenset[str]) -> list[Expr]:
 
 def of_limits(question: Question, program: Program) -> dict[str, int]:
     """question.fixed, and each limiter of `program` as the question has it."""
-    return {**question.fixed, **dict.fromkeys(program.limiters, int(not question.spent))}
+    used = (
+        field
+        for chain in program.chains.values()
+        for rule in chain.rules
+        for field in used_fields(rule.guard)
+    )
+    spent = dict.fromkeys(
+        (field for field in used if field.startswith(fields.limiter(""))), int(not question.spent)
+    )
+    return {**question.fixed, **spent}

@@ -198,7 +198,7 @@ def test_a_file_here_does_not_shadow_a_shipped_policy(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ntp-client").write_text("version: 1\nname: evil\ninput: {default: accept}\n")
     assert main(["check", "ntp-client"]) == 0
-    assert capsys.readouterr().out.startswith("ntp-client: ok, role ntp")
+    assert capsys.readouterr().out.startswith("ntp-client: ok and proved, role ntp")
     assert main(["check", "./ntp-client"]) == 0
     assert capsys.readouterr().out.startswith("evil: ok")
 

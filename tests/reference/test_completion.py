@@ -139,7 +139,7 @@ def test_bash(scripts):
     assert bash(scripts, "ch") == {"check"}
     assert bash(scripts, "check", "") == SHIPPED | {"web.yaml", "web two.yml", "sub"}
     assert bash(scripts, "apply", "ntp-c") == {"ntp-client", "ntp-closed"}
-    assert bash(scripts, "plan", "web.yaml", "--no-") == {"--no-persist", "--no-daemon"}
+    assert bash(scripts, "plan", "web.yaml", "--no-") == {"--no-persist", "--no-daemon", "--no-prove"}
     assert bash(scripts, "plan", "--root", "") == {"sub"}
     assert bash(scripts, "plan", "--root", "=", "s") == {"sub"}
     assert bash(scripts, "plan", "--root", "=") == {"sub"}
@@ -163,7 +163,7 @@ def test_fish(scripts):
     assert fish(scripts, "ch") >= {"check"}
     assert fish(scripts, "check", "ntp") == {name for name in SHIPPED if name.startswith("ntp")}
     assert {"web.yaml", "web two.yml"} <= fish(scripts, "check", "we")
-    assert fish(scripts, "plan", "--no-") == {"--no-persist", "--no-daemon"}
+    assert fish(scripts, "plan", "--no-") == {"--no-persist", "--no-daemon", "--no-prove"}
     assert fish(scripts, "plan", "--root", "s") == {"sub/"}
     assert fish(scripts, "completion", "b") == {"bash"}
     assert fish(scripts, "services", "ssh") == {"ssh"}
