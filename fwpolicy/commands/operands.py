@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.deploy.machine import Machine
-    from fwpolicy.errors import Problem
+    from fwpolicy.deploy.subject import Subject
+    from fwpolicy.errors import Problem, Span
     from fwpolicy.policy.model import Policy
+
+
+SUBJECT = "a policy, live, generation:N, git:REV:PATH, an nft ruleset or an iptables-save file"
 
 
 def policy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +62,21 @@ def read_policy(operands: list[str]) -> Policy:
 
     named = tuple(texts.read_operand(operand) for operand in operands)
     return load(named, texts.read_file, int(time()))
+
+
+def read_subject(operand: str, options: argparse.Namespace) -> Subject:
+    """What a question is asked of (docs/cli.md). Raises PolicyError, HostError."""
+    from fwpolicy.deploy.subject import subject  # noqa: PLC0415
+
+    return subject(operand, machine_of(options))
+
+
+def quoted(span: Span) -> str:
+    """A line of a policy with its place."""
+    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
+
+    text = line_texts(texts.read_file)(span).strip()
+    return f"{span.file}:{span.line}: {text}" if text else f"{span.file}:{span.line}"
 
 
 def refuse_errors(problems: list[Problem]) -> None:

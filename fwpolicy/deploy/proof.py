@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fwpolicy.errors import CheckFailedError
 from fwpolicy.ir.ruleset import FAMILY, TABLE
-from fwpolicy.model import nft, prove
+from fwpolicy.model import hooks, nft, prove
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import Step, of_policy
 from fwpolicy.model.pairing import paired
@@ -17,10 +17,12 @@ from fwpolicy.model.program import NotModelledError, of_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from fwpolicy.addresses import AddressSet
     from fwpolicy.artifact import Artifact
+    from fwpolicy.deploy.subject import Subject
     from fwpolicy.model.program import Program, Rule
     from fwpolicy.model.prove import Difference
     from fwpolicy.policy.model import Policy
@@ -46,6 +48,48 @@ def prove_compiled(policy: Policy, servers: AddressSet | None, artifact: Artifac
     for difference in prove.differences(wanted, named):
         raise CheckFailedError(told(difference, "the policy", "what was compiled from it"))
     return emitted
+
+
+def compiled(policy: Policy) -> Artifact:
+    """The ruleset that the policy compiles to, of a host that nothing is known of."""
+    from fwpolicy.backends.nft.render import render  # noqa: PLC0415
+    from fwpolicy.compiler.compile import compile_ruleset  # noqa: PLC0415
+
+    return render(compile_ruleset(policy), policy.name)
+
+
+def deciding_rule(policy: Policy, hook: str, packet: Mapping[str, int], spent: bool) -> str | None:
+    """The text of the compiled rule that decides `packet` (field -> value)."""
+    emitted = program_of(compiled(policy))
+    wanted = {member_field(field): value for field, value in packet.items()}
+    _, rule = hooks.decide(emitted, hook, {**wanted, **dict.fromkeys(emitted.limiters, int(not spent))})
+    return rule.where.text if rule else None
+
+
+def member_field(field: str) -> str:
+    """A run-time group's field as our table has it."""
+    return field.replace("member:", f"member:{OURS} ", 1) if field.startswith("member:") else field
+
+
+def prove_subjects(one: Subject, other: Subject) -> None:
+    """Two subjects do the same; of a live host, where a policy is the other, our own table's rules.
+    Raises CheckFailedError."""
+    left, right = one.program, other.program
+    if one.policy is not None and other.policy is None:
+        left, right = _beside_ruleset(one, right)
+    elif other.policy is not None and one.policy is None:
+        right, left = _beside_ruleset(other, left)
+    for difference in prove.differences(left, right):
+        raise CheckFailedError(told(difference, one.title, other.title))
+
+
+def _beside_ruleset(subject: Subject, ruleset: Program) -> tuple[Program, Program]:
+    """Where the ruleset holds our table that alone is compared, with what the policy compiles to: the two
+    have names for their limiters in common, and the compiled is proved to be what the policy says."""
+    if subject.policy is None or not any(name.startswith(f"{OURS} ") for name in ruleset.chains):
+        return subject.program, ruleset
+    emitted = prove_compiled(subject.policy, None, compiled(subject.policy))
+    return of_table(emitted, OURS), of_table(ruleset, OURS)
 
 
 def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:

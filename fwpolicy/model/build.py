@@ -64,10 +64,12 @@ class Build:
         self.fixed = dict(fixed or {})
         self._prepared = [_prepared(program, hook, by_rule) for program in programs]
         self._possible = simplified(possible(hook))
-        lo = Lit("oif" if hook == "output" else "iif", LO)
+        rarities = Lit("oif" if hook == "output" else "iif", LO), Lit("th", ((0, 0),))
         cuts = [literal for prepared in self._prepared for guard in _guards(prepared) for literal in guard]
         cuts += [
-            literal for expr in (self._possible, lo, *map(simplified, also)) for literal in literals(expr)
+            literal
+            for expr in (self._possible, *rarities, *map(simplified, also))
+            for literal in literals(expr)
         ]
         used = {field for field, _ in cuts}
         linked = [pair for pair in LINKED if pair[1] in used]
@@ -81,7 +83,8 @@ class Build:
         self._literals: dict[tuple[str, Intervals], int] = {}
         self._summaries: dict[tuple[int, str, Fixed], int] = {}
         self.possible = self._linked(self.condition(self._possible, self._fixed({})), linked)
-        self.where_lo = self.condition(lo)
+        # Packets that are not worth a word where no answer is about them.
+        self.rarities = tuple(self.condition(each) for each in rarities)
 
     def terminal(self, outcome: Outcome) -> int:
         """The diagram that always ends in `outcome`; keys[terminal] is the way back."""

@@ -36,11 +36,12 @@ class Cube:
 
 def cubes(build: Build, region: int) -> Iterator[Cube]:
     """Cubes that cover the condition `region` and, of all packets that can be, no others; they are as few
-    as splitting at fields that are entangled finds. What is true of every packet is left out."""
-    lo = build.where_lo
+    as splitting at fields that are entangled finds. What is true of every packet is left out, and
+    that it is not over `lo` and can be read."""
     care = build.possible
-    if build.diagrams.both(region, lo) == NO:
-        care = build.diagrams.both(care, build.diagrams.negated(lo))
+    for rarity in build.rarities:
+        if build.diagrams.both(region, rarity) == NO:
+            care = build.diagrams.both(care, build.diagrams.negated(rarity))
     if region != NO:
         yield from _cubes(build, build.diagrams.restricted(region, care), care)
 

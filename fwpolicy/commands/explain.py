@@ -1,0 +1,107 @@
+"""fwpolicy explain: what happens to a packet, and which line says so."""
+
+from __future__ import annotations
+
+from fwpolicy.commands import operands
+from fwpolicy.errors import FwpolicyError
+from fwpolicy.model.of_policy import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.deploy.subject import Subject
+    from fwpolicy.model.explain import Case
+    from fwpolicy.model.question import Question
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("subject", metavar="POLICY", help=operands.SUBJECT)
+    parser.add_argument(
+        "packet", nargs="+", metavar="PACKET", help="as in: udp/123 from 203.0.113.9:4000 (docs/cli.md)"
+    )
+    operands.host_arguments(parser)
+    operands.report_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from fwpolicy.host.netns import entered  # noqa: PLC0415
+    from fwpolicy.model.explain import cases  # noqa: PLC0415
+    from fwpolicy.model.packet import PacketError  # noqa: PLC0415
+    from fwpolicy.model.question import parse  # noqa: PLC0415
+
+    try:
+        question = parse(" ".join(options.packet))
+    except PacketError as error:
+        raise FwpolicyError(f"PACKET: {error}") from None
+    with entered(options.netns):
+        subject = operands.read_subject(options.subject, options)
+    found = cases(subject.program, question, subject.names)
+    if not found:
+        raise FwpolicyError(f"no such packet can be: {question.packet}")
+    told = [_told(case, subject, question) for case in found]
+    if options.json:
+        report = told[0] if len(told) == 1 else {"hook": question.hook, "cases": told}
+        operands.print_json({"changed": False, "unmodelled": _unmodelled(subject), **report}, in_order=True)
+    elif not options.quiet:
+        for case, each in zip(found, told, strict=True):
+            _print(case, each, several=len(found) > 1)
+        for where in _unmodelled(subject):
+            print(f"not followed by the model: {where}")
+    return 0
+
+
+def _told(case: Case, subject: Subject, question: Question) -> dict[str, object]:
+    """A case as docs/cli.md says it."""
+    rule = case.decided.rule
+    verdict = case.decided.kind.partition(":")[0]
+    told: dict[str, object] = {"verdict": verdict, "hook": question.hook}
+    if rule is not None and isinstance(rule.origin, Step):
+        span = rule.origin.origin
+        told |= {
+            "step": rule.origin.step,
+            "origin": {"file": span.file, "line": span.line, "column": span.column} if span else None,
+            "rule": _compiled(case, subject, question),
+            "reason": rule.origin.reason,
+        }
+    elif rule is not None:
+        where = rule.where
+        place = {"file": where.file, "line": where.line, "column": 1} if where.line else None
+        told |= {"step": where.chain, "origin": place, "rule": where.text, "reason": "this rule decides"}
+    elif subject.policy is not None:
+        reason = f"the policy has no '{question.hook}': left to others"
+        told |= {"verdict": "undecided", "step": "default", "origin": None, "rule": None, "reason": reason}
+    else:
+        chain = case.decided.chain
+        reason = f"the policy of chain {chain}" if chain else "no chain says anything about it"
+        told |= {"step": chain or "none", "origin": None, "rule": None, "reason": reason}
+    return {"when": list(case.when), **told} if case.when else told
+
+
+def _compiled(case: Case, subject: Subject, question: Question) -> str | None:
+    """The rule of the compiled ruleset that decides the case's packet."""
+    if subject.policy is None:
+        return None
+    from fwpolicy.deploy.proof import deciding_rule  # noqa: PLC0415
+
+    return deciding_rule(subject.policy, question.hook, case.packet, question.spent)
+
+
+def _print(case: Case, told: dict[str, object], several: bool) -> None:
+    indent = ""
+    if several:
+        print(" or ".join(case.when) + ":")
+        indent = "  "
+    print(f"{indent}{told['verdict']}: {told['reason']} (step {told['step']})")
+    rule = case.decided.rule
+    if rule is not None and isinstance(rule.origin, Step):
+        if rule.origin.origin is not None:
+            print(f"{indent}  {operands.quoted(rule.origin.origin)}")
+        if told["rule"]:
+            print(f"{indent}  compiled to: {told['rule']}")
+    elif rule is not None:
+        print(f"{indent}  {rule.where}")
+
+
+def _unmodelled(subject: Subject) -> list[str]:
+    return [str(where) for where in subject.program.unmodelled]
