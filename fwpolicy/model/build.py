@@ -134,9 +134,11 @@ class Build:
             return self.diagrams.then(opened, rest)
 
         def later(one: int, other: int) -> int:
-            decided = self.keys[other]
-            silent = isinstance(decided, Decided) and decided.rule is None and decided.kind == ACCEPT.kind
-            return one if self.kind(one) != ACCEPT.kind or silent else other
+            first, second = self.keys[one], self.keys[other]
+            if not isinstance(first, Decided) or not isinstance(second, Decided):
+                return one
+            silent = second.rule is None and (first.rule is not None or not second.chain)
+            return one if first.kind != ACCEPT.kind or (silent and second.kind == ACCEPT.kind) else other
 
         return self.diagrams.pairs(own, rest, later)
 
