@@ -21,6 +21,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "init": "write a first policy from what listens on this host",
     "check": "parse, resolve, compile and test policies; needs no root and no network",
+    "lint": "find lines that do nothing, each with those that do its work or undo it",
     "compile": "print or write what a policy compiles to",
     "lock": "resolve the host names of a policy into the file beside it",
     "plan": "show what apply would do here",

@@ -34,6 +34,7 @@ class Diagrams:
         self._bottom = len(atoms.fields)
         self._chosen: dict[tuple[int, int, int], int] = {}
         self._after: dict[tuple[int, int], int] = {}
+        self._inside: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
         return len(self._levels)
@@ -137,6 +138,45 @@ class Diagrams:
                 if both := mask & mates:
                     new = self.then(child, mate)
                     children[new] = children.get(new, 0) | both
+        return self.node(one, children)
+
+    def within(self, condition: int, outcome: int) -> int:
+        """`outcome` where `condition` is YES, elsewhere NO."""
+        if condition == YES or outcome == NO:
+            return outcome
+        if condition == NO or outcome == YES:
+            return condition
+        key = (condition, outcome)
+        found = self._inside.get(key)
+        if found is None:
+            found = self._inside[key] = self._within(condition, outcome)
+        return found
+
+    def _within(self, condition: int, outcome: int) -> int:
+        one, other = self.level(condition), self.level(outcome)
+        children: dict[int, int] = {}
+        if one < other:
+            for child, mask in self.edges(condition):
+                new = NO if child == NO else self.within(child, outcome)
+                children[new] = children.get(new, 0) | mask
+            return self.node(one, children)
+        if other < one:
+            for child, mask in self.edges(outcome):
+                new = self.within(condition, child)
+                children[new] = children.get(new, 0) | mask
+            return self.node(other, children)
+        for child, mask in self.edges(condition):
+            if child == NO:
+                children[NO] = children.get(NO, 0) | mask
+                continue
+            left = mask
+            for mate, mates in self.edges(outcome):
+                if both := left & mates:
+                    new = self.within(child, mate)
+                    children[new] = children.get(new, 0) | both
+                    left ^= both
+                    if not left:
+                        break
         return self.node(one, children)
 
     def _below(self, diagram: int, level: int) -> Edges:
