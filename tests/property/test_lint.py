@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from fwpolicy.errors import PolicyError
 from fwpolicy.model import hooks
 from fwpolicy.model.build import Build
 from fwpolicy.model.fields import Where
-from fwpolicy.model.lint import findings, grouped
+from fwpolicy.model.lint import Finding, findings
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import (
     ACCEPT,
@@ -30,10 +31,11 @@ from fwpolicy.model.program import (
     Tuples,
     Verdict,
 )
+from fwpolicy.model.units import grouped
 from fwpolicy.record import replace
 from tests.property.strategies import loaded, policy_texts
 
-PROGRAMS, POLICIES = 500, 100
+PROGRAMS, POLICIES = 300, 40
 POOL = (
     *(Lit("l4proto", ((6, 6),)), Lit("l4proto", ((17, 17),)), Lit("nfproto", ((4, 4),))),
     *(Lit("dport", ((1, 10),)), Lit("dport", ((5, 20),)), Lit("dport", ((5, 7),)), Lit("dport", ((8, 10),))),
@@ -125,9 +127,9 @@ def ways(original: Program) -> Counter:
     return found
 
 
-def judge(original: Program, met: Counter) -> None:
+def judge(original: Program, met: Counter, found: tuple[Finding, ...] | None = None) -> None:
     units, _ = grouped(original)
-    found = findings(original)
+    found = findings(original) if found is None else found
     reported = {unit.number for unit in units for each in found if unit.rules[0] is each.rules[0]}
     assert len(reported) == len(found)
     reduced = without(original, reported)
@@ -152,7 +154,7 @@ def test_what_is_found_in_a_program_can_go_and_nothing_else():
     for seed in range(PROGRAMS):
         judge(program(seed), met)
     kinds = ("never-matches", "shadowed", "contradicted", "unreached", "redundant")
-    assert min(met[kind] for kind in (*kinds, "kept for another", "needed")) > 20, met
+    assert min(met[kind] for kind in (*kinds, "kept for another", "needed")) > 10, met
 
 
 def test_what_is_found_in_a_policy_can_go_and_nothing_else():
@@ -168,6 +170,20 @@ def test_what_is_found_in_a_policy_can_go_and_nothing_else():
         judge(of_policy(policy), met)
 
     law()
-    assert min(met[kind] for kind in ("shadowed", "contradicted", "unreached", "redundant", "needed")) > 2, (
-        met
-    )
+    assert met["redundant"] > 10 and met["needed"] > 100 and met["shadowed"], met
+
+
+def test_the_laws_can_be_broken():
+    tcp, port = POOL[0], POOL[3]
+    rules = [
+        Rule(guard, ACCEPT, Where("f", number, "in", ""))
+        for number, guard in enumerate((tcp, And((tcp, port)), POOL[1]), 1)
+    ]
+    ruleset = Program({"in": Chain("in", tuple(rules), Base("input", 0, "filter", DROP))})
+    right = findings(ruleset)
+    assert [each.rules for each in right] == [(rules[1],)]
+    judge(ruleset, Counter(), right)
+    with pytest.raises(AssertionError):
+        judge(ruleset, Counter(), ())
+    with pytest.raises(AssertionError):
+        judge(ruleset, Counter(), (*right, Finding("redundant", (rules[2],))))
