@@ -21,6 +21,7 @@ INTERRUPTED = 130
 COMMANDS = {
     "init": "write a first policy from what listens on this host",
     "check": "parse, resolve, compile and test policies; needs no root and no network",
+    "lint": "find lines that do nothing, each with those that do its work or undo it",
     "compile": "print or write what a policy compiles to",
     "explain": "what happens to a packet, and which line says so",
     "diff": "the traffic that a change newly allows, and newly denies",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fwpolicy.commands import operands
+from fwpolicy.commands import lint, operands
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.errors import CheckFailedError, PolicyError
 
@@ -12,7 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from fwpolicy.errors import Problem
     from fwpolicy.policy.model import Policy
+
+# With more lines check would take longer to find idle ones than for all the rest: that is what lint is for.
+_LINTED = 1000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +30,25 @@ def run(options: argparse.Namespace) -> int:
         policy = operands.read_policy(options.policy)
         _compile(policy, proved=not options.no_prove)
         tests = operands.require_tests(policy)
+        # What it finds is no failure: the policy does what it says.
+        idle = lint.unsaid(policy) if _lines(policy) <= _LINTED else []
     except (PolicyError, CheckFailedError) as error:
         if not options.json:
             raise
         _print_failure(error)
         return error.exit_code
     if options.json:
-        _print_json(policy, tests, proved=not options.no_prove)
+        _print_json(policy, tests, idle, proved=not options.no_prove)
     elif not options.quiet:
         operands.warn(policy)
+        for problem in idle:
+            print(problem.render(), file=sys.stderr)
         print(_sentence(policy, tests, proved=not options.no_prove))
     return 0
+
+
+def _lines(policy: Policy) -> int:
+    return sum(len(section.allow) + len(section.block) for section in policy.sections)
 
 
 def _compile(policy: Policy, proved: bool) -> None:
@@ -57,8 +69,8 @@ def _sentence(policy: Policy, tests: int, proved: bool) -> str:
     return f"{policy.name}: {ok}, {', '.join(parts)}{kind}{held}"
 
 
-def _print_json(policy: Policy, tests: int, proved: bool) -> None:
-    problems = [operands.problem_json(problem) for problem in policy.warnings]
+def _print_json(policy: Policy, tests: int, idle: list[Problem], proved: bool) -> None:
+    problems = [operands.problem_json(problem) for problem in (*policy.warnings, *idle)]
     report = {"ok": True, "changed": False, "policy": policy.name, "problems": problems, "tests": tests}
     operands.print_json(report | {"proved": proved})
 

@@ -10,6 +10,7 @@ from fwpolicy.host import texts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.subject import Subject
@@ -107,6 +108,15 @@ def located(problem: Problem) -> str:
         text = line_texts(texts.read_file)(problem.span)
         return replace(problem, text=text or None).render()
     return problem.render()
+
+
+def line_reader() -> Callable[[str, int], str]:
+    """What gives the text of a line of a file; "" where it cannot be read."""
+    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
+    from fwpolicy.errors import Span  # noqa: PLC0415
+
+    text_of = line_texts(texts.read_file)
+    return lambda file, line: text_of(Span(file, line, 1, 2)) if line else ""
 
 
 def warn(policy: Policy) -> None:

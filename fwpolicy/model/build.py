@@ -71,6 +71,7 @@ class Build:
             for expr in (self._possible, *rarities, *map(simplified, also))
             for literal in literals(expr)
         ]
+        cuts += [literal for program in programs for literal in _families(program, hook)]
         used = {field for field, _ in cuts}
         linked = [pair for pair in LINKED if pair[1] in used]
         linked += [(f"{name[: -len(_FIRST)]}:daddr", name) for name in sorted(used) if name.endswith(_FIRST)]
@@ -122,7 +123,7 @@ class Build:
     def _of_families(self, families: tuple[int, ...], own: int) -> int:
         if families == (4, 6):
             return own
-        guard = Lit("nfproto", tuple((family, family) for family in families))
+        guard = comes(families)
         passes = self.terminal(Decided(ACCEPT.kind, None, "") if self.by_rule else ACCEPT.kind)
         return self.diagrams.choose(self.condition(guard, self._fixed({})), own, passes)
 
@@ -267,6 +268,17 @@ def _each(chain: str, rules: tuple[Rule, ...]) -> tuple[tuple[Expr, Action | Dec
         )
         for rule in rules
     )
+
+
+def comes(families: tuple[int, ...]) -> Lit:
+    """Whether a packet is of one of the families of a base chain."""
+    return Lit("nfproto", tuple((family, family) for family in families))
+
+
+def _families(program: Program, hook: str) -> Iterable[tuple[str, Intervals]]:
+    bases = (stage.chain.base for stage in stages(program, hook))
+    literals = (comes(base.families) for base in bases if base and base.families != (4, 6))
+    return ((literal.field, literal.intervals) for literal in literals)
 
 
 def _guards(prepared: Prepared) -> Iterable[Iterable[tuple[str, Intervals]]]:

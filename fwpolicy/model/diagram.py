@@ -21,6 +21,60 @@ NO, YES, NEXT = 0, 1, 2
 TERMINALS = 1 << 24
 
 
+# A mask of so few atoms is looked up atom by atom.
+_FEW = 4
+
+
+def _met(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """(child of one, child of other, atoms) wherever the two meet. Nodes of thousands of edges, most of them
+    for an atom or two, are met in one pass: not each edge with each."""
+    if len(one) * len(other) <= _FEW * (len(one) + len(other)):
+        yield from _each_with_each(one, other)
+        return
+    owners: dict[int, int] = {}
+    large = []
+    for mate, mates in other:
+        if mates.bit_count() > _FEW:
+            large.append((mate, mates))
+        else:
+            for atom in _atoms_of(mates):
+                owners[atom] = mate
+    for child, mask in one:
+        if mask.bit_count() > _FEW:
+            yield from _each_with_each(((child, mask),), other)
+            continue
+        found = {owners.get(atom, -1) for atom in _atoms_of(mask)}
+        if len(found) == 1 and -1 not in found:
+            yield child, found.pop(), mask
+        elif found == {-1}:
+            yield from _each_with_each(((child, mask),), large)
+        else:
+            yield from _each_with_each(((child, mask),), other)
+
+
+def _atoms_of(mask: int) -> Iterator[int]:
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length()
+        mask ^= lowest
+
+
+def _each_with_each(
+    one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, int]]:
+    for child, mask in one:
+        left = mask
+        for mate, mates in other:
+            if both := left & mates:
+                if both == left == mask:
+                    yield child, mate, mask
+                    break
+                yield child, mate, both
+                left ^= both
+                if not left:
+                    break
+
+
 class Diagrams:
     """All the diagrams of one comparison, over `atoms`."""
 
@@ -34,6 +88,7 @@ class Diagrams:
         self._bottom = len(atoms.fields)
         self._chosen: dict[tuple[int, int, int], int] = {}
         self._after: dict[tuple[int, int], int] = {}
+        self._inside: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
         return len(self._levels)
@@ -89,6 +144,8 @@ class Diagrams:
 
     def _choose(self, conditions: Edges, there: Edges, elsewhere: Edges) -> dict[int, int]:
         children: dict[int, int] = {}
+        if len(elsewhere) == 1 or len(there) == 1:
+            return self._choose_one(conditions, there, elsewhere)
         for condition, first in conditions:
             if condition < TERMINALS:
                 for child, mask in there if condition == YES else elsewhere:
@@ -102,6 +159,17 @@ class Diagrams:
                     if both := pair & third:
                         child = self.choose(condition, one, other)
                         children[child] = children.get(child, 0) | both
+        return children
+
+    def _choose_one(self, conditions: Edges, there: Edges, elsewhere: Edges) -> dict[int, int]:
+        """The same where only one of the two looks at this field."""
+        children: dict[int, int] = {}
+        for_sure = len(there) == 1
+        ((same, _),) = there if for_sure else elsewhere
+        for condition, mate, both in _met(conditions, elsewhere if for_sure else there):
+            one, other = (same, mate) if for_sure else (mate, same)
+            child = self.choose(condition, one, other)
+            children[child] = children[child] | both if child in children else both
         return children
 
     def then(self, first: int, second: int) -> int:
@@ -129,14 +197,51 @@ class Diagrams:
                 new = self.then(first, child)
                 children[new] = children.get(new, 0) | mask
             return self.node(other, children)
+        open_ = []
         for child, mask in self.edges(first):
             if child < TERMINALS and child != NEXT:
                 children[child] = children.get(child, 0) | mask
-                continue
-            for mate, mates in self.edges(second):
-                if both := mask & mates:
-                    new = self.then(child, mate)
-                    children[new] = children.get(new, 0) | both
+            else:
+                open_.append((child, mask))
+        for child, mate, both in _met(open_, self.edges(second)):
+            new = self.then(child, mate)
+            children[new] = children[new] | both if new in children else both
+        return self.node(one, children)
+
+    def within(self, condition: int, outcome: int) -> int:
+        """`outcome` where `condition` is YES, elsewhere NO."""
+        if condition == YES or outcome == NO:
+            return outcome
+        if condition == NO or outcome == YES:
+            return condition
+        key = (condition, outcome)
+        found = self._inside.get(key)
+        if found is None:
+            found = self._inside[key] = self._within(condition, outcome)
+        return found
+
+    def _within(self, condition: int, outcome: int) -> int:
+        one, other = self.level(condition), self.level(outcome)
+        children: dict[int, int] = {}
+        if one < other:
+            for child, mask in self.edges(condition):
+                new = NO if child == NO else self.within(child, outcome)
+                children[new] = children.get(new, 0) | mask
+            return self.node(one, children)
+        if other < one:
+            for child, mask in self.edges(outcome):
+                new = self.within(condition, child)
+                children[new] = children.get(new, 0) | mask
+            return self.node(other, children)
+        some = []
+        for child, mask in self.edges(condition):
+            if child == NO:
+                children[NO] = mask
+            else:
+                some.append((child, mask))
+        for child, mate, both in _met(some, self.edges(outcome)):
+            new = self.within(child, mate)
+            children[new] = children[new] | both if new in children else both
         return self.node(one, children)
 
     def _below(self, diagram: int, level: int) -> Edges:

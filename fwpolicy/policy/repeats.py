@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.services import Service
 
+# How warnings begin that say of a whole line what lint would say again.
+SAID = (
+    *("this line says what", "this line has no effect", "this line matches nothing"),
+    "this exception covers its whole line",
+)
+
 
 def warn_of_repeats(allow: tuple[Rule, ...], block: tuple[Rule, ...], names: Names) -> None:
     """Lines of one section that are there twice, and allowed ones that a blocked one beats."""
