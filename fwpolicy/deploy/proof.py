@@ -12,7 +12,7 @@ from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.model import hooks, nft, prove
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import Step, of_policy
-from fwpolicy.model.pairing import paired
+from fwpolicy.model.pairing import alike, paired
 from fwpolicy.model.program import NotModelledError, of_table
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ def prove_subjects(one: Subject, other: Subject) -> None:
         left, right = _beside_ruleset(one, right)
     elif other.policy is not None and one.policy is None:
         right, left = _beside_ruleset(other, left)
-    for difference in prove.differences(left, right):
+    for difference in prove.differences(left, alike(left, right)):
         raise CheckFailedError(told(difference, one.title, other.title))
 
 

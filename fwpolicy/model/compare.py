@@ -7,6 +7,7 @@ from fwpolicy.model.build import Build
 from fwpolicy.model.describe import NOTHING, cubes, words
 from fwpolicy.model.diagram import NO
 from fwpolicy.model.of_policy import Step
+from fwpolicy.model.pairing import alike
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ class Change:
 
 def changes(old: Program, new: Program, names: Vocabulary = NOTHING) -> Iterator[Change]:
     """Every difference, by hook, direction and deciding rules. No packet is in two of them."""
+    new = alike(old, new)
     for hook in hooks.PASSED:
         plain = Build((old, new), hook)
         if plain.outcome(0) != plain.outcome(1):

@@ -46,3 +46,18 @@ def _mine(
         return fields.member(set_name.removeprefix(f"{table} "), side)
     origin = origin_of(rule) if kind == "limit" else None
     return limiter_of(ruleset.limiters.get(field, ""), origin) if origin else None
+
+
+def alike(one: Program, other: Program) -> Program:
+    """`other` with the names of `one` for limiters that let the same through: those of one name in both are
+    one, the rest are taken in order. For two texts of which neither came from the other."""
+    left = [field for field in one.limiters if field not in other.limiters]
+    names: dict[str, str] = {}
+    for field, what in other.limiters.items():
+        if field in one.limiters:
+            continue
+        mine = next((each for each in left if one.limiters[each] == what), None)
+        if mine is not None:
+            left.remove(mine)
+            names[field] = mine
+    return with_fields(other, names)

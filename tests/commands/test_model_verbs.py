@@ -1,0 +1,192 @@
+"""explain, diff and prove: questions of a policy or of any ruleset, and exact answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fwpolicy.backends.nft.render import render
+from fwpolicy.cli import main
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.deploy import proof
+from fwpolicy.errors import CheckFailedError
+from fwpolicy.policy.load import load
+from fwpolicy.record import replace
+from tests.golden import cases
+
+FOREIGN = Path(__file__).parents[1] / "model/foreign"
+FIXTURES = Path(__file__).parents[1] / "model/nft/fixtures"
+WEB = """\
+version: 1
+name: web
+groups: {admin: [192.0.2.0/28, "2001:db8:1::/64"]}
+zones: {lan: eth1}
+input:
+  default: drop
+  allow:
+    - {service: ssh, from: admin, id: admin-ssh}
+    - {service: dns, in: lan}
+    - {service: https, limit: 10/second}
+output: {default: accept}
+"""
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("web.yaml").write_text(WEB)
+    return "web.yaml"
+
+
+def said(capsys, *words: str) -> tuple[int, str]:
+    code = main(list(words))
+    return code, capsys.readouterr().out
+
+
+def test_explain_names_the_line_and_the_rule(web, capsys):
+    assert said(capsys, "explain", web, "tcp/22", "from", "192.0.2.3") == (
+        0,
+        "accept: this line allows it (step allow)\n"
+        "  web.yaml:8: - {service: ssh, from: admin, id: admin-ssh}\n"
+        '  compiled to: ip saddr @admin_v4 tcp dport 22 counter name "allow_input_admin-ssh" accept '
+        'comment "allow"\n',
+    )
+    assert said(capsys, "explain", web, "tcp/22 from 198.51.100.1")[1].startswith(
+        "drop: no line names it: default drop (step default)\n"
+    )
+
+
+def test_explain_lists_the_cases_where_the_answer_depends(web, capsys):
+    code, text = said(capsys, "explain", web, "udp/53", "from", "198.51.100.1")
+    lines = text.splitlines()
+    assert code == 0 and lines[0] == "in lan:" and "  accept: this line allows it (step allow)" in lines
+    assert "in none of lan:" in lines and "  drop: no line names it: default drop (step default)" in lines
+    code, text = said(capsys, "explain", "--json", web, "udp/53", "from", "198.51.100.1")
+    found = json.loads(text)
+    assert [(case["when"], case["verdict"], case["step"]) for case in found["cases"]] == [
+        (["in lan"], "accept", "allow"),
+        (["in none of lan"], "drop", "default"),
+    ]
+
+
+def test_explain_as_json(web, capsys):
+    code, text = said(capsys, "explain", "--json", web, "tcp/443", "from", "198.51.100.1", "limits", "spent")
+    found = json.loads(text)
+    assert (code, found["verdict"], found["hook"], found["step"]) == (0, "drop", "input", "default")
+    _, text = said(capsys, "explain", "--json", web, "tcp/443 from 198.51.100.1")
+    found = json.loads(text)
+    assert found["verdict"] == "accept" and found["origin"] == {"file": "web.yaml", "line": 10, "column": 7}
+    assert 'limit name "allow_input_tcp_443"' in found["rule"]
+
+
+def test_explain_says_undecided_of_what_an_overlay_leaves_to_others(capsys):
+    code, text = said(capsys, "explain", "ntp-client", "tcp/22", "from", "192.0.2.3")
+    assert (code, text) == (0, "undecided: the policy has no 'input': left to others (step default)\n")
+
+
+def test_explain_of_what_is_no_packet(web, capsys):
+    assert main(["explain", web, "tcp/x"]) == 1
+    assert capsys.readouterr().err == "fwpolicy: PACKET: the port 'x' is not a number\n"
+
+
+def test_explain_of_foreign_rulesets(capsys):
+    code, text = said(capsys, "explain", str(FOREIGN / "ufw.v4"), "tcp/9", "from", "203.0.113.9")
+    assert code == 0 and "-A ufw-reject-input -j REJECT" in text and text.startswith("to an address that is")
+    code, text = said(capsys, "explain", str(FOREIGN / "docker.v4"), "tcp/80 from 203.0.113.9")
+    assert "in another interface than docker0" in text and "-d 172.17.0.2/32 ! -i docker0 -j DROP" in text
+    code, text = said(capsys, "explain", str(FIXTURES / "fail2ban.nft"), "tcp/22 from 203.0.113.9")
+    assert text.startswith("reject: ") and "inet f2b-table f2b-chain" in text
+
+
+def test_what_the_model_does_not_follow_is_named(capsys):
+    _, text = said(capsys, "explain", str(FOREIGN / "firewalld.v4"), "tcp/22 from 203.0.113.9")
+    assert "not followed by the model: " in text and "-j MARK --set-xmark 0x64" in text
+
+
+def test_diff_tells_in_the_policys_words(web, capsys):
+    changed = WEB.replace("from: admin, id: admin-ssh", "from: [admin, 198.51.100.7], id: admin-ssh")
+    Path("new.yaml").write_text(changed.replace("    - {service: dns, in: lan}\n", ""))
+    assert said(capsys, "diff", web, "new.yaml") == (
+        2,
+        "newly allowed\n"
+        "  input tcp/22 (ssh) from 198.51.100.7\n"
+        "      now accept by new.yaml:8: - {service: ssh, from: [admin, 198.51.100.7], id: admin-ssh}\n"
+        "      before drop by web.yaml:5: input:\n"
+        "      for example: input tcp/22 from 198.51.100.7:40000 to 192.0.2.1 state new\n"
+        "newly denied\n"
+        "  input tcp/53 (dns) in lan\n"
+        "  input udp/53 (dns) in lan\n"
+        "      now drop by new.yaml:5: input:\n"
+        "      before accept by web.yaml:9: - {service: dns, in: lan}\n"
+        "      for example: input tcp/53 from 203.0.113.9:40000 to 192.0.2.1 state new in eth1\n",
+    )
+
+
+def test_no_difference(web, capsys):
+    """Other text, the same traffic; limits are the same where they let the same through."""
+    Path("same.yaml").write_text(WEB.replace("192.0.2.0/28", "192.0.2.0/29, 192.0.2.8/29"))
+    assert said(capsys, "diff", web, "same.yaml") == (0, "no difference: every packet meets the same end\n")
+    Path("other.yaml").write_text(WEB.replace("10/second", "11/second"))
+    code, text = said(capsys, "diff", web, "other.yaml")
+    assert code == 2 and "tcp/443 (https) within the limit rate 11/second burst 5 beyond the limit" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("negated-ports", "input tcp/{0-21,23-442,444-65535} IPv4 source port {0-21,23-442,444-65535}"),
+        ("negated-range", "input udp/{0-999,2001-65535} IPv4"),
+        ("range-of-ports", "input tcp/1001-1999 IPv4 source port {0-999,1001-1999,2001-65535}"),
+    ],
+)
+def test_the_three_bugs_of_iptables_restore_translate(name, wrong, capsys):
+    """1.8.9 drops `!` from multiport --ports and from --dport ranges, and makes two ports of a range."""
+    folder = FOREIGN / "translate"
+    code, text = said(capsys, "diff", str(folder / f"{name}.v4"), str(folder / f"{name}.nft"))
+    assert code == 2 and f"\n  {wrong}\n" in text
+
+
+def test_a_policy_of_a_git_revision(web, capsys):
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    Path(web).write_text(WEB.replace("{service: dns, in: lan}", "{service: [dns, ntp], in: lan}"))
+    code, text = said(capsys, "diff", "git:HEAD:web.yaml", web)
+    assert code == 2 and "input udp/123 (ntp) in lan" in text
+    assert main(["diff", "git:NONE:web.yaml", web]) == 1
+
+
+def test_prove(web, capsys):
+    assert said(capsys, "prove", web) == (0, "proved: what it compiles to does what web.yaml does\n")
+    code, text = said(capsys, "prove", "--json", web)
+    assert (code, json.loads(text)["equal"]) == (0, True)
+    assert main(["compile", web]) == 0
+    Path("web.nft").write_text(capsys.readouterr().out)
+    assert said(capsys, "prove", web, "--against", "web.nft")[0] == 0
+    Path("web.nft").write_text(Path("web.nft").read_text().replace("tcp dport 22 ", "tcp dport 23 "))
+    assert main(["prove", web, "--against", "web.nft"]) == 3
+    failure = capsys.readouterr().err
+    assert "packet: input tcp/22 from 192.0.2.1:40000" in failure or "input tcp/23" in failure
+
+
+def test_a_compiler_that_errs_is_stopped_with_a_packet_and_both_lines():
+    policy = cases.policy("pbx")
+    artifact = render(compile_ruleset(policy), policy.name)
+    wrong = replace(artifact, text=artifact.text.replace("ip saddr @admin_v4 tcp dport 22 ", "tcp dport 22 "))
+    with pytest.raises(CheckFailedError) as caught:
+        proof.prove_compiled(policy, None, wrong)
+    text = str(caught.value)
+    assert "packet: input tcp/22 from 203.0.113.9:40000" in text
+    assert "the policy: drop, step default" in text and "tcp dport 22 counter name" in text
+
+
+def test_a_limit_of_another_rate_is_no_proof():
+    policy = load((("web.yaml", WEB.encode()),), lambda path: b"")
+    artifact = render(compile_ruleset(policy), policy.name)
+    proof.prove_compiled(policy, None, artifact)
+    wrong = replace(artifact, text=artifact.text.replace("rate 10/second", "rate 100/second"))
+    with pytest.raises(CheckFailedError, match="limits"):
+        proof.prove_compiled(policy, None, wrong)
