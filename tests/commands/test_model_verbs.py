@@ -130,7 +130,8 @@ def test_no_difference(web, capsys):
     assert said(capsys, "diff", web, "same.yaml") == (0, "no difference: every packet meets the same end\n")
     Path("other.yaml").write_text(WEB.replace("10/second", "11/second"))
     code, text = said(capsys, "diff", web, "other.yaml")
-    assert code == 2 and "beyond the limit rate 10/second burst 5 within the limit rate 11/second burst 5" in text
+    wanted = "beyond the limit rate 10/second burst 5 within the limit rate 11/second burst 5"
+    assert code == 2 and wanted in text
 
 
 @pytest.mark.parametrize(
