@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
-from fwpolicy.model.of_policy import Step
+from fwpolicy.model.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from fwpolicy.deploy.proof import comparable  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.model.compare import changes  # noqa: PLC0415
     from fwpolicy.policy.vocabulary import joined  # noqa: PLC0415
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     with entered(options.netns):
         old = operands.read_subject(options.old, options)
         new = operands.read_subject(options.new, options)
-    found = tuple(changes(old.program, new.program, joined(new.names, old.names)))
+    found = tuple(changes(*comparable(old, new), joined(new.names, old.names)))
     if options.json:
         operands.print_json({"changed": False, "changes": [_as_json(each) for each in found]}, in_order=True)
     elif not options.quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.commands import operands
 from fwpolicy.errors import FwpolicyError
-from fwpolicy.model.of_policy import Step
+from fwpolicy.model.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

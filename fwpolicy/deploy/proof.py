@@ -11,9 +11,10 @@ from fwpolicy.errors import CheckFailedError
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.model import hooks, nft, prove
 from fwpolicy.model.concrete import to_packet
-from fwpolicy.model.of_policy import Step, of_policy
+from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.pairing import alike, paired
 from fwpolicy.model.program import NotModelledError, of_table
+from fwpolicy.model.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,24 +73,25 @@ def member_field(field: str) -> str:
 
 
 def prove_subjects(one: Subject, other: Subject) -> None:
-    """Two subjects do the same; of a live host, where a policy is the other, our own table's rules.
-    Raises CheckFailedError."""
-    left, right = one.program, other.program
-    if one.policy is not None and other.policy is None:
-        left, right = _beside_ruleset(one, right)
-    elif other.policy is not None and one.policy is None:
-        right, left = _beside_ruleset(other, left)
+    """Two subjects do the same (as `comparable`). Raises CheckFailedError."""
+    left, right = comparable(one, other)
     for difference in prove.differences(left, alike(left, right)):
         raise CheckFailedError(told(difference, one.title, other.title))
 
 
-def _beside_ruleset(subject: Subject, ruleset: Program) -> tuple[Program, Program]:
-    """Where the ruleset holds our table that alone is compared, with what the policy compiles to: the two
-    have names for their limiters in common, and the compiled is proved to be what the policy says."""
-    if subject.policy is None or not any(name.startswith(f"{OURS} ") for name in ruleset.chains):
-        return subject.program, ruleset
-    emitted = prove_compiled(subject.policy, None, compiled(subject.policy))
-    return of_table(emitted, OURS), of_table(ruleset, OURS)
+def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
+    """The programs of both; of a ruleset beside a policy only our own table, if it holds one, with the
+    policy's names for groups filled at run time."""
+    if one.policy is not None and other.policy is None:
+        return one.program, _ours(other.program, one.program)
+    if other.policy is not None and one.policy is None:
+        return _ours(one.program, other.program), other.program
+    return one.program, other.program
+
+
+def _ours(ruleset: Program, policy: Program) -> Program:
+    own = of_table(ruleset, OURS)
+    return paired(own, policy, OURS, lambda _: None) if own.chains else ruleset
 
 
 def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:

@@ -6,8 +6,8 @@ from fwpolicy.model import hooks, witness
 from fwpolicy.model.build import Build
 from fwpolicy.model.describe import NOTHING, cubes, words
 from fwpolicy.model.diagram import NO
-from fwpolicy.model.of_policy import Step
 from fwpolicy.model.pairing import alike
+from fwpolicy.model.steps import Step
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from fwpolicy.model.program import Decided, Program
     from fwpolicy.policy.vocabulary import Vocabulary
 
-ALLOWED, DENIED, OTHERWISE = "allowed", "denied", "denied otherwise"
+ALLOWED, DENIED, OTHERWISE, SENT = "allowed", "denied", "denied otherwise", "translated otherwise"
 
 
 @record
 class Change:
-    """Packets of `hook` that are newly `what` (ALLOWED, DENIED, or still denied but OTHERWISE).
+    """Packets of `hook` that are newly `what` (ALLOWED, DENIED, or still denied but OTHERWISE; of
+    a translation SENT).
 
     `classes`: them in words, disjoint. `old` and `new`: who decides; `packet`: one of them, by field.
     """
@@ -38,7 +39,7 @@ class Change:
 def changes(old: Program, new: Program, names: Vocabulary = NOTHING) -> Iterator[Change]:
     """Every difference, by hook, direction and deciding rules. No packet is in two of them."""
     new = alike(old, new)
-    for hook in hooks.PASSED:
+    for hook in (*hooks.PASSED, *hooks.TRANSLATED):
         plain = Build((old, new), hook)
         if plain.outcome(0) != plain.outcome(1):
             yield from _of_hook(Build((old, new), hook, by_rule=True), names)
@@ -55,14 +56,14 @@ def _of_hook(build: Build, names: Vocabulary) -> Iterator[Change]:
         terminal = build.terminal(f"{one} {other}")
         if terminal not in pairs:
             pairs[terminal] = old, new
-            key = (_what(old.kind, new.kind), _decider(old), _decider(new))
+            key = (_what(build.hook, old.kind, new.kind), _decider(old), _decider(new))
             groups.setdefault(key, []).append(terminal)
         return terminal
 
     diagrams = build.diagrams
     differing = diagrams.pairs(build.outcome(0), build.outcome(1), pair)
     likely = witness.preferred(build.atoms)
-    order = (ALLOWED, DENIED, OTHERWISE)
+    order = (ALLOWED, DENIED, OTHERWISE, SENT)
     for (what, _, _), terminals in sorted(groups.items(), key=lambda item: order.index(str(item[0][0]))):
         region = diagrams.where(differing, frozenset(terminals).__contains__)
         found = diagrams.difference(region, NO, likely)
@@ -73,7 +74,9 @@ def _of_hook(build: Build, names: Vocabulary) -> Iterator[Change]:
         yield Change(str(what), build.hook, classes, old, new, witness.packet(build.atoms, found[0]))
 
 
-def _what(old: str, new: str) -> str:
+def _what(hook: str, old: str, new: str) -> str:
+    if hook in hooks.TRANSLATED:
+        return SENT
     if new == "accept":
         return ALLOWED
     return DENIED if old == "accept" else OTHERWISE

@@ -7,7 +7,7 @@ postrouting, one of this host's own output and postrouting (nf_hook_entries; nft
 from __future__ import annotations
 
 from fwpolicy.model import fields
-from fwpolicy.model.program import ACCEPT, And, Lit, Not, Or, run
+from fwpolicy.model.program import ACCEPT, FILTERS, And, Lit, Not, Or, run
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -21,6 +21,9 @@ PASSED = {
     "forward": ("prerouting", "forward", "postrouting"),
     "output": ("output", "postrouting"),
 }
+# What becomes of a connection's addresses is a function of its own: of the first packet, where it comes in
+# ("dstnat") and where it leaves ("srcnat"). Output's own redirections are no business of a policy.
+TRANSLATED = {"dstnat": ("prerouting",), "srcnat": ("postrouting",)}
 # NF_IP_PRI_CONNTRACK: before it no packet has been looked up, and `ct state` reads invalid (seen).
 CONNTRACK = -200
 # What `fib daddr type` says of a packet that is for this host, by its numbers.
@@ -42,9 +45,11 @@ class Stage:
 
 
 def stages(program: Program, hook: str) -> Iterator[Stage]:
-    """The base chains of type filter that a packet of `hook` (input, output, forward) passes, in order."""
-    for passed in PASSED[hook]:
-        for chain in program.bases(passed):
+    """The base chains that decide on a packet of `hook` (input, output, forward), or on its translation
+    (dstnat, srcnat), in order."""
+    types = ("nat",) if hook in TRANSLATED else FILTERS
+    for passed in TRANSLATED.get(hook) or PASSED[hook]:
+        for chain in program.bases(passed, types):
             yield Stage(chain, _fixed(hook, passed, chain.base.priority if chain.base else 0))
 
 
@@ -62,6 +67,8 @@ def _fixed(hook: str, passed: str, priority: int) -> dict[str, int]:
 
 def possible(hook: str) -> Expr:
     """What is true of every packet of `hook` that can be: the diagrams are compared there only."""
+    if hook in TRANSLATED:
+        return _first_packet(hook)
     lo = Lit("iif" if hook == "input" else "oif", LO)
     tracked = Lit("ctstate", fields.states("new", "established", "related"))
     parts: list[Expr] = [Or((tracked, And((Lit("dnat", ((0, 0),)), Lit("snat", ((0, 0),))))))]
@@ -80,6 +87,19 @@ def possible(hook: str) -> Expr:
         parts.append(Lit("daddrtype", LOCAL_TYPES))
     if hook == "forward":
         parts += [Lit("daddrtype", PASSED_ON_TYPES), Not(Lit("iif", LO)), Not(lo)]
+    return And(tuple(parts))
+
+
+def _first_packet(hook: str) -> Expr:
+    """Only the first packet of a connection is asked about (nf_nat_inet_fn), and it can be read."""
+    parts: list[Expr] = [
+        Lit("ctstate", fields.states("new", "related")),
+        Lit("ctdir", ((0, 0),)),
+        Lit("snat", ((0, 0),)),
+        Or((Not(Lit("l4proto", KNOWN_BY_PORTS)), Lit("th", ((1, 1),)))),
+    ]
+    if hook == "dstnat":
+        parts += [Lit("dnat", ((0, 0),)), Lit("iif", ((1, (1 << 128) - 1),))]
     return And(tuple(parts))
 
 

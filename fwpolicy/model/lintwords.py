@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fwpolicy.model.concrete import to_packet
-from fwpolicy.model.of_policy import Step
 from fwpolicy.model.program import Verdict
+from fwpolicy.model.steps import Step
 from fwpolicy.model.units import word, word_of
 from fwpolicy.record import record
 

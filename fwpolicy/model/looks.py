@@ -13,9 +13,9 @@ from fwpolicy.model.diagram import NO, YES
 from fwpolicy.model.gather import literals
 from fwpolicy.model.hooks import LO
 from fwpolicy.model.lint import Finding
-from fwpolicy.model.of_policy import Step
 from fwpolicy.model.program import ACCEPT, DROP, And, Decided, Lit, Not, Rule, Verdict
 from fwpolicy.model.prove import difference
+from fwpolicy.model.steps import Step
 from fwpolicy.record import replace
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ fail, never hold.
 from __future__ import annotations
 
 from fwpolicy.model import fields
-from fwpolicy.model.of_policy import limiter_of
+from fwpolicy.model.conditions import limiter_of
 from fwpolicy.model.program import used_fields, with_fields
 
 TYPE_CHECKING = False

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fwpolicy.addresses import Interval, Intervals
 
 
+# Chains that decide; `route` ones also look the route up again (nft(8), "CHAINS").
+FILTERS = ("filter", "route")
 EMPTY: Mapping[str, str] = {}
 
 # Conditions.
@@ -138,7 +140,7 @@ class Program:
     unmodelled: tuple[Where, ...] = ()
     limiters: Mapping[str, str] = EMPTY
 
-    def bases(self, hook: str, types: tuple[str, ...] = ("filter",)) -> list[Chain]:
+    def bases(self, hook: str, types: tuple[str, ...] = FILTERS) -> list[Chain]:
         """The base chains of `hook`, first run first."""
         found = [
             chain

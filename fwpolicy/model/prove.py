@@ -27,11 +27,12 @@ class Difference:
 
 
 def differences(one: Program, other: Program) -> Iterator[Difference]:
-    """A difference of each hook that has one; nothing where the programs are equal for every packet.
+    """A difference of each hook, and of each translation, that has one; nothing where the programs are
+    equal for every packet.
 
     Raises NotModelledError where a program jumps in a circle or to a chain that is not there.
     """
-    for hook in hooks.PASSED:
+    for hook in (*hooks.PASSED, *hooks.TRANSLATED):
         found = difference(one, other, hook)
         if found is not None:
             yield found

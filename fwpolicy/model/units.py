@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fwpolicy.model.of_policy import REASONS, Step
 from fwpolicy.model.program import Verdict
+from fwpolicy.model.steps import REASONS, Step
 from fwpolicy.record import record
 
 TYPE_CHECKING = False

@@ -96,7 +96,8 @@ def test_whatever_loads_validates(text, validator):
 
 def is_refused(case: str, validator) -> bool:
     try:
-        return bool(refusals(validator, (FOLDER / f"{case}.yaml").read_bytes()))
+        # The first error will do: of a file whose aliases expand a hundred thousandfold all are gigabytes.
+        return not validator.is_valid(yaml12.read((FOLDER / f"{case}.yaml").read_bytes()))
     except (yaml.YAMLError, ValueError):
         return True  # no YAML: an editor underlines it without us
 

@@ -1,0 +1,149 @@
+"""Questions of what a kernel really holds: other tools' tables beside ours, and ours after an edit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fwpolicy.cli import main
+from fwpolicy.deploy import proof
+from fwpolicy.errors import CheckFailedError
+from fwpolicy.host.libnftables import Nftables
+from fwpolicy.host.netns import NoScratchError, scratch
+from tests.golden import cases
+
+pytestmark = pytest.mark.kernel
+
+POLICY = """\
+version: 1
+name: web
+groups: {admin: [192.0.2.0/28, "2001:db8:1::/64"]}
+input:
+  default: drop
+  allow:
+    - {service: ssh, from: admin, id: admin-ssh}
+    - {service: https, limit: 10/second}
+    - {service: dns, limit: 100/second, per: source, max: 20}
+output: {default: accept}
+"""
+# What docker's iptables-nft leaves in `nft list`: chains of iptables, native rules of its newer versions.
+DOCKER = """\
+table ip raw {
+    chain PREROUTING { type filter hook prerouting priority raw; policy accept;
+        ip daddr 172.17.0.2 iifname != "docker0" counter drop
+    }
+}
+table ip filter {
+    chain DOCKER-USER { counter return; }
+    chain DOCKER { iifname != "docker0" oifname "docker0" ip daddr 172.17.0.2 tcp dport 80 accept
+        iifname != "docker0" oifname "docker0" counter drop
+    }
+    chain FORWARD { type filter hook forward priority filter; policy drop;
+        jump DOCKER-USER
+        oifname "docker0" ct state related,established accept
+        oifname "docker0" jump DOCKER
+        iifname "docker0" accept
+    }
+    chain INPUT { type filter hook input priority filter; policy accept;
+        udp dport 123 ip saddr 203.0.113.0/24 counter drop comment "f2b-ntp"
+    }
+}
+"""
+
+
+@pytest.fixture
+def host(netns, tmp_path, monkeypatch, capsys):
+    """Runs a verb in the namespace: (exit code, what it printed)."""
+    monkeypatch.chdir(tmp_path)
+    Path("web.yaml").write_text(POLICY)
+
+    def call(verb, *arguments):
+        code = main([verb, "--netns", netns, "--state-dir", str(tmp_path / "state"), *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    call.netns = netns
+    return call
+
+
+def nft(host, text):
+    subprocess.run(["ip", "netns", "exec", host.netns, "nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def test_explain_live_names_the_chain_that_decides_among_foreign_tables(host):
+    nft(host, DOCKER)
+    forwarded = ("ntp", "from", "203.0.113.9", "to", "192.0.2.1", "in", "eth0")
+    code, text = host("explain", "live", *forwarded, "out", "eth1")
+    assert (code, text) == (0, "drop: the policy of chain ip filter FORWARD (step ip filter FORWARD)\n")
+    code, text = host("explain", "live", *forwarded, "out", "docker0")
+    assert code == 0 and "ip filter DOCKER: " in text and text.startswith("drop: this rule decides")
+    code, text = host("explain", "live", "input", "ntp", "from", "203.0.113.9")
+    lines = text.splitlines()
+    assert code == 0 and "to 172.17.0.2 in another interface than docker0:" in lines, text
+    assert any("ip filter INPUT" in line and "203.0.113.0/24" in line for line in lines), text
+    assert any("ip raw PREROUTING" in line and "172.17.0.2" in line for line in lines), text
+
+
+def test_apply_proves_and_prove_against_live_notices_an_edit(host):
+    code, text = host("apply", "web.yaml")
+    assert code == 0 and "proved: in a scratch namespace" in text and "read them back and proved them" in text
+    assert host("prove", "web.yaml", "--against", "live") == (0, "proved: live does what web.yaml does\n")
+    assert host("prove", "generation:1", "--against", "live")[0] == 0
+    assert host("diff", "web.yaml", "live") == (0, "no difference: every packet meets the same end\n")
+    nft(host, "insert rule inet fwpolicy input ip saddr 198.51.100.7 tcp dport 22 accept\n")
+    code, text = host("prove", "web.yaml", "--against", "live")
+    assert code == 3 and "packet: input tcp/22 from 198.51.100.7:40000" in text
+    assert "live: accept" in text and "web.yaml: drop, step default (web.yaml:4:1)" in text
+    code, text = host("diff", "generation:1", "live")
+    assert code == 2 and "newly allowed\n  input tcp/22 (ssh) from 198.51.100.7 " in text
+    assert "live: inet fwpolicy input: ip saddr 198.51.100.7 tcp dport 22 accept" in text
+    code, text = host("diff", "--json", "generation:1", "live")
+    assert json.loads(text)["changes"][0]["now"] == "allowed"
+
+
+def test_an_apply_whose_proof_fails_changes_nothing(host, monkeypatch):
+    def wrong(*_):
+        raise CheckFailedError("proof failed: for the test")
+
+    monkeypatch.setattr("fwpolicy.deploy.rules.prove_listed", wrong)
+    code, text = host("apply", "web.yaml")
+    assert code == 3 and "proof failed: for the test" in text
+    assert host("status")[0] == 2
+    listed = subprocess.run(
+        ["ip", "netns", "exec", host.netns, "nft", "list", "ruleset"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout == ""
+    assert host("apply", "--no-prove", "web.yaml")[0] == 0
+
+
+@pytest.mark.parametrize("case", cases.CASES)
+def test_every_golden_case_is_proved_in_a_scratch_namespace(case):
+    policy = cases.policy(case)
+    artifact = proof.compiled(policy)
+    emitted = proof.prove_compiled(policy, None, artifact)
+    proof.prove_in_scratch(emitted, artifact)
+
+
+def test_what_a_kernel_lists_otherwise_is_refused_with_a_packet():
+    policy = cases.policy("pbx")
+    artifact = proof.compiled(policy)
+    emitted = proof.prove_compiled(policy, None, artifact)
+    with scratch():
+        kernel = Nftables()
+        kernel.load(artifact.text)
+        kernel.load("add element inet fwpolicy admin_v4 { 198.51.100.99 }\n")
+        listing = kernel.listing("table inet fwpolicy")
+    with pytest.raises(CheckFailedError, match=r"from 198\.51\.100\.99:40000"):
+        proof.prove_listed(emitted, listing, "live")
+
+
+def test_where_no_namespace_can_be_made_it_is_said(monkeypatch):
+    monkeypatch.setattr("fwpolicy.host.netns._CLONE_NEWNET", 1)
+    with pytest.raises(NoScratchError, match="cannot make a network namespace"), scratch():
+        pass
