@@ -69,6 +69,8 @@ class Reader:
 
     def has_errors(self, since: int) -> bool:
         """Whether one of the problems from number `since` on is an error."""
+        if len(self.problems) == since:
+            return False
         return any(problem.severity == "error" for problem in self.problems[since:])
 
     def warn(self, message: str, node: Node | Span, hint: str | None = None) -> None:
@@ -117,8 +119,8 @@ class Reader:
         word = self.line(node, what)
         if word is None:
             return None
-        wrong = next((c for c in word.text if not c.isprintable()), None)
-        if wrong is not None:
+        if not word.text.isprintable():
+            wrong = next(c for c in word.text if not c.isprintable())
             self.error(f"{what} contains {_called(wrong)}", word.span, "leave it out")
             return None
         if word.text != word.text.strip():
@@ -153,6 +155,8 @@ class Reader:
             self.error(f"{what} must be a single value, not {kind(node)}", node)
 
     def choice(self, node: Node | None, what: str, choices: tuple[str, ...]) -> Word | None:
+        if node is None:
+            return None
         if isinstance(node, Scalar) and node.value and node.value not in choices:
             hint = nearest(node.value, choices)
             self.error(f"{what} is '{node.value}'; it can be {_either(choices)}", node, hint)
@@ -186,10 +190,10 @@ class Reader:
         """A word or a list of words; None where the key is absent."""
         if node is None:
             return None
-        if isinstance(node, Mapping) and not looks_like_ipv6(node):
-            self.error(f"{what} must be a single value or a list, not a mapping", node)
-            return ()
         if not isinstance(node, Sequence):
+            if isinstance(node, Mapping) and not looks_like_ipv6(node):
+                self.error(f"{what} must be a single value or a list, not a mapping", node)
+                return ()
             word = self.word(node, what)
             return (word,) if word else ()
         if not node.items:
