@@ -128,13 +128,18 @@ def format_address(family: int, value: int) -> str:
 
 def merge(intervals: Iterable[Interval]) -> Intervals:
     """Sorted, with overlapping and adjacent intervals joined."""
+    ordered = sorted(intervals)
+    if len(ordered) < 2:
+        return tuple(ordered)
     merged: list[Interval] = []
-    for first, last in sorted(intervals):
-        if merged and first <= merged[-1][1] + 1:
-            if last > merged[-1][1]:
-                merged[-1] = (merged[-1][0], last)
-        else:
+    first, last = ordered[0]
+    for begin, end in ordered:
+        if begin > last + 1:
             merged.append((first, last))
+            first, last = begin, end
+        elif end > last:
+            last = end
+    merged.append((first, last))
     return tuple(merged)
 
 
@@ -156,6 +161,13 @@ def subtract(whole: Intervals, holes: Intervals) -> Intervals:
         if first <= last:
             left.append((first, last))
     return tuple(left)
+
+
+def prefix_length(family: int, interval: Interval) -> int | None:
+    """The length of the prefix that `interval` is; None where it is a range of several."""
+    first, last = interval
+    size = last - first + 1
+    return None if size & (size - 1) or first & (size - 1) else BITS[family] - size.bit_length() + 1
 
 
 def prefixes(family: int, interval: Interval) -> tuple[tuple[int, int], ...]:
@@ -197,6 +209,8 @@ class AddressSet:
         return low < len(intervals) and intervals[low][0] <= value
 
     def __or__(self, other: AddressSet) -> AddressSet:
+        if not self:
+            return other
         return AddressSet(merge((*self.v4, *other.v4)), merge((*self.v6, *other.v6)))
 
     def prefixes(self) -> tuple[str, ...]:
@@ -224,5 +238,6 @@ def of(*texts: str) -> AddressSet:
     return collect(parse(text) for text in texts)
 
 
+NOWHERE = AddressSet()
 EVERYWHERE = AddressSet(((0, (1 << 32) - 1),), ((0, (1 << 128) - 1),))
 LOOPBACK = of("127.0.0.0/8", "::1")

@@ -242,7 +242,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
-    holes = tuple((hole, _hole(hole, hook, names)) for hole in text.holes)
+    holes = [(hole, _hole(hole, hook, names)) for hole in text.holes]
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
@@ -254,7 +254,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     return Rule(
         "accept" if kind == "allow" else (text.action.text if text.action else "drop"),
         match,
-        tuple(hole for _, hole in holes if not is_empty(hole)),
+        tuple([hole for _, hole in holes if not is_empty(hole)]),
         families,
         text.match.span,
         label.comment,
@@ -298,9 +298,10 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
         return ()
     sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
     keys = [addresses for addresses, dynamic in sides if addresses is not None and not dynamic]
-    families = tuple(family for family in (4, 6) if all(part.of(family) for part in keys))
+    lacking = {family for part in keys for family in (4, 6) if not part.of(family)}
+    families = tuple([family for family in (4, 6) if family not in lacking])
     served = families_of(match.services)
-    if not families or text.family or (served and not any(family in families for family in served)):
+    if not families or text.family or (served and set(served).isdisjoint(families)):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
 
         return legs(text, families, served, match, names)
@@ -313,11 +314,8 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     """The families in which one of `services` exists; empty where nothing says."""
     if not services:
         return ()
-    return tuple(
-        sorted(
-            {family for service in services for family in ((service.family,) if service.family else (4, 6))}
-        )
-    )
+    families = {service.family for service in services}
+    return (4, 6) if None in families else tuple(sorted(filter(None, families)))
 
 
 def _apply_options(files: tuple[PolicyText, ...], names: Names) -> ApplyOptions:
