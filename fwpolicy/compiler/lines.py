@@ -63,12 +63,7 @@ class Lines:
         if line.holes:
             jump = Jump(self._excepted(line, step, name, core, redirected))
             core = (Rule((), jump, step, line.origin),)
-        return [
-            replace(rule, matches=(*way, *rule.matches))
-            for way in ways
-            for rule in core
-            if not _contradicts(way, rule.matches)
-        ]
+        return [_behind(way, rule) for way in ways for rule in core if not _contradicts(way, rule.matches)]
 
     def _excepted(
         self, line: model.Rule, step: str, name: str, core: tuple[Rule, ...], redirected: bool
@@ -99,10 +94,9 @@ class Lines:
         if gates:
             if len(rules) > 1:
                 rules = self._in_chain(self.names.take(f"{name}_pass"), rules, step, line)
-            rules = tuple(replace(rule, matches=(*gate, *rule.matches)) for gate in gates for rule in rules)
-        counts_alone = any(isinstance(match, CtCount | Rate) for rule in rules for match in rule.matches)
+            rules = tuple(_behind(gate, rule) for gate in gates for rule in rules)
         # A published line comes twice, and a limiter of one rule would be two.
-        if counts_alone and (several or line.match.published):
+        if (several or line.match.published) and _counts_alone(rules):
             rules = self._in_chain(self._chain_name(name, "limit"), rules, step, line)
         self._cores[name] = rules
         return rules
@@ -146,8 +140,21 @@ class Lines:
         return tuple(gate)
 
 
+def _behind(matches: tuple[Match, ...], rule: Rule) -> Rule:
+    """`rule` where `matches` hold, too. Not by replace(): there is one for each line at least."""
+    return Rule(
+        (*matches, *rule.matches), rule.verdict, rule.step, rule.origin, rule.counter, rule.comment, rule.log
+    )
+
+
+def _counts_alone(rules: tuple[Rule, ...]) -> bool:
+    return any(isinstance(match, CtCount | Rate) for rule in rules for match in rule.matches)
+
+
 def _contradicts(way: tuple[Match, ...], more: tuple[Match, ...]) -> bool:
     """A rule on UDP ports needs no TCP reset, nor one of IPv4 a limit for each IPv6 source."""
+    if not more:
+        return False
     protocols = {match.protocol for match in way if isinstance(match, Port | IcmpType)}
     for match in more:
         if isinstance(match, L4Proto) and protocols and not protocols & set(match.protocols):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from fwpolicy.addresses import EVERYWHERE, AddressSet, merge
+from fwpolicy.addresses import EVERYWHERE, NOWHERE, merge
 from fwpolicy.ir.ruleset import (
     Address,
     CtState,
@@ -20,7 +20,7 @@ from fwpolicy.ir.ruleset import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.addresses import Intervals
+    from fwpolicy.addresses import AddressSet, Intervals
     from fwpolicy.compiler.sets import Sets
     from fwpolicy.policy import model
     from fwpolicy.policy.services import Service
@@ -55,12 +55,14 @@ def _legs(
     sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
 ) -> Legs:
     status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
-    found = []
     ways = list(product(interfaces("iifname", match.incoming), interfaces("oifname", match.outgoing)))
-    for (address, family), (incoming, outgoing) in product(_addresses(sets, match, families, original), ways):
-        for service in services(match.services, family, match.sports, original):
-            known = () if _tells_family(service) else _family_alone(address, family)
-            found.append((*incoming, *outgoing, *(address or known), *status, *service))
+    found: Legs = []
+    for address, family in _addresses(sets, match, families, original):
+        served = services(match.services, family, match.sports, original)
+        for incoming, outgoing in ways:
+            for service in served:
+                known = address or _family_alone(service, family)
+                found.append((*incoming, *outgoing, *known, *status, *service))
     return found
 
 
@@ -76,12 +78,11 @@ def interfaces(key: str, names: tuple[str, ...] | None) -> Legs:
     return found + [(Interface(key, (name,)),) if name != "*" else () for name in left if name in prefixes]
 
 
-def _family_alone(address: tuple[Match, ...], family: int | None) -> tuple[Match, ...]:
-    return (Nfproto(family),) if family and not address else ()
-
-
-def _tells_family(service: tuple[Match, ...]) -> bool:
-    return any(isinstance(match, IcmpType) for match in service)
+def _family_alone(service: tuple[Match, ...], family: int | None) -> tuple[Match, ...]:
+    """An ICMP type says its family."""
+    if family is None or any(isinstance(match, IcmpType) for match in service):
+        return ()
+    return (Nfproto(family),)
 
 
 def _addresses(
@@ -94,13 +95,15 @@ def _addresses(
         return [((), None)]
     found: list[tuple[tuple[Match, ...], int | None]] = []
     for family in families:
-        for pair in product(source.of(sets, family, False), destination.of(sets, family, original)):
-            found.append((_without_family(tuple(each for part in pair for each in part)), family))
+        for one, other in product(source.of(sets, family, False), destination.of(sets, family, original)):
+            found.append((_without_family((*one, *other)), family))
     return found
 
 
 def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:
     """An address says its family, and the family need not be said twice."""
+    if len(matches) < 2:
+        return matches
     addresses = tuple(match for match in matches if isinstance(match, Address))
     return addresses or matches[:1]
 
@@ -112,7 +115,7 @@ class _Side:
         self, side: str, addresses: AddressSet | None, group: str | None, dynamic: tuple[str, ...]
     ) -> None:
         self.side, self.group, self.dynamic = side, group, dynamic
-        self.addresses = AddressSet() if addresses is None and dynamic else addresses
+        self.addresses = NOWHERE if addresses is None and dynamic else addresses
         self.anything = self.addresses is None or self.addresses == EVERYWHERE
 
     def of(self, sets: Sets, family: int, original: bool) -> list[tuple[Match, ...]]:
@@ -122,7 +125,7 @@ class _Side:
         found: list[tuple[Match, ...]] = []
         if self.addresses.of(family):
             found.append((sets.match(family, self.side, self.addresses, self.group, original=original),))
-        if self.anything:
+        if self.anything or not self.dynamic:
             return found
         names = [f"{name}_v{family}" for name in self.dynamic]
         return found + [(Address(family, self.side, (), name, original=original),) for name in names]

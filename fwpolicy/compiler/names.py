@@ -6,10 +6,11 @@ stays when other lines come, go or move, and a counter goes on counting over a r
 
 from __future__ import annotations
 
+import re
 from binascii import crc32
 from collections import Counter
 
-from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefixes
+from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefix_length, prefixes
 from fwpolicy.errors import PolicyError, Problem
 from fwpolicy.protocols import NAMES
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.services import Service
 
 # nft identifiers hold more, but no ':' (nft(8) "LEXICAL CONVENTIONS"), and start with a letter.
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_OTHERS = re.compile(r"[^a-zA-Z0-9_.-]")
 # Of 255 bytes (NFT_NAME_MAXLEN): a line of a listing should not consist of a name.
 _LONGEST = 48
 # How many services or interfaces a name lists before it only counts on its checksum.
@@ -84,7 +85,7 @@ def shortened(words: Iterable[str], whole: object) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(character if character in _PLAIN else "_" for character in text)
+    return _OTHERS.sub("_", text)
 
 
 def _said(line: Rule) -> str:
@@ -93,20 +94,20 @@ def _said(line: Rule) -> str:
     Its limit, its log and its expiry it may change and still be the same line.
     """
     match = line.match
-    parts = tuple(_parts(match))
+    parts = _parts(match)
     words = [word for word, _ in parts]
     if line.verdict == "reject":
         words.insert(0, "reject")
-    rest = {
-        "parts": [part for _, part in parts if part is not None],
-        "sports": match.sports,
-        "published": match.published,
-        "holes": [_told(hole) for hole in line.holes],
-        # Beside addresses the families follow from what groups hold, and that may change.
-        "families": line.families not in ((4, 6), ()) and not _has_addresses(match) and line.families,
-    }
-    unsaid = sorted((key, part) for key, part in rest.items() if part)
-    return shortened(words or ["any"], unsaid or None)
+    # Beside addresses the families follow from what groups hold, and that may change.
+    alone = line.families not in ((4, 6), ()) and not _has_addresses(match)
+    rest: tuple[tuple[str, object], ...] = (
+        ("families", alone and line.families),
+        ("holes", [_told(hole) for hole in line.holes]),
+        ("parts", [part for _, part in parts if part is not None]),
+        ("published", match.published),
+        ("sports", match.sports),
+    )
+    return shortened(words or ["any"], [(key, part) for key, part in rest if part] or None)
 
 
 def _has_addresses(match: Match) -> bool:
@@ -116,14 +117,15 @@ def _has_addresses(match: Match) -> bool:
 
 def _told(match: Match) -> object:
     """A condition without what may change while it stays the same one: the members of groups."""
-    return ([*_parts(match)], match.sports, match.published)
+    return (_parts(match), match.sports, match.published)
 
 
-def _parts(match: Match) -> Iterable[tuple[str, object]]:
+def _parts(match: Match) -> list[tuple[str, object]]:
     """(word, what the word leaves out or None), in a fixed order."""
+    parts: list[tuple[str, object]] = []
     if match.services is not None:
         texts = sorted({text for service in match.services for text in service_words(service)})
-        yield "_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None
+        parts.append(("_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None))
     for word, group, addresses, dynamic in (
         ("from", match.source_group, match.source, match.source_dynamic),
         ("to", match.destination_group, match.destination, match.destination_dynamic),
@@ -131,14 +133,13 @@ def _parts(match: Match) -> Iterable[tuple[str, object]]:
         if group or dynamic:
             names = [*([group] if group else []), *dynamic]
             rest = None if group or not addresses else addresses
-            yield f"{word}_{'_'.join(names)}", rest
-        elif addresses == EVERYWHERE:
-            yield f"{word}_any", None
+            parts.append((f"{word}_{'_'.join(names)}", rest))
         elif addresses is not None:
-            yield f"{word}_{_first(addresses)}", None if _is_prefix(addresses) else addresses
+            parts.append(_of_addresses(word, addresses))
     for word, names_ in (("in", match.incoming), ("out", match.outgoing)):
         if names_ is not None:
-            yield f"{word}_{'_'.join(names_[:_SHOWN])}", names_ if len(names_) > _SHOWN else None
+            parts.append((f"{word}_{'_'.join(names_[:_SHOWN])}", names_ if len(names_) > _SHOWN else None))
+    return parts
 
 
 def service_words(service: Service) -> list[str]:
@@ -151,15 +152,17 @@ def service_words(service: Service) -> list[str]:
     return [f"ip_{service.protocol}"]
 
 
-def _first(addresses: AddressSet) -> str:
-    """The first prefix of a set, as a reminder of which it is."""
-    for family in (4, 6):
-        for interval in addresses.of(family):
-            network, length = prefixes(family, interval)[0]
-            return format_address(family, network) + ("" if length == BITS[family] else f"_{length}")
-    return "none"
-
-
-def _is_prefix(addresses: AddressSet) -> bool:
-    """Of one family whose texts are plain: an IPv6 address is not, for its colons."""
-    return not addresses.v6 and len(addresses.v4) == 1 and len(prefixes(4, addresses.v4[0])) == 1
+def _of_addresses(word: str, addresses: AddressSet) -> tuple[str, object]:
+    """The first prefix of a set, as a reminder of which it is. It is all there is to say of a set that is one
+    prefix with a plain text, which one of IPv6 has not, for its colons."""
+    if addresses == EVERYWHERE:
+        return f"{word}_any", None
+    family = 4 if addresses.v4 else 6
+    intervals = addresses.of(family)
+    if not intervals:
+        return f"{word}_none", addresses
+    whole = prefix_length(family, intervals[0])
+    network, length = prefixes(family, intervals[0])[0] if whole is None else (intervals[0][0], whole)
+    text = format_address(family, network) + ("" if length == BITS[family] else f"_{length}")
+    alone = whole is not None and family == 4 and len(intervals) == 1 and not addresses.v6
+    return f"{word}_{text}", None if alone else addresses

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # So many destination ports are looked at one by one.
 _FEW = 8
+_ONE = {4: frozenset((4,)), 6: frozenset((6,))}
 
 
 @record
@@ -39,12 +40,15 @@ def reach(rule: Rule) -> Reach:
     ports: Numbers = None
     sides: dict[str, Intervals] = {}
     for match in rule.matches:
+        if isinstance(match, Address):
+            families = _both(families, _ONE[match.family])
+            if not (match.negated or match.original or match.set_name):
+                sides[match.side] = match.intervals
+            continue
         families = _both(families, _families(match))
         protocols = _both(protocols, _protocols(match))
         if isinstance(match, Port | AnyPort) and match.side == "dport":
             ports = _few(match.ports)
-        elif isinstance(match, Address) and not (match.negated or match.original or match.set_name):
-            sides[match.side] = match.intervals
     return Reach(families, protocols, ports, sides.get("saddr"), sides.get("daddr"))
 
 
@@ -56,10 +60,10 @@ def _both(one: Numbers, other: Numbers) -> Numbers:
 
 def _families(match: Match) -> Numbers:
     match match:
-        case Nfproto(family) | PerSource(family) | Address(family):
-            return frozenset((family,))
+        case Nfproto(family) | PerSource(family):
+            return _ONE[family]
         case IcmpType(protocol):
-            return frozenset((4 if protocol == 1 else 6,))
+            return _ONE[4 if protocol == 1 else 6]
         case _:
             return None
 
@@ -75,6 +79,8 @@ def _protocols(match: Match) -> Numbers:
 
 
 def _few(ports: Intervals) -> Numbers:
+    if len(ports) == 1 and ports[0][0] == ports[0][1]:
+        return frozenset((ports[0][0],))
     if sum(last - first + 1 for first, last in ports) > _FEW:
         return None
     return frozenset(port for first, last in ports for port in range(first, last + 1))

@@ -22,6 +22,8 @@ _ADDRESSES = {4: "ip", 6: "ip6"}
 # A rule of more keys is a set of its own already, and as an element no better.
 _MOST = 64
 _FEW = 8
+# What depends on the order of the matches.
+_ORDERED = NtpMode | OriginalPort | WithMemory
 
 
 @record
@@ -44,8 +46,8 @@ def shared(rules: Iterable[Rule]) -> frozenset[Match]:
         for match in rule.matches:
             if isinstance(match, Address) and _in_place(match) and not _single(match.intervals):
                 counts[match] = counts.get(match, 0) + 1
-    if len(counts) > _FEW:
-        return frozenset()
+                if len(counts) > _FEW:
+                    return frozenset()
     return frozenset(match for match, count in counts.items() if count >= _FEW // 2)
 
 
@@ -55,19 +57,16 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
     members: list[Intervals] = []
     rest: list[Match] = []
     for match in rule.matches:
-        match match:
-            case Address(family, side) if _in_place(match) and (not beside or match not in beside):
-                fields.append(f"{_ADDRESSES[family]} {side}")
-                members.append(match.intervals)
-            case Port(protocol, side, ports):
-                fields.append(f"{NAMES[protocol]} {side}")
-                members.append(_spelt(ports))
-            case NtpMode() | OriginalPort():
-                return None
-            case _ if isinstance(match, WithMemory):
-                return None
-            case _:
-                rest.append(match)
+        if isinstance(match, Port):
+            fields.append(f"{NAMES[match.protocol]} {match.side}")
+            members.append(_spelt(match.ports))
+        elif isinstance(match, Address) and _in_place(match) and not (beside and match in beside):
+            fields.append(f"{_ADDRESSES[match.family]} {match.side}")
+            members.append(match.intervals)
+        elif isinstance(match, _ORDERED):
+            return None
+        else:
+            rest.append(match)
     count = 1
     for each in members:
         count *= len(each)
@@ -83,6 +82,8 @@ def _in_place(match: Address) -> bool:
 
 
 def _single(intervals: Intervals) -> bool:
+    if len(intervals) == 1:
+        return intervals[0][0] == intervals[0][1]
     return all(first == last for first, last in intervals)
 
 
