@@ -47,23 +47,24 @@ class _Bucket:
         self.key = key
         self.shape = keyed_rule
         self.first = rule
-        # Where nothing comes after it, what overlaps is the earlier rule's; else the rule stays apart.
         self.final = final
+        # Where nothing comes after it, what overlaps is the earlier rule's; else the rule stays apart.
+        self.owned = final and keyed_rule.exact
         self.room = Room(exact=keyed_rule.exact)
         self.passed: Passed | None = None
         self.members: list[tuple[int, Rule]] = []
         self.elements: list[Element] = []
 
     def has_room(self, found: Keyed) -> bool:
-        owned = self.final and self.room.exact
-        return owned or not any(self.room.overlapped(key) for key in found.keys)
+        return self.owned or not any(map(self.room.overlapped, found.keys))
 
     def add(self, index: int, rule: Rule, keys: Iterable[Key]) -> None:
+        """There is room for all `keys`, or those without are an earlier rule's."""
         self.members.append((index, rule))
         to = rule.counter if self.final else rule.verdict.chain if isinstance(rule.verdict, Jump) else None
         room = self.room
         for key in keys:
-            if not room.overlapped(key):
+            if not (self.owned and room.overlapped(key)):
                 room.take(key)
                 self.elements.append(Element(key, str(to), rule.comment, rule.origin))
 
