@@ -230,7 +230,7 @@ def collect(items: Iterable[tuple[int, int, int]]) -> AddressSet:
     v6: list[Interval] = []
     for family, first, last in items:
         (v4 if family == 4 else v6).append((first, last))
-    return AddressSet(merge(v4), merge(v6))
+    return AddressSet(merge(v4) if v4 else (), merge(v6) if v6 else ())
 
 
 def of(*texts: str) -> AddressSet:

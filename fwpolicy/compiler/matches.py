@@ -93,11 +93,12 @@ def _addresses(
     destination = _Side("daddr", match.destination, match.destination_group, match.destination_dynamic)
     if source.anything and destination.anything and families == BOTH:
         return [((), None)]
-    found: list[tuple[tuple[Match, ...], int | None]] = []
-    for family in families:
-        for one, other in product(source.of(sets, family, False), destination.of(sets, family, original)):
-            found.append((_without_family((*one, *other)), family))
-    return found
+    return [
+        (_without_family((*one, *other)), family)
+        for family in families
+        for one in source.of(sets, family, False)
+        for other in destination.of(sets, family, original)
+    ]
 
 
 def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:

@@ -100,19 +100,19 @@ def _said(line: Rule) -> str:
         words.insert(0, "reject")
     # Beside addresses the families follow from what groups hold, and that may change.
     alone = line.families not in ((4, 6), ()) and not _has_addresses(match)
-    rest: tuple[tuple[str, object], ...] = (
+    rest = [
         ("families", alone and line.families),
         ("holes", [_told(hole) for hole in line.holes]),
         ("parts", [part for _, part in parts if part is not None]),
         ("published", match.published),
         ("sports", match.sports),
-    )
-    return shortened(words or ["any"], [(key, part) for key, part in rest if part] or None)
+    ]
+    return shortened(words or ["any"], [pair for pair in rest if pair[1]] or None)
 
 
 def _has_addresses(match: Match) -> bool:
-    sides = (match.source, match.destination, match.source_dynamic or None, match.destination_dynamic or None)
-    return any(side is not None for side in sides)
+    known = match.source is not None or match.destination is not None
+    return known or bool(match.source_dynamic or match.destination_dynamic)
 
 
 def _told(match: Match) -> object:
@@ -124,7 +124,8 @@ def _parts(match: Match) -> list[tuple[str, object]]:
     """(word, what the word leaves out or None), in a fixed order."""
     parts: list[tuple[str, object]] = []
     if match.services is not None:
-        texts = sorted({text for service in match.services for text in service_words(service)})
+        texts = [text for service in match.services for text in service_words(service)]
+        texts = sorted(set(texts)) if len(texts) > 1 else texts
         parts.append(("_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None))
     for word, group, addresses, dynamic in (
         ("from", match.source_group, match.source, match.source_dynamic),

@@ -204,7 +204,7 @@ class Names:
         found = NOWHERE
         for word in words:
             if word.text not in self.groups and _looks_like_address(word.text):
-                items += self._literal(word)
+                self._literal(word, items)
             else:
                 found |= self._named(word, others)
         return found | collect(items) if items else found
@@ -215,17 +215,16 @@ class Names:
             return None
         return None if words[0].text in self.filled else words[0].text
 
-    def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
-        """The parsed address; nothing, and a problem, for one that is wrong."""
+    def _literal(self, word: Word, items: list[tuple[int, int, int]]) -> None:
+        """Add the parsed address to `items`; a problem instead where it is wrong."""
         try:
-            found = packet_address(word.text)
+            items.append(packet_address(word.text))
         except AddressError as error:
             self.error(str(error), word.span, error.hint)
-            return ()
+            return
         if word.text in ("0.0.0.0", "::"):  # noqa: S104
             hint = f"'any' is every address; '{word.text}/0' every one of its family"
             self.warn(f"'{word.text}' is one address, not every address", word.span, hint)
-        return (found,)
 
     def _named(self, word: Word, others: tuple[str, ...]) -> AddressSet:
         name = word.text
@@ -358,7 +357,7 @@ class Names:
         """Each text is read once, unless it is wrong: then each place has a problem."""
         found = self._read.get(word.text)
         if found is None:
-            found = tuple(dict.fromkeys(self._service(word, [])))
+            found = self._service(word, [])
             if found:
                 self._read[word.text] = found
         return found

@@ -266,14 +266,15 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
 
 
 def _match(text: MatchText, names: Names) -> Match:
+    sources, destinations = text.sources, text.destinations
     match = Match(
-        services=None if text.services is None else names.service(text.services),
-        source=None if text.sources is None else names.addresses(text.sources),
-        destination=None if text.destinations is None else names.addresses(text.destinations),
-        source_group=names.group_name(text.sources),
-        destination_group=names.group_name(text.destinations),
-        source_dynamic=names.filled_by(text.sources),
-        destination_dynamic=names.filled_by(text.destinations),
+        None if text.services is None else names.service(text.services),
+        None if sources is None else names.addresses(sources),
+        None if destinations is None else names.addresses(destinations),
+        names.group_name(sources),
+        names.group_name(destinations),
+        names.filled_by(sources),
+        names.filled_by(destinations),
     )
     if text.sports or text.incoming or text.outgoing or text.published:
         from fwpolicy.policy.matches import narrowed  # noqa: PLC0415

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from fwpolicy.ir.ruleset import Address, AnyPort, IcmpType, L4Proto, Nfproto, PerSource, Port
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 # So many destination ports are looked at one by one.
 _FEW = 8
-_ONE = {4: frozenset((4,)), 6: frozenset((6,))}
+# Families, and the protocols of ports and ICMP types.
+_ONE = {number: frozenset((number,)) for number in (4, 6, *NAMES)}
 
 
 @record
@@ -45,10 +47,10 @@ def reach(rule: Rule) -> Reach:
             if not (match.negated or match.original or match.set_name):
                 sides[match.side] = match.intervals
             continue
-        families = _both(families, _families(match))
-        protocols = _both(protocols, _protocols(match))
         if isinstance(match, Port | AnyPort) and match.side == "dport":
             ports = _few(match.ports)
+        families = _both(families, _families(match))
+        protocols = _both(protocols, _protocols(match))
     return Reach(families, protocols, ports, sides.get("saddr"), sides.get("daddr"))
 
 
@@ -71,7 +73,7 @@ def _families(match: Match) -> Numbers:
 def _protocols(match: Match) -> Numbers:
     match match:
         case Port(protocol) | IcmpType(protocol):
-            return frozenset((protocol,))
+            return _ONE[protocol]
         case L4Proto(protocols) | AnyPort(protocols):
             return frozenset(protocols)
         case _:
@@ -91,29 +93,35 @@ class Passed:
 
     def __init__(self, begun: Reach) -> None:
         self._begun = begun
-        # By destination port; None: those of many ports, or any. And all of them together.
+        # By destination port; None: those of many ports, or any. And all together, once that is asked.
         self._cells: dict[int | None, _Cell] = {}
         self._all = _Cell()
+        self._waiting: list[Reach] = []
 
     def add(self, other: Reach) -> None:
         if _apart(self._begun.families, other.families) or _apart(self._begun.protocols, other.protocols):
             return
-        self._all.add(other)
+        self._waiting.append(other)
         for port in (None,) if other.ports is None else other.ports:
-            if port not in self._cells:
-                self._cells[port] = _Cell()
-            self._cells[port].add(other)
+            cell = self._cells.get(port)
+            if cell is None:
+                cell = self._cells[port] = _Cell()
+            cell.add(other)
 
     def meets(self, mine: Reach) -> bool:
         """Whether some packet may match both `mine` and one of those added."""
         if mine.ports is None:
+            while self._waiting:
+                self._all.add(self._waiting.pop())
             return self._all.meets(mine)
-        cells = (self._cells.get(port) for port in (None, *mine.ports))
-        return any(cell.meets(mine) for cell in cells if cell)
+        cells = [self._cells[port] for port in (None, *mine.ports) if port in self._cells]
+        return any(cell.meets(mine) for cell in cells)
 
 
 class _Cell:
     """The addresses of many rules together, each side by itself."""
+
+    __slots__ = ("_destinations", "_sources")
 
     def __init__(self) -> None:
         self._sources = _Union()
@@ -129,6 +137,8 @@ class _Cell:
 
 class _Union:
     """Intervals that grow together; the two families' numbers may collide, on the safe side."""
+
+    __slots__ = ("_any", "_firsts", "_lasts")
 
     def __init__(self) -> None:
         self._any = False
