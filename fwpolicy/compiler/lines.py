@@ -111,8 +111,8 @@ class Lines:
             log = Log(log_prefix(line.log or f"{self.denial.prefix} {name}"), self.denial.group)
             logs = (Rule((self.denial.rate,), Continue(), step, line.origin, None, None, log),)
         pairs = self.denial.verdicts(line.verdict, logged=line.log is None)
-        ends = tuple(Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs)
-        return logs + ends
+        ends = [Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs]
+        return (*logs, *ends)
 
     def _gates(self, limit: model.Limit, families: tuple[int, ...], name: str) -> list[tuple[Match, ...]]:
         """The conditions of a limit: first the one that a packet beyond it must not use up."""

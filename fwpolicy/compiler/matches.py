@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
-
-from fwpolicy.addresses import EVERYWHERE, NOWHERE, merge
+from fwpolicy.addresses import EVERYWHERE, merge
 from fwpolicy.ir.ruleset import (
     Address,
     CtState,
@@ -55,14 +53,15 @@ def _legs(
     sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
 ) -> Legs:
     status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
-    ways = list(product(interfaces("iifname", match.incoming), interfaces("oifname", match.outgoing)))
+    outgoing = interfaces("oifname", match.outgoing)
+    ways = [(*one, *other) for one in interfaces("iifname", match.incoming) for other in outgoing]
     found: Legs = []
     for address, family in _addresses(sets, match, families, original):
         served = services(match.services, family, match.sports, original)
-        for incoming, outgoing in ways:
+        for way in ways:
             for service in served:
                 known = address or _family_alone(service, family)
-                found.append((*incoming, *outgoing, *known, *status, *service))
+                found.append((*way, *known, *status, *service))
     return found
 
 
@@ -89,16 +88,20 @@ def _addresses(
     sets: Sets, match: model.Match, families: tuple[int, ...], original: bool
 ) -> list[tuple[tuple[Match, ...], int | None]]:
     """(matches, family) for each leg; family None where the rule needs no telling apart."""
-    source = _Side("saddr", match.source, match.source_group, match.source_dynamic)
-    destination = _Side("daddr", match.destination, match.destination_group, match.destination_dynamic)
-    if source.anything and destination.anything and families == BOTH:
+    source, destination = match.source, match.destination
+    from_, to = match.source_dynamic, match.destination_dynamic
+    if families == BOTH and _is_anything(source, from_) and _is_anything(destination, to):
         return [((), None)]
     return [
         (_without_family((*one, *other)), family)
         for family in families
-        for one in source.of(sets, family, False)
-        for other in destination.of(sets, family, original)
+        for one in _side(sets, (family, "saddr", False), source, match.source_group, from_)
+        for other in _side(sets, (family, "daddr", original), destination, match.destination_group, to)
     ]
+
+
+def _is_anything(addresses: AddressSet | None, dynamic: tuple[str, ...]) -> bool:
+    return not dynamic if addresses is None else addresses == EVERYWHERE
 
 
 def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:
@@ -109,27 +112,25 @@ def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:
     return addresses or matches[:1]
 
 
-class _Side:
-    """The addresses of one side of a condition: members known now, and sets filled at run time."""
-
-    def __init__(
-        self, side: str, addresses: AddressSet | None, group: str | None, dynamic: tuple[str, ...]
-    ) -> None:
-        self.side, self.group, self.dynamic = side, group, dynamic
-        self.addresses = NOWHERE if addresses is None and dynamic else addresses
-        self.anything = self.addresses is None or self.addresses == EVERYWHERE
-
-    def of(self, sets: Sets, family: int, original: bool) -> list[tuple[Match, ...]]:
-        """The alternatives of `family`; none where the side has no member of it."""
-        if self.addresses is None:
-            return [()]
-        found: list[tuple[Match, ...]] = []
-        if self.addresses.of(family):
-            found.append((sets.match(family, self.side, self.addresses, self.group, original=original),))
-        if self.anything or not self.dynamic:
-            return found
-        names = [f"{name}_v{family}" for name in self.dynamic]
-        return found + [(Address(family, self.side, (), name, original=original),) for name in names]
+def _side(
+    sets: Sets,
+    which: tuple[int, str, bool],
+    addresses: AddressSet | None,
+    group: str | None,
+    dynamic: tuple[str, ...],
+) -> Legs:
+    """The alternatives of one side (family, "saddr" or "daddr", original): members known now, and sets filled
+    at run time. None where the side has no member of the family."""
+    if addresses is None and not dynamic:
+        return [()]
+    family, side, original = which
+    found: Legs = []
+    if addresses is not None and addresses.of(family):
+        found.append((sets.match(family, side, addresses, group, False, original),))
+    if not dynamic or addresses == EVERYWHERE:
+        return found
+    names = [f"{name}_v{family}" for name in dynamic]
+    return found + [(Address(family, side, (), name, original=original),) for name in names]
 
 
 def services(

@@ -10,7 +10,7 @@ import re
 from binascii import crc32
 from collections import Counter
 
-from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefix_length, prefixes
+from fwpolicy.addresses import BITS, EVERYWHERE, NOWHERE, format_address, prefix_length, prefixes
 from fwpolicy.errors import PolicyError, Problem
 from fwpolicy.protocols import NAMES
 
@@ -98,16 +98,19 @@ def _said(line: Rule) -> str:
     words = [word for word, _ in parts]
     if line.verdict == "reject":
         words.insert(0, "reject")
+    unsaid: list[tuple[str, object]] = []
     # Beside addresses the families follow from what groups hold, and that may change.
-    alone = line.families not in ((4, 6), ()) and not _has_addresses(match)
-    rest = [
-        ("families", alone and line.families),
-        ("holes", [_told(hole) for hole in line.holes]),
-        ("parts", [part for _, part in parts if part is not None]),
-        ("published", match.published),
-        ("sports", match.sports),
-    ]
-    return shortened(words or ["any"], [pair for pair in rest if pair[1]] or None)
+    if line.families not in ((4, 6), ()) and not _has_addresses(match):
+        unsaid.append(("families", line.families))
+    if line.holes:
+        unsaid.append(("holes", [_told(hole) for hole in line.holes]))
+    if left_out := [part for _, part in parts if part is not None]:
+        unsaid.append(("parts", left_out))
+    if match.published:
+        unsaid.append(("published", True))
+    if match.sports:
+        unsaid.append(("sports", match.sports))
+    return shortened(words or ["any"], unsaid or None)
 
 
 def _has_addresses(match: Match) -> bool:
@@ -127,20 +130,23 @@ def _parts(match: Match) -> list[tuple[str, object]]:
         texts = [text for service in match.services for text in service_words(service)]
         texts = sorted(set(texts)) if len(texts) > 1 else texts
         parts.append(("_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None))
-    for word, group, addresses, dynamic in (
-        ("from", match.source_group, match.source, match.source_dynamic),
-        ("to", match.destination_group, match.destination, match.destination_dynamic),
-    ):
-        if group or dynamic:
-            names = [*([group] if group else []), *dynamic]
-            rest = None if group or not addresses else addresses
-            parts.append((f"{word}_{'_'.join(names)}", rest))
-        elif addresses is not None:
-            parts.append(_of_addresses(word, addresses))
-    for word, names_ in (("in", match.incoming), ("out", match.outgoing)):
-        if names_ is not None:
-            parts.append((f"{word}_{'_'.join(names_[:_SHOWN])}", names_ if len(names_) > _SHOWN else None))
+    if match.source is not None or match.source_dynamic:
+        parts.append(_of_side("from", match.source_group, match.source, match.source_dynamic))
+    if match.destination is not None or match.destination_dynamic:
+        parts.append(_of_side("to", match.destination_group, match.destination, match.destination_dynamic))
+    for word, names in (("in", match.incoming), ("out", match.outgoing)):
+        if names is not None:
+            parts.append((f"{word}_{'_'.join(names[:_SHOWN])}", names if len(names) > _SHOWN else None))
     return parts
+
+
+def _of_side(
+    word: str, group: str | None, addresses: AddressSet | None, dynamic: tuple[str, ...]
+) -> tuple[str, object]:
+    if group or dynamic:
+        names = [*([group] if group else []), *dynamic]
+        return f"{word}_{'_'.join(names)}", None if group or not addresses else addresses
+    return _of_addresses(word, addresses or NOWHERE)
 
 
 def service_words(service: Service) -> list[str]:

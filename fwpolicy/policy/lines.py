@@ -93,7 +93,9 @@ def _label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
         from fwpolicy.policy.labels import label  # noqa: PLC0415  (most lines have none)
 
         return label(reader, node, found)
-    comment = reader.comment(found.get("comment"), "'comment'")
+    if "comment" not in found:
+        return UNLABELLED
+    comment = reader.comment(found["comment"], "'comment'")
     return LabelText(comment=comment.text) if comment else UNLABELLED
 
 

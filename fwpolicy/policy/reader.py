@@ -119,12 +119,13 @@ class Reader:
         word = self.line(node, what)
         if word is None:
             return None
-        if not word.text.isprintable():
-            wrong = next(c for c in word.text if not c.isprintable())
+        text = word.text
+        if not text.isprintable():
+            wrong = next(c for c in text if not c.isprintable())
             self.error(f"{what} contains {_called(wrong)}", word.span, "leave it out")
             return None
-        if word.text != word.text.strip():
-            self.error(f"{what} has spaces around it: '{word.text}'", word.span, "leave them out")
+        if text[0].isspace() or text[-1].isspace():
+            self.error(f"{what} has spaces around it: '{text}'", word.span, "leave them out")
             return None
         return word
 
@@ -140,10 +141,10 @@ class Reader:
             hint = f'quote it if it is meant as a word: "{node.value}"' if node.value else None
             self.error(f"{what} is {shown}", node, hint)
             return None
-        if not node.value.strip():
+        if not node.value or node.value.isspace():
             self.error(f"{what} is empty", node)
             return None
-        return self.as_word(node)
+        return Word(node.value, self.text.span(node))
 
     def _not_a_word(self, node: Node, what: str) -> None:
         text = _ipv6_without_quotes(node)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.services import Service
     from fwpolicy.policy.syntax import MatchText, NtpText, PolicyText, RuleText, Sources, Word
 
+BOTH: tuple[int, ...] = (4, 6)
 # `check` warns of an end this many seconds ahead.
 EXPIRES_SOON = 14 * 86400
 
@@ -299,8 +300,10 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
         return ()
     sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
     keys = [addresses for addresses, dynamic in sides if addresses is not None and not dynamic]
-    lacking = {family for part in keys for family in (4, 6) if not part.of(family)}
-    families = tuple([family for family in (4, 6) if family not in lacking])
+    families = BOTH
+    for part in keys:
+        if not (part.v4 and part.v6):
+            families = tuple([family for family in families if part.of(family)])
     served = families_of(match.services)
     if not families or text.family or (served and set(served).isdisjoint(families)):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
@@ -316,7 +319,7 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     if not services:
         return ()
     families = {service.family for service in services}
-    return (4, 6) if None in families else tuple(sorted(filter(None, families)))
+    return BOTH if None in families else tuple(sorted(filter(None, families)))
 
 
 def _apply_options(files: tuple[PolicyText, ...], names: Names) -> ApplyOptions:
