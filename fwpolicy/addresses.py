@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Intervals = tuple[Interval, ...]
 
 BITS = {4: 32, 6: 128}
+# As they are written: without leading zeros, which some programs read as octal.
+_LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
 
 
@@ -105,10 +107,10 @@ def _parse_prefix(text: str) -> tuple[int, int, int]:
 
 
 def _prefix_length(text: str, length: str, bits: int) -> int:
-    plain = length.isascii() and length.isdigit() and len(length) <= 3
-    if not plain or (len(length) > 1 and length[0] == "0") or int(length) > bits:
+    found = _LENGTHS.get(length)
+    if found is None or found > bits:
         raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}", _mask_hint(text, length))
-    return int(length)
+    return found
 
 
 def _mask_hint(text: str, mask: str) -> str | None:

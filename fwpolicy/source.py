@@ -304,12 +304,13 @@ class _Builder:
         first: dict[str, Scalar] = {}
         end = self.events.MappingEndEvent
         self.flow += start.flow_style
+        depth += 1
         while type(event := self.next()) is not end:
-            key = self.node(event, depth + 1)
+            key = self.node(event, depth)
             if not isinstance(key, Scalar):
                 hint = "'{{ }}' belongs to a template: fill it in first" if isinstance(key, Mapping) else None
                 self.refuse("a key must be a word, not a list or a mapping", event, hint)
-            value = self.node(self.next(), depth + 1)
+            value = self.node(self.next(), depth)
             if key.value in first:
                 line = first[key.value].line + 1
                 self.add(f"'{key.value}' is here twice; the first is on line {line}", key)

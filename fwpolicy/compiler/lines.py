@@ -63,7 +63,12 @@ class Lines:
         if line.holes:
             jump = Jump(self._excepted(line, step, name, core, redirected))
             core = (Rule((), jump, step, line.origin),)
-        return [_behind(way, rule) for way in ways for rule in core if not _contradicts(way, rule.matches)]
+        return [
+            _behind(way, rule)
+            for way in ways
+            for rule in core
+            if not rule.matches or not _contradicts(way, rule.matches)
+        ]
 
     def _excepted(
         self, line: model.Rule, step: str, name: str, core: tuple[Rule, ...], redirected: bool
@@ -153,8 +158,6 @@ def _counts_alone(rules: tuple[Rule, ...]) -> bool:
 
 def _contradicts(way: tuple[Match, ...], more: tuple[Match, ...]) -> bool:
     """A rule on UDP ports needs no TCP reset, nor one of IPv4 a limit for each IPv6 source."""
-    if not more:
-        return False
     protocols = {match.protocol for match in way if isinstance(match, Port | IcmpType)}
     for match in more:
         if isinstance(match, L4Proto) and protocols and not protocols & set(match.protocols):

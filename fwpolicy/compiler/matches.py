@@ -53,8 +53,7 @@ def _legs(
     sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
 ) -> Legs:
     status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
-    outgoing = interfaces("oifname", match.outgoing)
-    ways = [(*one, *other) for one in interfaces("iifname", match.incoming) for other in outgoing]
+    ways = _ways(match)
     found: Legs = []
     for address, family in _addresses(sets, match, families, original):
         served = services(match.services, family, match.sports, original)
@@ -63,6 +62,13 @@ def _legs(
                 known = address or _family_alone(service, family)
                 found.append((*way, *known, *status, *service))
     return found
+
+
+def _ways(match: model.Match) -> Legs:
+    if match.incoming is None and match.outgoing is None:
+        return [()]
+    outgoing = interfaces("oifname", match.outgoing)
+    return [(*one, *other) for one in interfaces("iifname", match.incoming) for other in outgoing]
 
 
 def interfaces(key: str, names: tuple[str, ...] | None) -> Legs:
@@ -139,11 +145,12 @@ def services(
     """Services of one protocol join into one match; source ports before destination ports, as nft has it."""
     if wanted is None:
         return [()] if sports is None else [(Port(number, "sport", sports),) for number in WITH_PORTS]
+    if len(wanted) == 1 and wanted[0].ports:
+        return _ports(wanted[0].protocol, merge(wanted[0].ports), sports, original)
     ports, types, others = _sorted(wanted, family)
     found: Legs = []
     for number, each in ports.items():
-        source: tuple[Match, ...] = () if sports is None else (Port(number, "sport", sports),)
-        found += _ports(number, merge(each), source, original)
+        found += _ports(number, merge(each), sports, original)
     if sports is not None:
         return found + [(Port(number, "sport", sports),) for number in others if number in WITH_PORTS]
     found += [(IcmpType(number, tuple(sorted(set(each)))),) for number, each in types.items()]
@@ -152,7 +159,8 @@ def services(
     return found
 
 
-def _ports(number: int, ports: Intervals, source: tuple[Match, ...], original: bool) -> Legs:
+def _ports(number: int, ports: Intervals, sports: Intervals | None, original: bool) -> Legs:
+    source: tuple[Match, ...] = () if sports is None else (Port(number, "sport", sports),)
     if not original:
         return [(*source, Port(number, "dport", ports))]
     protocol = source or (L4Proto((number,)),)

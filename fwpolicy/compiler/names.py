@@ -48,14 +48,9 @@ class Names:
 
     def lines(self, prefix: str, lines: tuple[Rule, ...]) -> tuple[str, ...]:
         """A name for each of `lines`. Those with an id choose first."""
-        names: dict[int, str] = {}
-        for index, line in enumerate(lines):
-            if line.id is not None:
-                names[index] = self.take(f"{prefix}_{_plain(line.id)}")
-        for index, line in enumerate(lines):
-            if index not in names:
-                names[index] = self.take(f"{prefix}_{_said(line)}")
-        return tuple(names[index] for index in range(len(lines)))
+        chosen = [line.id and self.take(f"{prefix}_{_plain(line.id)}") for line in lines]
+        pairs = zip(chosen, lines, strict=True)
+        return tuple([name or self.take(f"{prefix}_{_said(line)}") for name, line in pairs])
 
 
 def distinct(ruleset: Ruleset) -> Ruleset:
@@ -127,17 +122,27 @@ def _parts(match: Match) -> list[tuple[str, object]]:
     """(word, what the word leaves out or None), in a fixed order."""
     parts: list[tuple[str, object]] = []
     if match.services is not None:
-        texts = [text for service in match.services for text in service_words(service)]
-        texts = sorted(set(texts)) if len(texts) > 1 else texts
-        parts.append(("_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None))
+        parts.append(_of_services(match.services))
     if match.source is not None or match.source_dynamic:
         parts.append(_of_side("from", match.source_group, match.source, match.source_dynamic))
     if match.destination is not None or match.destination_dynamic:
         parts.append(_of_side("to", match.destination_group, match.destination, match.destination_dynamic))
-    for word, names in (("in", match.incoming), ("out", match.outgoing)):
-        if names is not None:
-            parts.append((f"{word}_{'_'.join(names[:_SHOWN])}", names if len(names) > _SHOWN else None))
+    if match.incoming is not None:
+        parts.append(_of_interfaces("in", match.incoming))
+    if match.outgoing is not None:
+        parts.append(_of_interfaces("out", match.outgoing))
     return parts
+
+
+def _of_interfaces(word: str, names: tuple[str, ...]) -> tuple[str, object]:
+    return f"{word}_{'_'.join(names[:_SHOWN])}", names if len(names) > _SHOWN else None
+
+
+def _of_services(services: tuple[Service, ...]) -> tuple[str, object]:
+    if len(services) == 1 and len(texts := service_words(services[0])) == 1:
+        return texts[0], None
+    texts = sorted({text for service in services for text in service_words(service)})
+    return "_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None
 
 
 def _of_side(
@@ -165,11 +170,15 @@ def _of_addresses(word: str, addresses: AddressSet) -> tuple[str, object]:
     if addresses == EVERYWHERE:
         return f"{word}_any", None
     family = 4 if addresses.v4 else 6
-    intervals = addresses.of(family)
+    intervals = addresses.v4 or addresses.v6
     if not intervals:
         return f"{word}_none", addresses
-    whole = prefix_length(family, intervals[0])
-    network, length = prefixes(family, intervals[0])[0] if whole is None else (intervals[0][0], whole)
-    text = format_address(family, network) + ("" if length == BITS[family] else f"_{length}")
+    length = whole = prefix_length(family, intervals[0])
+    network = intervals[0][0]
+    if length is None:
+        length = prefixes(family, intervals[0])[0][1]
+    text = format_address(family, network)
+    if length != BITS[family]:
+        text = f"{text}_{length}"
     alone = whole is not None and family == 4 and len(intervals) == 1 and not addresses.v6
     return f"{word}_{text}", None if alone else addresses

@@ -54,7 +54,9 @@ _GRAMMAR = {
     for hook, keys in MATCH_KEYS.items()
     for kind in ("allow", "block")
 }
+# What most lines have none of.
 _RARE = frozenset((*LABEL_KEYS, *LIMIT_KEYS))
+_RARE_MATCHES = frozenset(("sport", "in", "out", "published", "family"))
 TEST_KEYS = ("allow", "deny", "from", "to", "state", "mode")
 TEST_MORE = ("in", "out", "local", "sport", "published", "at", "source-in", "destination-in")
 STATES = ("new", "established", "related", "invalid", "untracked")
@@ -102,11 +104,13 @@ def _label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
 def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
     words, key = reader.words, found.get
     to = "local" if hook == "input" else "to"
+    span = reader.text.span(node)
+    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), f"'{to}'")
+    if _RARE_MATCHES.isdisjoint(found):
+        return MatchText(span, *ends)
     return MatchText(
-        reader.text.span(node),
-        words(key("service"), "'service'"),
-        words(key("from"), "'from'"),
-        words(key(to), f"'{to}'"),
+        span,
+        *ends,
         words(key("sport"), "'sport'"),
         words(key("in"), "'in'"),
         words(key("out"), "'out'"),

@@ -298,18 +298,19 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     if is_empty(match):
         names.warn("this line matches nothing: its group is empty", text.span)
         return ()
-    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
-    keys = [addresses for addresses, dynamic in sides if addresses is not None and not dynamic]
     families = BOTH
-    for part in keys:
-        if not (part.v4 and part.v6):
-            families = tuple([family for family in families if part.of(family)])
+    for addresses, dynamic in (
+        (match.source, match.source_dynamic),
+        (match.destination, match.destination_dynamic),
+    ):
+        if addresses is not None and not (dynamic or (addresses.v4 and addresses.v6)):
+            families = tuple([family for family in families if addresses.of(family)])
     served = families_of(match.services)
     if not families or text.family or (served and set(served).isdisjoint(families)):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
 
         return legs(text, families, served, match, names)
-    if keys and len(families) == 1 and len(served) != 1:
+    if len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
     return families
 

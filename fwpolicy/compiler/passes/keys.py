@@ -59,7 +59,7 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
     for match in rule.matches:
         if isinstance(match, Port):
             fields.append(f"{NAMES[match.protocol]} {match.side}")
-            members.append(_spelt(match.ports))
+            members.append(match.ports if _single(match.ports) else _spelt(match.ports))
         elif isinstance(match, Address) and _in_place(match) and not (beside and match in beside):
             fields.append(f"{_ADDRESSES[match.family]} {match.side}")
             members.append(match.intervals)
@@ -89,7 +89,7 @@ def _single(intervals: Intervals) -> bool:
 
 def _spelt(ports: Intervals) -> Intervals:
     """Short ranges port by port: a hash can hold them."""
-    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
+    if any(last - first >= _FEW // 2 for first, last in ports):
         return ports
     return tuple((port, port) for first, last in ports for port in range(first, last + 1))
 
@@ -119,18 +119,18 @@ class Room:
         if self.exact:
             self.hash.add(key)
             return
-        if key[0] not in self._alike:
-            where = self._place(key[0])
-            self._starts.insert(where, key[0][0])
-            self._firsts.insert(where, key[0])
-        self._alike.setdefault(key[0], []).append(key)
-
-    def _place(self, interval: Interval) -> int:
-        return bisect_left(self._starts, interval[0])
+        alike = self._alike.get(key[0])
+        if alike is not None:
+            alike.append(key)
+            return
+        self._alike[key[0]] = [key]
+        where = bisect_left(self._starts, key[0][0])
+        self._starts.insert(where, key[0][0])
+        self._firsts.insert(where, key[0])
 
     def _near(self, interval: Interval) -> list[Interval]:
         """The neighbours, which overlap if any does."""
-        where = self._place(interval)
+        where = bisect_left(self._starts, interval[0])
         return self._firsts[max(where - 1, 0) : where + 1]
 
 
