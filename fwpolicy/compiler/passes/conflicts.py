@@ -124,33 +124,29 @@ class _Cell:
     __slots__ = ("_destinations", "_sources")
 
     def __init__(self) -> None:
-        self._sources = _Union()
-        self._destinations = _Union()
+        self._sources: _Union | None = None
+        self._destinations: _Union | None = None
 
     def add(self, other: Reach) -> None:
-        self._sources.add(other.sources)
-        self._destinations.add(other.destinations)
+        self._sources = _joined(self._sources, other.sources)
+        self._destinations = _joined(self._destinations, other.destinations)
 
     def meets(self, mine: Reach) -> bool:
+        if self._sources is None or self._destinations is None:
+            return False
         return self._sources.meets(mine.sources) and self._destinations.meets(mine.destinations)
 
 
 class _Union:
-    """Intervals that grow together; the two families' numbers may collide, on the safe side."""
+    """Merged intervals that grow together; the two families' numbers may collide, on the safe side."""
 
-    __slots__ = ("_any", "_firsts", "_lasts")
+    __slots__ = ("_firsts", "_lasts")
 
-    def __init__(self) -> None:
-        self._any = False
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
+    def __init__(self, intervals: Intervals) -> None:
+        self._firsts = [first for first, _ in intervals]
+        self._lasts = [last for _, last in intervals]
 
-    def add(self, intervals: Intervals | None) -> None:
-        if self._any:
-            return
-        if intervals is None:
-            self._any = True
-            return
+    def add(self, intervals: Intervals) -> None:
         for first, last in intervals:
             begin, end = bisect_left(self._lasts, first), bisect_left(self._firsts, last + 1)
             if begin < end:
@@ -159,11 +155,35 @@ class _Union:
             self._lasts[begin:end] = [last]
 
     def meets(self, intervals: Intervals | None) -> bool:
-        if self._any or intervals is None:
-            return self._any or bool(self._firsts)
+        if intervals is None:
+            return bool(self._firsts)
         return any(
             bisect_left(self._lasts, first) < bisect_left(self._firsts, last + 1) for first, last in intervals
         )
+
+
+class _Anything(_Union):
+    """Every address; most cells hold it on one side, so it is there once."""
+
+    __slots__ = ()
+
+    def add(self, intervals: Intervals) -> None:
+        pass
+
+    def meets(self, intervals: Intervals | None) -> bool:  # noqa: ARG002
+        return True
+
+
+_ANYTHING = _Anything(())
+
+
+def _joined(union: _Union | None, intervals: Intervals | None) -> _Union:
+    if intervals is None:
+        return _ANYTHING
+    if union is None:
+        return _Union(intervals)
+    union.add(intervals)
+    return union
 
 
 def _apart(one: Numbers, other: Numbers) -> bool:
