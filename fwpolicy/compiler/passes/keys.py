@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from itertools import product
 
 from fwpolicy.ir.ruleset import Address, NtpMode, OriginalPort, Port, WithMemory
@@ -103,7 +103,6 @@ class Room:
     def __init__(self, *, exact: bool) -> None:
         self.exact = exact
         self.hash: set[Key] = set()
-        self._starts: list[int] = []
         self._firsts: list[Interval] = []
         self._alike: dict[Interval, list[Key]] = {}
 
@@ -124,13 +123,11 @@ class Room:
             alike.append(key)
             return
         self._alike[key[0]] = [key]
-        where = bisect_left(self._starts, key[0][0])
-        self._starts.insert(where, key[0][0])
-        self._firsts.insert(where, key[0])
+        insort(self._firsts, key[0])
 
     def _near(self, interval: Interval) -> list[Interval]:
         """The neighbours, which overlap if any does."""
-        where = bisect_left(self._starts, interval[0])
+        where = bisect_left(self._firsts, interval)
         return self._firsts[max(where - 1, 0) : where + 1]
 
 
