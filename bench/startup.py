@@ -8,25 +8,14 @@ CPU time (user + system) of whole processes, interleaved, medians; only the rati
 from __future__ import annotations
 
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from measure import side_by_side
+
 FERM = "table filter chain INPUT {\n    policy DROP;\n    proto tcp dport ssh ACCEPT;\n}\n"
-# As an installed program runs: its modules compiled by the first round, and kept.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 POLICY = "version: 1\ninput:\n  default: drop\n  allow: [ssh]\n"
-
-
-def cpu_ms(command: list[str]) -> float:
-    """CPU milliseconds of one run of `command`."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) * 1000
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
@@ -48,14 +37,8 @@ def commands(folder: Path) -> dict[str, list[str]]:
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 21
     with tempfile.TemporaryDirectory() as folder:
-        contenders = commands(Path(folder))
-        times: dict[str, list[float]] = {name: [] for name in contenders}
-        for number in range(runs + 1):
-            for name, command in contenders.items():
-                spent = cpu_ms(command)
-                if number:  # the first round only warms the caches
-                    times[name].append(spent)
-    medians = {name: statistics.median(each) for name, each in times.items()}
+        found = side_by_side(commands(Path(folder)), runs)
+    medians = {name: spent.cpu_ms for name, spent in found.items()}
     bare, ferm = medians["python -c pass"], medians["ferm --noexec"]
     print(f"{'':20} {'CPU ms':>8} {'x bare':>8} {'x ferm':>8}    ({runs} runs, {os.cpu_count()} CPUs)")
     for name, median in medians.items():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Intervals = tuple[Interval, ...]
 
 BITS = {4: 32, 6: 128}
+# As they are written: without leading zeros, which some programs read as octal.
+_LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
 
 
@@ -105,10 +107,10 @@ def _parse_prefix(text: str) -> tuple[int, int, int]:
 
 
 def _prefix_length(text: str, length: str, bits: int) -> int:
-    plain = length.isascii() and length.isdigit() and len(length) <= 3
-    if not plain or (len(length) > 1 and length[0] == "0") or int(length) > bits:
+    found = _LENGTHS.get(length)
+    if found is None or found > bits:
         raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}", _mask_hint(text, length))
-    return int(length)
+    return found
 
 
 def _mask_hint(text: str, mask: str) -> str | None:
@@ -128,13 +130,18 @@ def format_address(family: int, value: int) -> str:
 
 def merge(intervals: Iterable[Interval]) -> Intervals:
     """Sorted, with overlapping and adjacent intervals joined."""
+    ordered = sorted(intervals)
+    if len(ordered) < 2:
+        return tuple(ordered)
     merged: list[Interval] = []
-    for first, last in sorted(intervals):
-        if merged and first <= merged[-1][1] + 1:
-            if last > merged[-1][1]:
-                merged[-1] = (merged[-1][0], last)
-        else:
+    first, last = ordered[0]
+    for begin, end in ordered:
+        if begin > last + 1:
             merged.append((first, last))
+            first, last = begin, end
+        elif end > last:
+            last = end
+    merged.append((first, last))
     return tuple(merged)
 
 
@@ -156,6 +163,13 @@ def subtract(whole: Intervals, holes: Intervals) -> Intervals:
         if first <= last:
             left.append((first, last))
     return tuple(left)
+
+
+def prefix_length(family: int, interval: Interval) -> int | None:
+    """The length of the prefix that `interval` is; None where it is a range of several."""
+    first, last = interval
+    size = last - first + 1
+    return None if size & (size - 1) or first & (size - 1) else BITS[family] - size.bit_length() + 1
 
 
 def prefixes(family: int, interval: Interval) -> tuple[tuple[int, int], ...]:
@@ -197,6 +211,8 @@ class AddressSet:
         return low < len(intervals) and intervals[low][0] <= value
 
     def __or__(self, other: AddressSet) -> AddressSet:
+        if not self:
+            return other
         return AddressSet(merge((*self.v4, *other.v4)), merge((*self.v6, *other.v6)))
 
     def prefixes(self) -> tuple[str, ...]:
@@ -216,7 +232,7 @@ def collect(items: Iterable[tuple[int, int, int]]) -> AddressSet:
     v6: list[Interval] = []
     for family, first, last in items:
         (v4 if family == 4 else v6).append((first, last))
-    return AddressSet(merge(v4), merge(v6))
+    return AddressSet(merge(v4) if v4 else (), merge(v6) if v6 else ())
 
 
 def of(*texts: str) -> AddressSet:
@@ -224,5 +240,6 @@ def of(*texts: str) -> AddressSet:
     return collect(parse(text) for text in texts)
 
 
+NOWHERE = AddressSet()
 EVERYWHERE = AddressSet(((0, (1 << 32) - 1),), ((0, (1 << 128) - 1),))
 LOOPBACK = of("127.0.0.0/8", "::1")

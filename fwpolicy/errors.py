@@ -65,7 +65,9 @@ def _excerpt(text: str, span: Span) -> list[str]:
     before = shown[: start - first]
     padding = "".join("\t" if character == "\t" else " " for character in before)
     width = max(1, min(span.end - span.column, len(shown) - len(before)))
-    printable = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    printable = shown
+    if not shown.isprintable():
+        printable = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return [f"  {printable}", f"  {padding}{'^' * width}"]
 
 

@@ -120,9 +120,9 @@ def line_reader() -> Callable[[str, int], str]:
 
 
 def warn(policy: Policy) -> None:
-    """The policy's warnings, on stderr."""
-    for problem in policy.warnings:
-        print(problem.render(), file=sys.stderr)
+    """The policy's warnings, on stderr, in one write."""
+    if policy.warnings:
+        print("\n".join(problem.render() for problem in policy.warnings), file=sys.stderr)
 
 
 def print_json(value: object, in_order: bool = False) -> None:

@@ -50,9 +50,7 @@ class Denial:
 
     def verdicts(self, verdict: str, logged: bool = True) -> tuple[Ending, ...]:
         """A verdict's (further matches, verdict) pairs: a reject is a reset for TCP, ICMP for the rest."""
-        if verdict == "accept":
-            return (((), Accept()),)
-        if self.log and logged:
+        if self.log and logged and verdict != "accept":
             return (((), Jump(f"log_{verdict}")),)
         return _PLAIN[verdict]
 
@@ -62,14 +60,16 @@ class Denial:
             rule.verdict.chain for chain in used for rule in chain.rules if isinstance(rule.verdict, Jump)
         }
         return tuple(
-            _chain(verdict, self.log) for verdict in _PLAIN if self.log and f"log_{verdict}" in targets
+            _chain(verdict, self.log) for verdict in _DENIALS if self.log and f"log_{verdict}" in targets
         )
 
     def limits(self) -> tuple[LimitObject, ...]:
         return (LimitObject(LIMIT, self.rate),) if self.log else ()
 
 
+_DENIALS = ("drop", "reject")
 _PLAIN: dict[str, tuple[Ending, ...]] = {
+    "accept": (((), Accept()),),
     "drop": (((), Drop()),),
     "reject": (((L4Proto((TCP,)),), Reject("tcp-reset")), ((), Reject("port-unreachable"))),
 }

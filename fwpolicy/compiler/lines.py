@@ -64,10 +64,10 @@ class Lines:
             jump = Jump(self._excepted(line, step, name, core, redirected))
             core = (Rule((), jump, step, line.origin),)
         return [
-            replace(rule, matches=(*way, *rule.matches))
+            _behind(way, rule)
             for way in ways
             for rule in core
-            if not _contradicts(way, rule.matches)
+            if not rule.matches or not _contradicts(way, rule.matches)
         ]
 
     def _excepted(
@@ -99,10 +99,9 @@ class Lines:
         if gates:
             if len(rules) > 1:
                 rules = self._in_chain(self.names.take(f"{name}_pass"), rules, step, line)
-            rules = tuple(replace(rule, matches=(*gate, *rule.matches)) for gate in gates for rule in rules)
-        counts_alone = any(isinstance(match, CtCount | Rate) for rule in rules for match in rule.matches)
+            rules = tuple(_behind(gate, rule) for gate in gates for rule in rules)
         # A published line comes twice, and a limiter of one rule would be two.
-        if counts_alone and (several or line.match.published):
+        if (several or line.match.published) and _counts_alone(rules):
             rules = self._in_chain(self._chain_name(name, "limit"), rules, step, line)
         self._cores[name] = rules
         return rules
@@ -117,8 +116,8 @@ class Lines:
             log = Log(log_prefix(line.log or f"{self.denial.prefix} {name}"), self.denial.group)
             logs = (Rule((self.denial.rate,), Continue(), step, line.origin, None, None, log),)
         pairs = self.denial.verdicts(line.verdict, logged=line.log is None)
-        ends = tuple(Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs)
-        return logs + ends
+        ends = [Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs]
+        return (*logs, *ends)
 
     def _gates(self, limit: model.Limit, families: tuple[int, ...], name: str) -> list[tuple[Match, ...]]:
         """The conditions of a limit: first the one that a packet beyond it must not use up."""
@@ -144,6 +143,17 @@ class Lines:
             timed = DynamicSet(f"{name}_rate_v{family}", family, max(_SHORTEST, refill))
             gate.append(PerSource(family, self.sets.fresh(timed), rate))
         return tuple(gate)
+
+
+def _behind(matches: tuple[Match, ...], rule: Rule) -> Rule:
+    """`rule` where `matches` hold, too. Not by replace(): there is one for each line at least."""
+    return Rule(
+        (*matches, *rule.matches), rule.verdict, rule.step, rule.origin, rule.counter, rule.comment, rule.log
+    )
+
+
+def _counts_alone(rules: tuple[Rule, ...]) -> bool:
+    return any(isinstance(match, CtCount | Rate) for rule in rules for match in rule.matches)
 
 
 def _contradicts(way: tuple[Match, ...], more: tuple[Match, ...]) -> bool:

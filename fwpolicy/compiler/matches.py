@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
-
-from fwpolicy.addresses import EVERYWHERE, AddressSet, merge
+from fwpolicy.addresses import EVERYWHERE, merge
 from fwpolicy.ir.ruleset import (
     Address,
     CtState,
@@ -20,7 +18,7 @@ from fwpolicy.ir.ruleset import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.addresses import Intervals
+    from fwpolicy.addresses import AddressSet, Intervals
     from fwpolicy.compiler.sets import Sets
     from fwpolicy.policy import model
     from fwpolicy.policy.services import Service
@@ -55,13 +53,22 @@ def _legs(
     sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
 ) -> Legs:
     status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
-    found = []
-    ways = list(product(interfaces("iifname", match.incoming), interfaces("oifname", match.outgoing)))
-    for (address, family), (incoming, outgoing) in product(_addresses(sets, match, families, original), ways):
-        for service in services(match.services, family, match.sports, original):
-            known = () if _tells_family(service) else _family_alone(address, family)
-            found.append((*incoming, *outgoing, *(address or known), *status, *service))
+    ways = _ways(match)
+    found: Legs = []
+    for address, family in _addresses(sets, match, families, original):
+        served = services(match.services, family, match.sports, original)
+        for way in ways:
+            for service in served:
+                known = address or _family_alone(service, family)
+                found.append((*way, *known, *status, *service))
     return found
+
+
+def _ways(match: model.Match) -> Legs:
+    if match.incoming is None and match.outgoing is None:
+        return [()]
+    outgoing = interfaces("oifname", match.outgoing)
+    return [(*one, *other) for one in interfaces("iifname", match.incoming) for other in outgoing]
 
 
 def interfaces(key: str, names: tuple[str, ...] | None) -> Legs:
@@ -76,56 +83,60 @@ def interfaces(key: str, names: tuple[str, ...] | None) -> Legs:
     return found + [(Interface(key, (name,)),) if name != "*" else () for name in left if name in prefixes]
 
 
-def _family_alone(address: tuple[Match, ...], family: int | None) -> tuple[Match, ...]:
-    return (Nfproto(family),) if family and not address else ()
-
-
-def _tells_family(service: tuple[Match, ...]) -> bool:
-    return any(isinstance(match, IcmpType) for match in service)
+def _family_alone(service: tuple[Match, ...], family: int | None) -> tuple[Match, ...]:
+    """An ICMP type says its family."""
+    if family is None or any(isinstance(match, IcmpType) for match in service):
+        return ()
+    return (Nfproto(family),)
 
 
 def _addresses(
     sets: Sets, match: model.Match, families: tuple[int, ...], original: bool
 ) -> list[tuple[tuple[Match, ...], int | None]]:
     """(matches, family) for each leg; family None where the rule needs no telling apart."""
-    source = _Side("saddr", match.source, match.source_group, match.source_dynamic)
-    destination = _Side("daddr", match.destination, match.destination_group, match.destination_dynamic)
-    if source.anything and destination.anything and families == BOTH:
+    source, destination = match.source, match.destination
+    from_, to = match.source_dynamic, match.destination_dynamic
+    if families == BOTH and _is_anything(source, from_) and _is_anything(destination, to):
         return [((), None)]
-    found: list[tuple[tuple[Match, ...], int | None]] = []
-    for family in families:
-        for pair in product(source.of(sets, family, False), destination.of(sets, family, original)):
-            found.append((_without_family(tuple(each for part in pair for each in part)), family))
-    return found
+    return [
+        (_without_family((*one, *other)), family)
+        for family in families
+        for one in _side(sets, (family, "saddr", False), source, match.source_group, from_)
+        for other in _side(sets, (family, "daddr", original), destination, match.destination_group, to)
+    ]
+
+
+def _is_anything(addresses: AddressSet | None, dynamic: tuple[str, ...]) -> bool:
+    return not dynamic if addresses is None else addresses == EVERYWHERE
 
 
 def _without_family(matches: tuple[Match, ...]) -> tuple[Match, ...]:
     """An address says its family, and the family need not be said twice."""
+    if len(matches) < 2:
+        return matches
     addresses = tuple(match for match in matches if isinstance(match, Address))
     return addresses or matches[:1]
 
 
-class _Side:
-    """The addresses of one side of a condition: members known now, and sets filled at run time."""
-
-    def __init__(
-        self, side: str, addresses: AddressSet | None, group: str | None, dynamic: tuple[str, ...]
-    ) -> None:
-        self.side, self.group, self.dynamic = side, group, dynamic
-        self.addresses = AddressSet() if addresses is None and dynamic else addresses
-        self.anything = self.addresses is None or self.addresses == EVERYWHERE
-
-    def of(self, sets: Sets, family: int, original: bool) -> list[tuple[Match, ...]]:
-        """The alternatives of `family`; none where the side has no member of it."""
-        if self.addresses is None:
-            return [()]
-        found: list[tuple[Match, ...]] = []
-        if self.addresses.of(family):
-            found.append((sets.match(family, self.side, self.addresses, self.group, original=original),))
-        if self.anything:
-            return found
-        names = [f"{name}_v{family}" for name in self.dynamic]
-        return found + [(Address(family, self.side, (), name, original=original),) for name in names]
+def _side(
+    sets: Sets,
+    which: tuple[int, str, bool],
+    addresses: AddressSet | None,
+    group: str | None,
+    dynamic: tuple[str, ...],
+) -> Legs:
+    """The alternatives of one side (family, "saddr" or "daddr", original): members known now, and sets filled
+    at run time. None where the side has no member of the family."""
+    if addresses is None and not dynamic:
+        return [()]
+    family, side, original = which
+    found: Legs = []
+    if addresses is not None and addresses.of(family):
+        found.append((sets.match(family, side, addresses, group, False, original),))
+    if not dynamic or addresses == EVERYWHERE:
+        return found
+    names = [f"{name}_v{family}" for name in dynamic]
+    return found + [(Address(family, side, (), name, original=original),) for name in names]
 
 
 def services(
@@ -134,11 +145,12 @@ def services(
     """Services of one protocol join into one match; source ports before destination ports, as nft has it."""
     if wanted is None:
         return [()] if sports is None else [(Port(number, "sport", sports),) for number in WITH_PORTS]
+    if len(wanted) == 1 and wanted[0].ports:
+        return _ports(wanted[0].protocol, merge(wanted[0].ports), sports, original)
     ports, types, others = _sorted(wanted, family)
     found: Legs = []
     for number, each in ports.items():
-        source: tuple[Match, ...] = () if sports is None else (Port(number, "sport", sports),)
-        found += _ports(number, merge(each), source, original)
+        found += _ports(number, merge(each), sports, original)
     if sports is not None:
         return found + [(Port(number, "sport", sports),) for number in others if number in WITH_PORTS]
     found += [(IcmpType(number, tuple(sorted(set(each)))),) for number, each in types.items()]
@@ -147,7 +159,8 @@ def services(
     return found
 
 
-def _ports(number: int, ports: Intervals, source: tuple[Match, ...], original: bool) -> Legs:
+def _ports(number: int, ports: Intervals, sports: Intervals | None, original: bool) -> Legs:
+    source: tuple[Match, ...] = () if sports is None else (Port(number, "sport", sports),)
     if not original:
         return [(*source, Port(number, "dport", ports))]
     protocol = source or (L4Proto((number,)),)

@@ -6,10 +6,11 @@ stays when other lines come, go or move, and a counter goes on counting over a r
 
 from __future__ import annotations
 
+import re
 from binascii import crc32
 from collections import Counter
 
-from fwpolicy.addresses import BITS, EVERYWHERE, format_address, prefixes
+from fwpolicy.addresses import BITS, EVERYWHERE, NOWHERE, format_address, prefix_length, prefixes
 from fwpolicy.errors import PolicyError, Problem
 from fwpolicy.protocols import NAMES
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.services import Service
 
 # nft identifiers hold more, but no ':' (nft(8) "LEXICAL CONVENTIONS"), and start with a letter.
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_OTHERS = re.compile(r"[^a-zA-Z0-9_.-]")
 # Of 255 bytes (NFT_NAME_MAXLEN): a line of a listing should not consist of a name.
 _LONGEST = 48
 # How many services or interfaces a name lists before it only counts on its checksum.
@@ -47,14 +48,9 @@ class Names:
 
     def lines(self, prefix: str, lines: tuple[Rule, ...]) -> tuple[str, ...]:
         """A name for each of `lines`. Those with an id choose first."""
-        names: dict[int, str] = {}
-        for index, line in enumerate(lines):
-            if line.id is not None:
-                names[index] = self.take(f"{prefix}_{_plain(line.id)}")
-        for index, line in enumerate(lines):
-            if index not in names:
-                names[index] = self.take(f"{prefix}_{_said(line)}")
-        return tuple(names[index] for index in range(len(lines)))
+        chosen = [line.id and self.take(f"{prefix}_{_plain(line.id)}") for line in lines]
+        pairs = zip(chosen, lines, strict=True)
+        return tuple([name or self.take(f"{prefix}_{_said(line)}") for name, line in pairs])
 
 
 def distinct(ruleset: Ruleset) -> Ruleset:
@@ -84,7 +80,7 @@ def shortened(words: Iterable[str], whole: object) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(character if character in _PLAIN else "_" for character in text)
+    return _OTHERS.sub("_", text)
 
 
 def _said(line: Rule) -> str:
@@ -93,52 +89,69 @@ def _said(line: Rule) -> str:
     Its limit, its log and its expiry it may change and still be the same line.
     """
     match = line.match
-    parts = tuple(_parts(match))
+    parts = _parts(match)
     words = [word for word, _ in parts]
     if line.verdict == "reject":
         words.insert(0, "reject")
-    rest = {
-        "parts": [part for _, part in parts if part is not None],
-        "sports": match.sports,
-        "published": match.published,
-        "holes": [_told(hole) for hole in line.holes],
-        # Beside addresses the families follow from what groups hold, and that may change.
-        "families": line.families not in ((4, 6), ()) and not _has_addresses(match) and line.families,
-    }
-    unsaid = sorted((key, part) for key, part in rest.items() if part)
+    unsaid: list[tuple[str, object]] = []
+    # Beside addresses the families follow from what groups hold, and that may change.
+    if line.families not in ((4, 6), ()) and not _has_addresses(match):
+        unsaid.append(("families", line.families))
+    if line.holes:
+        unsaid.append(("holes", [_told(hole) for hole in line.holes]))
+    if left_out := [part for _, part in parts if part is not None]:
+        unsaid.append(("parts", left_out))
+    if match.published:
+        unsaid.append(("published", True))
+    if match.sports:
+        unsaid.append(("sports", match.sports))
     return shortened(words or ["any"], unsaid or None)
 
 
 def _has_addresses(match: Match) -> bool:
-    sides = (match.source, match.destination, match.source_dynamic or None, match.destination_dynamic or None)
-    return any(side is not None for side in sides)
+    known = match.source is not None or match.destination is not None
+    return known or bool(match.source_dynamic or match.destination_dynamic)
 
 
 def _told(match: Match) -> object:
     """A condition without what may change while it stays the same one: the members of groups."""
-    return ([*_parts(match)], match.sports, match.published)
+    return (_parts(match), match.sports, match.published)
 
 
-def _parts(match: Match) -> Iterable[tuple[str, object]]:
+def _parts(match: Match) -> list[tuple[str, object]]:
     """(word, what the word leaves out or None), in a fixed order."""
+    parts: list[tuple[str, object]] = []
     if match.services is not None:
-        texts = sorted({text for service in match.services for text in service_words(service)})
-        yield "_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None
-    for word, group, addresses, dynamic in (
-        ("from", match.source_group, match.source, match.source_dynamic),
-        ("to", match.destination_group, match.destination, match.destination_dynamic),
-    ):
-        if group or dynamic:
-            names = [*([group] if group else []), *dynamic]
-            rest = None if group or not addresses else addresses
-            yield f"{word}_{'_'.join(names)}", rest
-        elif addresses == EVERYWHERE:
-            yield f"{word}_any", None
-        elif addresses is not None:
-            yield f"{word}_{_first(addresses)}", None if _is_prefix(addresses) else addresses
-    for word, names_ in (("in", match.incoming), ("out", match.outgoing)):
-        if names_ is not None:
-            yield f"{word}_{'_'.join(names_[:_SHOWN])}", names_ if len(names_) > _SHOWN else None
+        parts.append(_of_services(match.services))
+    if match.source is not None or match.source_dynamic:
+        parts.append(_of_side("from", match.source_group, match.source, match.source_dynamic))
+    if match.destination is not None or match.destination_dynamic:
+        parts.append(_of_side("to", match.destination_group, match.destination, match.destination_dynamic))
+    if match.incoming is not None:
+        parts.append(_of_interfaces("in", match.incoming))
+    if match.outgoing is not None:
+        parts.append(_of_interfaces("out", match.outgoing))
+    return parts
+
+
+def _of_interfaces(word: str, names: tuple[str, ...]) -> tuple[str, object]:
+    return f"{word}_{'_'.join(names[:_SHOWN])}", names if len(names) > _SHOWN else None
+
+
+def _of_services(services: tuple[Service, ...]) -> tuple[str, object]:
+    if len(services) == 1 and len(texts := service_words(services[0])) == 1:
+        return texts[0], None
+    texts = sorted({text for service in services for text in service_words(service)})
+    return "_".join(texts[:_SHOWN]), texts if len(texts) > _SHOWN else None
+
+
+def _of_side(
+    word: str, group: str | None, addresses: AddressSet | None, dynamic: tuple[str, ...]
+) -> tuple[str, object]:
+    if group or dynamic:
+        names = [*([group] if group else []), *dynamic]
+        return f"{word}_{'_'.join(names)}", None if group or not addresses else addresses
+    return _of_addresses(word, addresses or NOWHERE)
 
 
 def service_words(service: Service) -> list[str]:
@@ -151,15 +164,21 @@ def service_words(service: Service) -> list[str]:
     return [f"ip_{service.protocol}"]
 
 
-def _first(addresses: AddressSet) -> str:
-    """The first prefix of a set, as a reminder of which it is."""
-    for family in (4, 6):
-        for interval in addresses.of(family):
-            network, length = prefixes(family, interval)[0]
-            return format_address(family, network) + ("" if length == BITS[family] else f"_{length}")
-    return "none"
-
-
-def _is_prefix(addresses: AddressSet) -> bool:
-    """Of one family whose texts are plain: an IPv6 address is not, for its colons."""
-    return not addresses.v6 and len(addresses.v4) == 1 and len(prefixes(4, addresses.v4[0])) == 1
+def _of_addresses(word: str, addresses: AddressSet) -> tuple[str, object]:
+    """The first prefix of a set, as a reminder of which it is. It is all there is to say of a set that is one
+    prefix with a plain text, which one of IPv6 has not, for its colons."""
+    if addresses == EVERYWHERE:
+        return f"{word}_any", None
+    family = 4 if addresses.v4 else 6
+    intervals = addresses.v4 or addresses.v6
+    if not intervals:
+        return f"{word}_none", addresses
+    length = whole = prefix_length(family, intervals[0])
+    network = intervals[0][0]
+    if length is None:
+        length = prefixes(family, intervals[0])[0][1]
+    text = format_address(family, network)
+    if length != BITS[family]:
+        text = f"{text}_{length}"
+    alone = whole is not None and family == 4 and len(intervals) == 1 and not addresses.v6
+    return f"{word}_{text}", None if alone else addresses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import BITS, AddressSet
+from fwpolicy.addresses import EVERYWHERE, AddressSet
 from fwpolicy.ir.ruleset import Address, DynamicSet, Match, Nfproto, Set
 from fwpolicy.record import replace
 
@@ -67,4 +67,4 @@ class Sets:
 
 def is_whole(family: int, intervals: Intervals) -> bool:
     """Every address of the family."""
-    return intervals == ((0, (1 << BITS[family]) - 1),)
+    return intervals == EVERYWHERE.of(family)

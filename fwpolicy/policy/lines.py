@@ -8,7 +8,6 @@ from fwpolicy.source import Mapping, Node, Scalar, Sequence
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.policy.reader import Reader
-    from fwpolicy.policy.syntax import Word
 
 MATCH_KEYS = {
     "input": ("service", "from", "in", "sport", "local", "published", "family"),
@@ -44,6 +43,20 @@ OF_KIND = {
     "allow": {"action": "'action' belongs to 'block'"},
     "block": dict.fromkeys(LIMIT_KEYS, "limits belong to 'allow'"),
 }
+_OWN = {"allow": LIMIT_KEYS, "block": ("action",)}
+# By (hook, kind): how messages call such a line, its keys, and what to say of those that belong elsewhere.
+_GRAMMAR = {
+    (hook, kind): (
+        f"a rule of '{hook}: {kind}'",
+        (*keys, "except", *_OWN[kind], "comment", *LABEL_KEYS),
+        ELSEWHERE[hook] | OF_KIND[kind],
+    )
+    for hook, keys in MATCH_KEYS.items()
+    for kind in ("allow", "block")
+}
+# What most lines have none of.
+_RARE = frozenset((*LABEL_KEYS, *LIMIT_KEYS))
+_RARE_MATCHES = frozenset(("sport", "in", "out", "published", "family"))
 TEST_KEYS = ("allow", "deny", "from", "to", "state", "mode")
 TEST_MORE = ("in", "out", "local", "sport", "published", "at", "source-in", "destination-in")
 STATES = ("new", "established", "related", "invalid", "untracked")
@@ -54,13 +67,11 @@ def rule(reader: Reader, node: Node, hook: str, kind: str) -> RuleText | None:
     if isinstance(node, Scalar):
         service = reader.word(node, "a service")
         return RuleText(MatchText(service.span, (service,))) if service else None
-    own = ("action",) if kind == "block" else LIMIT_KEYS
-    what = f"a rule of '{hook}: {kind}'"
-    keys = (*MATCH_KEYS[hook], "except", *own, "comment", *LABEL_KEYS)
-    found = reader.keys(node, what, keys, elsewhere=ELSEWHERE[hook] | OF_KIND[kind])
+    what, keys, elsewhere = _GRAMMAR[hook, kind]
+    found = reader.keys(node, what, keys, elsewhere=elsewhere)
     if not isinstance(node, Mapping):
         return None
-    if not any(key in found for key in NEEDED[hook]) and all_known(node, found):
+    if found.keys().isdisjoint(NEEDED[hook]) and all_known(node, found):
         reader.error(f"{what} says nothing about the traffic: it needs {_or(NEEDED[hook])}", node)
     return RuleText(
         _match(reader, node, found, hook),
@@ -80,28 +91,31 @@ def _or(keys: tuple[str, ...]) -> str:
 
 
 def _label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
-    if any(key in found for key in (*LABEL_KEYS, *LIMIT_KEYS)):
+    if not _RARE.isdisjoint(found):
         from fwpolicy.policy.labels import label  # noqa: PLC0415  (most lines have none)
 
         return label(reader, node, found)
-    comment = reader.comment(found.get("comment"), "'comment'")
+    if "comment" not in found:
+        return UNLABELLED
+    comment = reader.comment(found["comment"], "'comment'")
     return LabelText(comment=comment.text) if comment else UNLABELLED
 
 
 def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
-    def words(key: str) -> tuple[Word, ...] | None:
-        return reader.words(found[key], f"'{key}'") if key in found else None
-
+    words, key = reader.words, found.get
+    to = "local" if hook == "input" else "to"
+    span = reader.text.span(node)
+    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), f"'{to}'")
+    if _RARE_MATCHES.isdisjoint(found):
+        return MatchText(span, *ends)
     return MatchText(
-        reader.text.span(node),
-        words("service"),
-        words("from"),
-        words("local" if hook == "input" else "to"),
-        words("sport"),
-        words("in"),
-        words("out"),
-        reader.boolean(found.get("published"), "'published'"),
-        reader.choice(found.get("family"), "'family'", ("ipv4", "ipv6")),
+        span,
+        *ends,
+        words(key("sport"), "'sport'"),
+        words(key("in"), "'in'"),
+        words(key("out"), "'out'"),
+        reader.boolean(key("published"), "'published'"),
+        reader.choice(key("family"), "'family'", ("ipv4", "ipv6")),
     )
 
 

@@ -6,6 +6,7 @@ import posixpath
 
 from fwpolicy.addresses import (
     EVERYWHERE,
+    NOWHERE,
     AddressError,
     AddressSet,
     collect,
@@ -62,6 +63,7 @@ class Names:
         self._resolved: dict[str, AddressSet] = {}
         self._resolving: list[str] = []
         self._services: dict[str, tuple[Service, ...]] = {}
+        self._read: dict[str, tuple[Service, ...]] = {}
         self._too_deep = False
         self._define(sources.files)
         self.filled = {name for name, group in self.groups.items() if group.dynamic is not None}
@@ -96,6 +98,8 @@ class Names:
 
     def has_errors(self, since: int = 0) -> bool:
         """Whether one of the problems from number `since` on is an error."""
+        if len(self.problems) == since:
+            return False
         return any(problem.severity == "error" for problem in self.problems[since:])
 
     def _is_new(
@@ -197,10 +201,10 @@ class Names:
     def addresses(self, words: tuple[Word, ...], others: tuple[str, ...] = ()) -> AddressSet:
         """The union of addresses, prefixes, ranges and groups; a hint may name `others`."""
         items: list[tuple[int, int, int]] = []
-        found = AddressSet()
+        found = NOWHERE
         for word in words:
             if word.text not in self.groups and _looks_like_address(word.text):
-                items += self._literal(word)
+                self._literal(word, items)
             else:
                 found |= self._named(word, others)
         return found | collect(items) if items else found
@@ -211,17 +215,16 @@ class Names:
             return None
         return None if words[0].text in self.filled else words[0].text
 
-    def _literal(self, word: Word) -> tuple[tuple[int, int, int], ...]:
-        """The parsed address; nothing, and a problem, for one that is wrong."""
+    def _literal(self, word: Word, items: list[tuple[int, int, int]]) -> None:
+        """Add the parsed address to `items`; a problem instead where it is wrong."""
         try:
-            found = packet_address(word.text)
+            items.append(packet_address(word.text))
         except AddressError as error:
             self.error(str(error), word.span, error.hint)
-            return ()
+            return
         if word.text in ("0.0.0.0", "::"):  # noqa: S104
             hint = f"'any' is every address; '{word.text}/0' every one of its family"
             self.warn(f"'{word.text}' is one address, not every address", word.span, hint)
-        return (found,)
 
     def _named(self, word: Word, others: tuple[str, ...]) -> AddressSet:
         name = word.text
@@ -235,7 +238,7 @@ class Names:
 
             return built_in(name)
         self.error(f"'{name}' is neither an address nor a group", word.span, self._group_hint(name, others))
-        return AddressSet()
+        return NOWHERE
 
     def _group_hint(self, name: str, others: tuple[str, ...]) -> str:
         if name.lower() in _EVERYWHERE_ELSEWHERE:
@@ -263,7 +266,7 @@ class Names:
         if name in self._resolved:
             return self._resolved[name]
         if not self._may_enter("group", word, self._resolving):
-            return AddressSet()
+            return NOWHERE
         group = self.groups[name]
         before = len(self.problems)
         self._resolving.append(name)
@@ -302,16 +305,16 @@ class Names:
             text = Text(path, decode(path, self.read_file(path)))
         except PolicyError as error:
             self.problems += error.problems
-            return AddressSet()
+            return NOWHERE
         except OSError as error:
             self.error(f"cannot read {path}: {error.strerror}", word.span)
-            return AddressSet()
+            return NOWHERE
         # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
         beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
         self.texts[path] = Text(path, "") if beyond else text
         items: list[tuple[int, int, int]] = []
         for number, line in enumerate(text.lines(), 1):
-            entry = line.partition("#")[0].strip()
+            entry = (line.partition("#")[0] if "#" in line else line).strip()
             if entry:
                 if len(items) == MAX_ENTRIES:
                     self.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
@@ -346,7 +349,18 @@ class Names:
 
     def service(self, words: tuple[Word, ...]) -> tuple[Service, ...]:
         """All that the words name, in order."""
-        return tuple(dict.fromkeys(service for word in words for service in self._service(word, [])))
+        if len(words) == 1:
+            return self._one_service(words[0])
+        return tuple(dict.fromkeys(service for word in words for service in self._one_service(word)))
+
+    def _one_service(self, word: Word) -> tuple[Service, ...]:
+        """Each text is read once, unless it is wrong: then each place has a problem."""
+        found = self._read.get(word.text)
+        if found is None:
+            found = self._service(word, [])
+            if found:
+                self._read[word.text] = found
+        return found
 
     def _service(self, word: Word, path: list[str]) -> tuple[Service, ...]:
         if word.text in self.services:
@@ -386,11 +400,11 @@ class Names:
 
 def packet_address(text: str) -> tuple[int, int, int]:
     """As addresses.parse, without IPv4 addresses in IPv6 form: no packet carries one (RFC 4291 2.5.5.2)."""
-    family, first, last = parse(text)
+    found = family, first, last = parse(text)
     if family == 6 and _MAPPED[0] <= first and last <= _MAPPED[1] and (first, last) != _MAPPED:
         hint = f"write {format_address(4, first & 0xFFFFFFFF)}" if first == last else "write it as IPv4"
         raise AddressError(f"'{text}' is an IPv4 address in IPv6 form, which no packet carries", hint)
-    return family, first, last
+    return found
 
 
 def _looks_like_address(text: str) -> bool:

@@ -69,6 +69,8 @@ class Reader:
 
     def has_errors(self, since: int) -> bool:
         """Whether one of the problems from number `since` on is an error."""
+        if len(self.problems) == since:
+            return False
         return any(problem.severity == "error" for problem in self.problems[since:])
 
     def warn(self, message: str, node: Node | Span, hint: str | None = None) -> None:
@@ -117,12 +119,13 @@ class Reader:
         word = self.line(node, what)
         if word is None:
             return None
-        wrong = next((c for c in word.text if not c.isprintable()), None)
-        if wrong is not None:
+        text = word.text
+        if not text.isprintable():
+            wrong = next(c for c in text if not c.isprintable())
             self.error(f"{what} contains {_called(wrong)}", word.span, "leave it out")
             return None
-        if word.text != word.text.strip():
-            self.error(f"{what} has spaces around it: '{word.text}'", word.span, "leave them out")
+        if text[0].isspace() or text[-1].isspace():
+            self.error(f"{what} has spaces around it: '{text}'", word.span, "leave them out")
             return None
         return word
 
@@ -138,10 +141,10 @@ class Reader:
             hint = f'quote it if it is meant as a word: "{node.value}"' if node.value else None
             self.error(f"{what} is {shown}", node, hint)
             return None
-        if not node.value.strip():
+        if not node.value or node.value.isspace():
             self.error(f"{what} is empty", node)
             return None
-        return self.as_word(node)
+        return Word(node.value, self.text.span(node))
 
     def _not_a_word(self, node: Node, what: str) -> None:
         text = _ipv6_without_quotes(node)
@@ -153,6 +156,8 @@ class Reader:
             self.error(f"{what} must be a single value, not {kind(node)}", node)
 
     def choice(self, node: Node | None, what: str, choices: tuple[str, ...]) -> Word | None:
+        if node is None:
+            return None
         if isinstance(node, Scalar) and node.value and node.value not in choices:
             hint = nearest(node.value, choices)
             self.error(f"{what} is '{node.value}'; it can be {_either(choices)}", node, hint)
@@ -186,10 +191,10 @@ class Reader:
         """A word or a list of words; None where the key is absent."""
         if node is None:
             return None
-        if isinstance(node, Mapping) and not looks_like_ipv6(node):
-            self.error(f"{what} must be a single value or a list, not a mapping", node)
-            return ()
         if not isinstance(node, Sequence):
+            if isinstance(node, Mapping) and not looks_like_ipv6(node):
+                self.error(f"{what} must be a single value or a list, not a mapping", node)
+                return ()
             word = self.word(node, what)
             return (word,) if word else ()
         if not node.items:

@@ -17,6 +17,7 @@ SAID = (
     *("this line says what", "this line has no effect", "this line matches nothing"),
     "this exception covers its whole line",
 )
+_NONE: frozenset[object] = frozenset()
 
 
 def warn_of_repeats(allow: tuple[Rule, ...], block: tuple[Rule, ...], names: Names) -> None:
@@ -31,10 +32,10 @@ def warn_of_repeats(allow: tuple[Rule, ...], block: tuple[Rule, ...], names: Nam
         first = allowed.setdefault(_whole(rule), rule)
         if first is not rule:
             names.warn(f"this line says what {first.origin} says", rule.origin)
-            continue
-        beating = blocked.get((_meaning(rule.match), rule.families, frozenset(), None, None))
-        if beating is not None:
-            names.warn(f"this line has no effect: block beats allow, at {beating.origin}", rule.origin)
+        elif blocked:
+            beating = blocked.get((_meaning(rule.match), rule.families, _NONE, None, None))
+            if beating is not None:
+                names.warn(f"this line has no effect: block beats allow, at {beating.origin}", rule.origin)
 
 
 def warn_of_hole(span: Span, hole: Match, match: Match, names: Names) -> None:
@@ -68,7 +69,8 @@ def _whole(rule: Rule) -> object:
 
 
 def _meaning(match: Match) -> tuple[object, ...]:
-    services = None if match.services is None else frozenset(match.services)
+    several = match.services is not None and len(match.services) > 1
+    services = frozenset(match.services or ()) if several else match.services
     # A group's name and not its addresses: a thousand lines may name one of a hundred thousand.
     addresses = match.source_group or match.source, match.destination_group or match.destination
     dynamic = match.source_dynamic, match.destination_dynamic
@@ -76,7 +78,7 @@ def _meaning(match: Match) -> tuple[object, ...]:
 
 
 def _holes(rule: Rule) -> frozenset[object]:
-    return frozenset(_meaning(hole) for hole in rule.holes)
+    return frozenset(_meaning(hole) for hole in rule.holes) if rule.holes else _NONE
 
 
 def _sides(match: Match) -> tuple[AddressSet, AddressSet]:
@@ -126,5 +128,7 @@ def _serves(wanted: tuple[Service, ...] | None, excepted: tuple[Service, ...] | 
 
 def is_empty(match: Match) -> bool:
     """A group without members, now or at run time, matches nothing."""
-    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
-    return any(part is not None and not part and not dynamic for part, dynamic in sides)
+    source, destination = match.source, match.destination
+    if source is not None and not source and not match.source_dynamic:
+        return True
+    return destination is not None and not destination and not match.destination_dynamic

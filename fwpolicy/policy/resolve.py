@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.services import Service
     from fwpolicy.policy.syntax import MatchText, NtpText, PolicyText, RuleText, Sources, Word
 
+BOTH: tuple[int, ...] = (4, 6)
 # `check` warns of an end this many seconds ahead.
 EXPIRES_SOON = 14 * 86400
 
@@ -242,7 +243,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
-    holes = tuple((hole, _hole(hole, hook, names)) for hole in text.holes)
+    holes = [(hole, _hole(hole, hook, names)) for hole in text.holes]
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
@@ -254,7 +255,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     return Rule(
         "accept" if kind == "allow" else (text.action.text if text.action else "drop"),
         match,
-        tuple(hole for _, hole in holes if not is_empty(hole)),
+        tuple([hole for _, hole in holes if not is_empty(hole)]),
         families,
         text.match.span,
         label.comment,
@@ -266,14 +267,15 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
 
 
 def _match(text: MatchText, names: Names) -> Match:
+    sources, destinations = text.sources, text.destinations
     match = Match(
-        services=None if text.services is None else names.service(text.services),
-        source=None if text.sources is None else names.addresses(text.sources),
-        destination=None if text.destinations is None else names.addresses(text.destinations),
-        source_group=names.group_name(text.sources),
-        destination_group=names.group_name(text.destinations),
-        source_dynamic=names.filled_by(text.sources),
-        destination_dynamic=names.filled_by(text.destinations),
+        None if text.services is None else names.service(text.services),
+        None if sources is None else names.addresses(sources),
+        None if destinations is None else names.addresses(destinations),
+        names.group_name(sources),
+        names.group_name(destinations),
+        names.filled_by(sources),
+        names.filled_by(destinations),
     )
     if text.sports or text.incoming or text.outgoing or text.published:
         from fwpolicy.policy.matches import narrowed  # noqa: PLC0415
@@ -296,15 +298,19 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     if is_empty(match):
         names.warn("this line matches nothing: its group is empty", text.span)
         return ()
-    sides = (match.source, match.source_dynamic), (match.destination, match.destination_dynamic)
-    keys = [addresses for addresses, dynamic in sides if addresses is not None and not dynamic]
-    families = tuple(family for family in (4, 6) if all(part.of(family) for part in keys))
+    families = BOTH
+    for addresses, dynamic in (
+        (match.source, match.source_dynamic),
+        (match.destination, match.destination_dynamic),
+    ):
+        if addresses is not None and not (dynamic or (addresses.v4 and addresses.v6)):
+            families = tuple([family for family in families if addresses.of(family)])
     served = families_of(match.services)
-    if not families or text.family or (served and not any(family in families for family in served)):
+    if not families or text.family or (served and set(served).isdisjoint(families)):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
 
         return legs(text, families, served, match, names)
-    if keys and len(families) == 1 and len(served) != 1:
+    if len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
     return families
 
@@ -313,11 +319,8 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     """The families in which one of `services` exists; empty where nothing says."""
     if not services:
         return ()
-    return tuple(
-        sorted(
-            {family for service in services for family in ((service.family,) if service.family else (4, 6))}
-        )
-    )
+    families = {service.family for service in services}
+    return BOTH if None in families else tuple(sorted(filter(None, families)))
 
 
 def _apply_options(files: tuple[PolicyText, ...], names: Names) -> ApplyOptions:

@@ -159,17 +159,18 @@ class ServiceError(ValueError):
 
 def number(text: str, low: int, high: int, what: str) -> int:
     """A decimal number in low..high. Raises ServiceError: YAML 1.1's octal and base 60 among the rest."""
-    if not text:
-        raise ServiceError(f"{what} is missing")
-    if not (text.isascii() and text.isdigit()):
+    if not text.isdigit() or not text.isascii():
+        if not text:
+            raise ServiceError(f"{what} is missing")
         raise ServiceError(f"{what} '{text}' is not a number", _number_hint(text))
-    if len(text) > 1 and text[0] == "0":
+    if text[0] == "0" and len(text) > 1:
         stripped = text.lstrip("0")
         hint = f"write {stripped}" if stripped else None
         raise ServiceError(f"{what} '{text}' has a leading zero, which YAML 1.1 reads as octal", hint)
-    if len(text) > 6 or not low <= int(text) <= high:
+    value = int(text) if len(text) <= 6 else high + 1
+    if not low <= value <= high:
         raise ServiceError(f"{what} {text} is out of range: {low} to {high}")
-    return int(text)
+    return value
 
 
 def _number_hint(text: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, port_texts, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_text, port_text, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from fwpolicy.errors import Span
 
-    Lines = Iterable[tuple[str, Span | None]]
+    Line = tuple[str, Span | None]
+    Lines = Iterable[Line]
 
 FILE_NAME = "ruleset.nft"
 _HEADER = """\
@@ -43,7 +44,7 @@ def render(ruleset: Ruleset, source: str) -> Artifact:
 
     `source` names the policy in the header. Lines that stem from the policy carry their span.
     """
-    lines: list[tuple[str, Span | None]] = []
+    lines: list[Line] = []
     for table in ruleset.tables:
         # Declare, delete, declare: the delete needs a table, the first load has none. nft(8) "TABLES".
         lines.append((f"table {table.family} {table.name}", None))
@@ -57,23 +58,24 @@ def artifact(lines: Lines, source: str) -> Artifact:
     # A newline in a policy's name would end the comment; the name's own grammar has none.
     header = _HEADER.format(source=" ".join(source.split())).splitlines()
     whole = [*((line, None) for line in header), *lines]
-    text = "".join(f"{line}\n" for line, _ in whole)
-    origins = tuple((number, span) for number, (_, span) in enumerate(whole, 1) if span is not None)
+    text = "\n".join([line for line, _ in whole]) + "\n"
+    origins = tuple([(number, span) for number, (_, span) in enumerate(whole, 1) if span is not None])
     return Artifact(FILE_NAME, text, 0o600, origins)
 
 
-def table_lines(table: Table) -> Lines:
+def table_lines(table: Table) -> list[Line]:
     """The table's declaration with all that is in it."""
-    yield f"table {table.family} {table.name} {{", None
+    lines: list[Line] = [(f"table {table.family} {table.name} {{", None)]
     objects = [(f"\tcounter {name} {{ }}", None) for name in table.counters]
     blocks: list[Lines] = [objects] if objects else []
     blocks += [*map(_limit, table.limits), *map(_set, table.sets)]
     blocks += _callees_first(table)
     for number, block in enumerate(blocks):
         if number:
-            yield "", None
-        yield from block
-    yield "}", None
+            lines.append(("", None))
+        lines += block
+    lines.append(("}", None))
+    return lines
 
 
 def _callees_first(table: Table) -> list[Lines]:
@@ -109,18 +111,17 @@ def _map(each: Map) -> Lines:
     yield f"\t\ttype {' . '.join(each.types)} : {each.holds}", None
     if any(first != last for element in each.elements for first, last in element.key):
         yield "\t\tflags interval", None
-    last = len(each.elements) - 1
-    for number, element in enumerate(each.elements):
-        begin = "\t\telements = { " if number == 0 else "\t\t\t     "
-        end = " }" if number == last else ","
-        yield f"{begin}{_element(each, element)}{end}", element.origin
+    texts = _listed([_element(each, element) for element in each.elements])
+    yield from zip(texts, [element.origin for element in each.elements], strict=True)
     yield "\t}", None
 
 
 def _element(of: Map, element: Element) -> str:
     key = " . ".join(
-        port_texts((interval,))[0] if kind == "inet_service" else interval_text(_FAMILIES[kind], interval)
-        for kind, interval in zip(of.types, element.key, strict=True)
+        [
+            port_text(interval) if kind == "inet_service" else interval_text(_FAMILIES[kind], interval)
+            for kind, interval in zip(of.types, element.key, strict=True)
+        ]
     )
     comment = f' comment "{element.comment}"' if element.comment else ""
     to = f'"{element.to}"' if of.holds == "counter" else f"jump {element.to}"
@@ -152,10 +153,18 @@ def _set(each: Set | DynamicSet) -> Lines:
 def _elements(each: Set) -> Lines:
     if any(first != last for first, last in each.intervals):
         yield "\t\tflags interval", None
-    elements = ",\n\t\t\t     ".join(interval_text(each.family, interval) for interval in each.intervals)
-    if elements:
-        for line in f"\t\telements = {{ {elements} }}".split("\n"):
-            yield line, None
+    for text in _listed([interval_text(each.family, interval) for interval in each.intervals]):
+        yield text, None
+
+
+def _listed(elements: list[str]) -> list[str]:
+    """The lines of `elements = { ... }`; none for none."""
+    if not elements:
+        return []
+    lines = [f"\t\t\t     {element}," for element in elements]
+    lines[0] = f"\t\telements = {{ {elements[0]},"
+    lines[-1] = f"{lines[-1][:-1]} }}"
+    return lines
 
 
 def _chain(chain: Chain) -> Lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import BITS, format_address, prefixes
+from fwpolicy.addresses import BITS, format_address, prefix_length
 from fwpolicy.ir.maps import CounterMap, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
@@ -127,7 +127,7 @@ def _tracked(match: Tracked) -> str:
         case CtStatus(bit):
             return f"ct status {bit}"
         case OriginalPort(first, last):
-            return f"ct original proto-dst {port_texts(((first, last),))[0]}"
+            return f"ct original proto-dst {port_text((first, last))}"
         case _:
             assert_never(match)
 
@@ -172,15 +172,20 @@ def interval_text(family: int, interval: Interval) -> str:
     first, last = interval
     if first == last:
         return format_address(family, first)
-    parts = prefixes(family, interval)
-    if len(parts) == 1:
-        return f"{format_address(family, first)}/{parts[0][1]}"
+    length = prefix_length(family, interval)
+    if length is not None:
+        return f"{format_address(family, first)}/{length}"
     return f"{format_address(family, first)}-{format_address(family, last)}"
 
 
+def port_text(interval: Interval) -> str:
+    """A port, or a range of ports."""
+    first, last = interval
+    return str(first) if first == last else f"{first}-{last}"
+
+
 def port_texts(ports: Intervals) -> list[str]:
-    """Each port, or range of ports."""
-    return [str(first) if first == last else f"{first}-{last}" for first, last in ports]
+    return [port_text(interval) for interval in ports]
 
 
 def _braced(members: list[str]) -> str:

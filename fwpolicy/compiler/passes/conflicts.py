@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from fwpolicy.ir.ruleset import Address, AnyPort, IcmpType, L4Proto, Nfproto, PerSource, Port
+from fwpolicy.protocols import NAMES
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # So many destination ports are looked at one by one.
 _FEW = 8
+# Families, and the protocols of ports and ICMP types.
+_ONE = {number: frozenset((number,)) for number in (4, 6, *NAMES)}
 
 
 @record
@@ -39,12 +42,15 @@ def reach(rule: Rule) -> Reach:
     ports: Numbers = None
     sides: dict[str, Intervals] = {}
     for match in rule.matches:
-        families = _both(families, _families(match))
-        protocols = _both(protocols, _protocols(match))
+        if isinstance(match, Address):
+            families = _both(families, _ONE[match.family])
+            if not (match.negated or match.original or match.set_name):
+                sides[match.side] = match.intervals
+            continue
         if isinstance(match, Port | AnyPort) and match.side == "dport":
             ports = _few(match.ports)
-        elif isinstance(match, Address) and not (match.negated or match.original or match.set_name):
-            sides[match.side] = match.intervals
+        families = _both(families, _families(match))
+        protocols = _both(protocols, _protocols(match))
     return Reach(families, protocols, ports, sides.get("saddr"), sides.get("daddr"))
 
 
@@ -56,10 +62,10 @@ def _both(one: Numbers, other: Numbers) -> Numbers:
 
 def _families(match: Match) -> Numbers:
     match match:
-        case Nfproto(family) | PerSource(family) | Address(family):
-            return frozenset((family,))
+        case Nfproto(family) | PerSource(family):
+            return _ONE[family]
         case IcmpType(protocol):
-            return frozenset((4 if protocol == 1 else 6,))
+            return _ONE[4 if protocol == 1 else 6]
         case _:
             return None
 
@@ -67,7 +73,7 @@ def _families(match: Match) -> Numbers:
 def _protocols(match: Match) -> Numbers:
     match match:
         case Port(protocol) | IcmpType(protocol):
-            return frozenset((protocol,))
+            return _ONE[protocol]
         case L4Proto(protocols) | AnyPort(protocols):
             return frozenset(protocols)
         case _:
@@ -75,6 +81,8 @@ def _protocols(match: Match) -> Numbers:
 
 
 def _few(ports: Intervals) -> Numbers:
+    if len(ports) == 1 and ports[0][0] == ports[0][1]:
+        return frozenset((ports[0][0],))
     if sum(last - first + 1 for first, last in ports) > _FEW:
         return None
     return frozenset(port for first, last in ports for port in range(first, last + 1))
@@ -85,56 +93,60 @@ class Passed:
 
     def __init__(self, begun: Reach) -> None:
         self._begun = begun
-        # By destination port; None: those of many ports, or any. And all of them together.
+        # By destination port; None: those of many ports, or any. And all together, once that is asked.
         self._cells: dict[int | None, _Cell] = {}
         self._all = _Cell()
+        self._waiting: list[Reach] = []
 
     def add(self, other: Reach) -> None:
         if _apart(self._begun.families, other.families) or _apart(self._begun.protocols, other.protocols):
             return
-        self._all.add(other)
+        self._waiting.append(other)
         for port in (None,) if other.ports is None else other.ports:
-            if port not in self._cells:
-                self._cells[port] = _Cell()
-            self._cells[port].add(other)
+            cell = self._cells.get(port)
+            if cell is None:
+                cell = self._cells[port] = _Cell()
+            cell.add(other)
 
     def meets(self, mine: Reach) -> bool:
         """Whether some packet may match both `mine` and one of those added."""
         if mine.ports is None:
+            while self._waiting:
+                self._all.add(self._waiting.pop())
             return self._all.meets(mine)
-        cells = (self._cells.get(port) for port in (None, *mine.ports))
-        return any(cell.meets(mine) for cell in cells if cell)
+        cells = [self._cells[port] for port in (None, *mine.ports) if port in self._cells]
+        return any(cell.meets(mine) for cell in cells)
 
 
 class _Cell:
     """The addresses of many rules together, each side by itself."""
 
+    __slots__ = ("_destinations", "_sources")
+
     def __init__(self) -> None:
-        self._sources = _Union()
-        self._destinations = _Union()
+        self._sources: _Union | None = None
+        self._destinations: _Union | None = None
 
     def add(self, other: Reach) -> None:
-        self._sources.add(other.sources)
-        self._destinations.add(other.destinations)
+        self._sources = _joined(self._sources, other.sources)
+        self._destinations = _joined(self._destinations, other.destinations)
 
     def meets(self, mine: Reach) -> bool:
+        if self._sources is None or self._destinations is None:
+            return False
         return self._sources.meets(mine.sources) and self._destinations.meets(mine.destinations)
 
 
 class _Union:
-    """Intervals that grow together; the two families' numbers may collide, on the safe side."""
+    """Merged intervals that grow together; the two families' numbers may collide, on the safe side."""
 
-    def __init__(self) -> None:
-        self._any = False
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
+    __slots__ = ("_firsts", "_lasts")
 
-    def add(self, intervals: Intervals | None) -> None:
-        if self._any:
-            return
-        if intervals is None:
-            self._any = True
-            return
+    def __init__(self, intervals: Intervals) -> None:
+        self._firsts = [first for first, _ in intervals]
+        self._lasts = [last for _, last in intervals]
+
+    def add(self, intervals: Intervals) -> None:
         for first, last in intervals:
             begin, end = bisect_left(self._lasts, first), bisect_left(self._firsts, last + 1)
             if begin < end:
@@ -143,11 +155,35 @@ class _Union:
             self._lasts[begin:end] = [last]
 
     def meets(self, intervals: Intervals | None) -> bool:
-        if self._any or intervals is None:
-            return self._any or bool(self._firsts)
+        if intervals is None:
+            return bool(self._firsts)
         return any(
             bisect_left(self._lasts, first) < bisect_left(self._firsts, last + 1) for first, last in intervals
         )
+
+
+class _Anything(_Union):
+    """Every address; most cells hold it on one side, so it is there once."""
+
+    __slots__ = ()
+
+    def add(self, intervals: Intervals) -> None:
+        pass
+
+    def meets(self, intervals: Intervals | None) -> bool:  # noqa: ARG002
+        return True
+
+
+_ANYTHING = _Anything(())
+
+
+def _joined(union: _Union | None, intervals: Intervals | None) -> _Union:
+    if intervals is None:
+        return _ANYTHING
+    if union is None:
+        return _Union(intervals)
+    union.add(intervals)
+    return union
 
 
 def _apart(one: Numbers, other: Numbers) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from itertools import product
 
 from fwpolicy.ir.ruleset import Address, NtpMode, OriginalPort, Port, WithMemory
@@ -22,6 +22,8 @@ _ADDRESSES = {4: "ip", 6: "ip6"}
 # A rule of more keys is a set of its own already, and as an element no better.
 _MOST = 64
 _FEW = 8
+# What depends on the order of the matches.
+_ORDERED = NtpMode | OriginalPort | WithMemory
 
 
 @record
@@ -44,8 +46,8 @@ def shared(rules: Iterable[Rule]) -> frozenset[Match]:
         for match in rule.matches:
             if isinstance(match, Address) and _in_place(match) and not _single(match.intervals):
                 counts[match] = counts.get(match, 0) + 1
-    if len(counts) > _FEW:
-        return frozenset()
+                if len(counts) > _FEW:
+                    return frozenset()
     return frozenset(match for match, count in counts.items() if count >= _FEW // 2)
 
 
@@ -55,19 +57,16 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
     members: list[Intervals] = []
     rest: list[Match] = []
     for match in rule.matches:
-        match match:
-            case Address(family, side) if _in_place(match) and (not beside or match not in beside):
-                fields.append(f"{_ADDRESSES[family]} {side}")
-                members.append(match.intervals)
-            case Port(protocol, side, ports):
-                fields.append(f"{NAMES[protocol]} {side}")
-                members.append(_spelt(ports))
-            case NtpMode() | OriginalPort():
-                return None
-            case _ if isinstance(match, WithMemory):
-                return None
-            case _:
-                rest.append(match)
+        if isinstance(match, Port):
+            fields.append(f"{NAMES[match.protocol]} {match.side}")
+            members.append(match.ports if _single(match.ports) else _spelt(match.ports))
+        elif isinstance(match, Address) and _in_place(match) and not (beside and match in beside):
+            fields.append(f"{_ADDRESSES[match.family]} {match.side}")
+            members.append(match.intervals)
+        elif isinstance(match, _ORDERED):
+            return None
+        else:
+            rest.append(match)
     count = 1
     for each in members:
         count *= len(each)
@@ -83,12 +82,14 @@ def _in_place(match: Address) -> bool:
 
 
 def _single(intervals: Intervals) -> bool:
+    if len(intervals) == 1:
+        return intervals[0][0] == intervals[0][1]
     return all(first == last for first, last in intervals)
 
 
 def _spelt(ports: Intervals) -> Intervals:
     """Short ranges port by port: a hash can hold them."""
-    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
+    if any(last - first >= _FEW // 2 for first, last in ports):
         return ports
     return tuple((port, port) for first, last in ports for port in range(first, last + 1))
 
@@ -102,7 +103,6 @@ class Room:
     def __init__(self, *, exact: bool) -> None:
         self.exact = exact
         self.hash: set[Key] = set()
-        self._starts: list[int] = []
         self._firsts: list[Interval] = []
         self._alike: dict[Interval, list[Key]] = {}
 
@@ -118,18 +118,16 @@ class Room:
         if self.exact:
             self.hash.add(key)
             return
-        if key[0] not in self._alike:
-            where = self._place(key[0])
-            self._starts.insert(where, key[0][0])
-            self._firsts.insert(where, key[0])
-        self._alike.setdefault(key[0], []).append(key)
-
-    def _place(self, interval: Interval) -> int:
-        return bisect_left(self._starts, interval[0])
+        alike = self._alike.get(key[0])
+        if alike is not None:
+            alike.append(key)
+            return
+        self._alike[key[0]] = [key]
+        insort(self._firsts, key[0])
 
     def _near(self, interval: Interval) -> list[Interval]:
         """The neighbours, which overlap if any does."""
-        where = self._place(interval)
+        where = bisect_left(self._firsts, interval)
         return self._firsts[max(where - 1, 0) : where + 1]
 
 

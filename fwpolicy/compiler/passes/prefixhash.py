@@ -68,11 +68,12 @@ def _fixed(table: Table) -> set[str | None]:
 
 def _hashes(each: Set, taken: set[str]) -> list[tuple[int, Set]]:
     """(length, its set), the most networks first; none where the tree is better."""
-    if len(each.intervals) < min(least for least, _ in LIMITS) / 32:
+    few = len(each.intervals) < min(least for least, _ in LIMITS) / 32
+    if few or all(first == last for first, last in each.intervals):
         return []
     networks = [found for interval in each.intervals for found in prefixes(each.family, interval)]
     wanted = _lengths(Counter(length for _, length in networks))
-    if wanted is None or all(first == last for first, last in each.intervals):
+    if wanted is None:
         return []
     by_length: dict[int, list[tuple[int, int]]] = {}
     for network, length in networks:

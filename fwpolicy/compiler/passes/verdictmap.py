@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fwpolicy.compiler.passes.conflicts import Reach
     from fwpolicy.compiler.passes.keys import Key
     from fwpolicy.ir.ruleset import Match, Ruleset, Table
 
@@ -46,25 +47,25 @@ class _Bucket:
         self.key = key
         self.shape = keyed_rule
         self.first = rule
-        # Where nothing comes after it, what overlaps is the earlier rule's; else the rule stays apart.
         self.final = final
+        # Where nothing comes after it, what overlaps is the earlier rule's; else the rule stays apart.
+        self.owned = final and keyed_rule.exact
         self.room = Room(exact=keyed_rule.exact)
         self.passed: Passed | None = None
         self.members: list[tuple[int, Rule]] = []
         self.elements: list[Element] = []
 
-    def admits(self, found: Keyed, rule: Rule) -> bool:
-        owned = self.final and self.room.exact
-        if not owned and any(self.room.overlapped(key) for key in found.keys):
-            return False
-        return self.passed is None or not self.passed.meets(reach(rule))
+    def has_room(self, found: Keyed) -> bool:
+        return self.owned or not any(map(self.room.overlapped, found.keys))
 
     def add(self, index: int, rule: Rule, keys: Iterable[Key]) -> None:
+        """There is room for all `keys`, or those without are an earlier rule's."""
         self.members.append((index, rule))
         to = rule.counter if self.final else rule.verdict.chain if isinstance(rule.verdict, Jump) else None
+        room = self.room
         for key in keys:
-            if not self.room.overlapped(key):
-                self.room.take(key)
+            if not (self.owned and room.overlapped(key)):
+                room.take(key)
                 self.elements.append(Element(key, str(to), rule.comment, rule.origin))
 
     def worthwhile(self) -> bool:
@@ -130,6 +131,7 @@ class _Filling:
         self.open: dict[object, list[_Bucket]] = {}
         self.filling: list[_Bucket] = []
         self.all: list[_Bucket] = []
+        self.reached: tuple[Rule, Reach] | None = None
 
     def buckets(self, rules: Sequence[Rule]) -> list[_Bucket]:
         self.beside = shared(rules)
@@ -144,11 +146,20 @@ class _Filling:
             self.pass_over(rule, None)
             return
         shape = (found.fields, found.exact, found.rest, final, final and rule.verdict)
-        bucket = next((each for each in self.open.get(shape, ()) if each.admits(found, rule)), None)
+        bucket = next((each for each in self.open.get(shape, ()) if self.admits(each, found, rule)), None)
         if bucket is None:
             bucket = self.begin(shape, found, rule, final=final)
         bucket.add(index, rule, found.keys)
         self.pass_over(rule, bucket)
+
+    def admits(self, bucket: _Bucket, found: Keyed, rule: Rule) -> bool:
+        return bucket.has_room(found) and (bucket.passed is None or not bucket.passed.meets(self.reach(rule)))
+
+    def reach(self, rule: Rule) -> Reach:
+        """Once for all that ask of the rule at hand."""
+        if self.reached is None or self.reached[0] is not rule:
+            self.reached = rule, reach(rule)
+        return self.reached[1]
 
     def final(self, rule: Rule) -> bool | None:
         """True: with a counter, and nothing comes after it. False: a jump. None: no rule for a map."""
@@ -181,7 +192,7 @@ class _Filling:
         others = [bucket for bucket in self.filling if bucket is not mine]
         if not others:
             return
-        theirs = reach(rule)
+        theirs = self.reach(rule)
         for bucket in others:
             bucket.passed = bucket.passed or Passed(reach(bucket.first))
             bucket.passed.add(theirs)

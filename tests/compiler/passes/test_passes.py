@@ -77,3 +77,14 @@ def test_a_key_of_two_chains_is_asked_for_in_both():
     verdict, rule = simulate(ruleset, packet)
     assert verdict == "accept"
     assert rule.counter == "allow_input_second"
+
+
+def test_a_line_keeps_every_key_where_a_network_has_too_many_for_one_map():
+    """Room counts a network's keys, and the last line that it has room for may bring several."""
+    ports = [" ".join(f"tcp/{n}" for n in range(first, first + 20, 2)) for first in range(100, 700, 20)]
+    lines = [allow(each, source="192.0.2.0/24") for each in ports]
+    lines += [allow(f"tcp/{n}", source=f"10.0.{n}.0/24") for n in range(1, 10)]
+    ruleset = compile_ruleset(policy(section("input", "drop", *numbered(*lines))))
+    for port in range(100, 700, 2):
+        packet = Packet("input", 4, 6, 0xC0000201, 0x0A000009, 40000, port)
+        assert simulate(ruleset, packet)[0] == "accept"
