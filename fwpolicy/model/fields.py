@@ -57,6 +57,7 @@ _ADDRESSES: tuple[tuple[str, Intervals], ...] = (
 )
 UNIVERSES: dict[str, Intervals] = dict((*_FIXED, *_ADDRESSES))
 YES_OR_NO: Intervals = ((0, 1),)
+YES: Intervals = ((1, 1),)
 
 _AFTER_FIXED = len(_FIXED)
 _RANK = {name: (index, "") for index, (name, _) in enumerate(_FIXED)}
@@ -75,6 +76,8 @@ PACKET_TYPES = ("host", "broadcast", "multicast", "other", "outgoing", "loopback
 NO_MODE = 8
 # The hook knows no such interface: the kernel's name for it is empty.
 NO_INTERFACE = 0
+# The packet has no socket, so no user and no group: -1 is none (setuid(2)).
+NO_OWNER = (1 << 32) - 1
 IFNAMSIZ = 16
 
 

@@ -1,0 +1,226 @@
+"""From tables and chains to a program."""
+
+from __future__ import annotations
+
+from fwpolicy.model.fields import Where
+from fwpolicy.model.iptables import stateful
+from fwpolicy.model.iptables.basics import Context, header
+from fwpolicy.model.iptables.conditions import TRANSPORTS, canonical, of_match
+from fwpolicy.model.iptables.names import protocol
+from fwpolicy.model.iptables.reader import family_of, read
+from fwpolicy.model.iptables.targets import Outcome, outcome
+from fwpolicy.model.iptables.words import parse, split
+from fwpolicy.model.program import (
+    ACCEPT,
+    ALWAYS,
+    DROP,
+    And,
+    Base,
+    Chain,
+    Jump,
+    Lit,
+    NotModelledError,
+    Program,
+    Rule,
+    Verdict,
+)
+from fwpolicy.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fwpolicy.model.iptables.reader import Section, Tables
+    from fwpolicy.model.iptables.words import Line, Match, Option, Options
+    from fwpolicy.model.program import Expr
+
+_HOOKS = {name: name.lower() for name in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")}
+# Hooks and priorities of the tables (netfilter_ipv4.h, NF_IP_PRI_*).
+_TABLES: dict[str, dict[str, int]] = {
+    "raw": dict.fromkeys(("PREROUTING", "OUTPUT"), -300),
+    "mangle": dict.fromkeys(_HOOKS, -150),
+    "nat": {"PREROUTING": -100, "OUTPUT": -100, "INPUT": 100, "POSTROUTING": 100},
+    "filter": dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), 0),
+    "security": dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), 50),
+}
+_POLICIES = {"ACCEPT": ACCEPT, "DROP": DROP, "QUEUE": Verdict("queue")}
+
+
+def of_text(text: str, file: str, family: int | None = None) -> Program:
+    """What iptables-save (4) or ip6tables-save (6) printed, or what the restore command is given.
+
+    Raises NotModelledError, a ValueError, with file and line: text that the kernel would refuse, and
+    targets that nothing is known of. Rules that only log or count are in no chain: they decide nothing.
+    """
+    if family not in (4, 6, None):
+        raise ValueError(f"family is 4 or 6, not {family!r}")
+    family = family or family_of(text, file)
+    return _Builder(family, read(text, file, family)).program()
+
+
+def merged(programs: Iterable[Program]) -> Program:
+    """One program of those of the two families."""
+    chains: dict[str, Chain] = {}
+    unmodelled: list[Where] = []
+    for program in programs:
+        if twice := chains.keys() & program.chains.keys():
+            raise NotModelledError(f"chain '{min(twice)}' is in two of the texts")
+        chains |= program.chains
+        unmodelled += program.unmodelled
+    return Program(chains, tuple(unmodelled))
+
+
+class _Builder:
+    """One text's program. Conditions are kept: rules repeat them, and two equal ones become one object."""
+
+    def __init__(self, family: int, tables: Tables) -> None:
+        self._family, self._tables = family, tables
+        self._protocol = "ip" if family == 4 else "ip6"
+        self._nfproto = Lit("nfproto", ((family, family),))
+        self._unmodelled: list[Where] = []
+        self._headers: dict[Option, Expr] = {}
+        self._matches: dict[tuple[object, ...], Expr] = {}
+        self._instances: dict[str, int] = {}
+        self._outcomes: dict[tuple[str, str, Options], Outcome] = {}
+
+    def program(self) -> Program:
+        chains: dict[str, Chain] = {}
+        for table, sections in self._tables.items():
+            for name, section in sections.items():
+                file = section.where.file
+                full = self._full(table, name)
+                base = self._base(table, name, section)
+                rules = tuple(
+                    rule
+                    for number, line, words in section.rules
+                    for rule in self._rules(table, Where(file, number, full, line), words)
+                )
+                chains[full] = Chain(full, rules, base)
+        _refuse_loops(chains)
+        return Program(chains, tuple(self._unmodelled))
+
+    def _full(self, table: str, chain: str) -> str:
+        return f"{self._protocol} {table} {chain}"
+
+    def _base(self, table: str, name: str, section: Section) -> Base | None:
+        if table not in _TABLES:
+            raise NotModelledError(f"there is no table '{table}'", section.where)
+        priority = _TABLES[table].get(name)
+        if priority is None:
+            if section.policy is not None:
+                raise NotModelledError(f"only a built-in chain has a policy: {name} is none", section.where)
+            return None
+        policy = _POLICIES.get(section.policy or "")
+        if policy is None:
+            raise NotModelledError(f"the built-in chain {name} has no policy that is known", section.where)
+        kind = "nat" if table == "nat" else "filter"
+        return Base(_HOOKS[name], priority, kind, policy, (self._family,))
+
+    def _rules(self, table: str, where: Where, words: str) -> Iterator[Rule]:
+        try:
+            parsed = parse(split(words))
+            done = self._outcome(table, parsed)
+            if done.effect:
+                self._unmodelled.append(where)
+            for line in _apart(parsed):
+                guard = self._guard(line, where.chain)
+                if done.action is not None:
+                    yield Rule(guard, done.action, where)
+        except NotModelledError as error:
+            if error.where:
+                raise
+            raise NotModelledError(str(error), where) from None
+
+    def _outcome(self, table: str, line: Line) -> Outcome:
+        if line.target in self._tables[table]:
+            if line.target in _TABLES[table]:
+                raise NotModelledError(f"no rule can lead to the built-in chain {line.target}")
+            return Outcome(Jump(self._full(table, line.target), goto=line.jump == "goto"))
+        key = (table, line.jump + line.target, line.target_options)
+        found = self._outcomes.get(key)
+        if found is None:
+            found = self._outcomes[key] = outcome(self._family, table, line)
+        return found
+
+    def _guard(self, line: Line, chain: str) -> Expr:
+        parts: list[Expr] = [self._nfproto]
+        for option in line.header:
+            if option[0] not in ("counters", "ipv4", "ipv6"):
+                parts.append(self._header(option))
+        context = _context(self._family, line)
+        for match in line.matches:
+            parts.append(self._match(context, match, chain))
+        return And(tuple(part for part in parts if part is not ALWAYS))
+
+    def _header(self, option: Option) -> Expr:
+        found = self._headers.get(option)
+        if found is None:
+            found = self._headers[option] = header(self._family, option)
+        return found
+
+    def _match(self, context: Context, match: Match, chain: str) -> Expr:
+        if match.module == "comment":
+            return ALWAYS
+        if match.module in stateful.MODULES:
+            match = stateful.canonical(match)
+            return stateful.condition(match, self._identity(chain, match))
+        key = (context.protocol, context.readable, match.module, match.options)
+        found = self._matches.get(key)
+        if found is None:
+            found = self._matches[key] = of_match(context, match)
+        return found
+
+    def _identity(self, chain: str, match: Match) -> str:
+        """By place and text; not by line, so that a rule before it changes nothing."""
+        text = f"{chain}: {canonical(match)}"
+        count = self._instances[text] = self._instances.get(text, 0) + 1
+        return f"{text} #{count}" if count > 1 else text
+
+
+def _refuse_loops(chains: dict[str, Chain]) -> None:
+    """Without recursion: chains may be nested deeper than Python's stack."""
+    done: set[str] = set()
+    for start in chains:
+        # The chains on the way here, each with the jumps in it that are still to follow.
+        path = {} if start in done else {start: _jumps(chains, start)}
+        while path:
+            name = next(reversed(path))
+            target, where = next(path[name], ("", None))
+            if not target:
+                done.add(name)
+                del path[name]
+            elif target in path:
+                raise NotModelledError("this leads in a circle", where)
+            elif target not in done:
+                path[target] = _jumps(chains, target)
+
+
+def _jumps(chains: dict[str, Chain], name: str) -> Iterator[tuple[str, Where | None]]:
+    return ((rule.action.chain, rule.where) for rule in chains[name].rules if isinstance(rule.action, Jump))
+
+
+def _context(family: int, line: Line) -> Context:
+    number = 0
+    for name, negated, values in line.header:
+        if name == "protocol" and not negated:
+            number = protocol(values[0])
+    readable = any(match.module == "multiport" or match.module in TRANSPORTS for match in line.matches)
+    return Context(family, number, readable)
+
+
+def _apart(line: Line) -> list[Line]:
+    """`-s A,B` is a rule for each address, in this order (iptables(8), "-s"); options stand once."""
+    names = [option[0] for option in line.header]
+    if len(set(names)) < len(names):
+        raise NotModelledError(f"'{max(names, key=names.count)}' is given twice")
+    lists = {"source", "destination"}
+    if not any(option[0] in lists and "," in option[2][0] for option in line.header):
+        return [line]
+    headers: list[Options] = [()]
+    for name, negated, values in line.header:
+        texts = values[0].split(",") if name in lists else [values[0]] if values else []
+        if negated and len(texts) > 1:
+            raise NotModelledError("'!' does not go with several addresses")
+        options: list[Option] = [(name, negated, (text,)) for text in texts] or [(name, negated, values)]
+        headers = [(*others, option) for others in headers for option in options]
+    return [replace(line, header=options) for options in headers]

@@ -1,0 +1,96 @@
+"""Matches on what the host knows besides the packet: whose socket, which ipset, what time it is."""
+
+from __future__ import annotations
+
+from fwpolicy.model import fields
+from fwpolicy.model.iptables import names
+from fwpolicy.model.iptables.basics import flag, negate, only
+from fwpolicy.model.program import ALWAYS, And, Lit, Not, NotModelledError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.model.iptables.basics import Context
+    from fwpolicy.model.iptables.words import Option, Options
+    from fwpolicy.model.program import Expr
+
+_TOP = (1 << 32) - 1
+_NOBODY = fields.values(fields.NO_OWNER)
+_OWNERS = {"uid-owner": "skuid", "gid-owner": "skgid"}
+_SIDES = {"src": "saddr", "dst": "daddr"}
+
+
+def owner(_: Context, options: Options) -> Expr:
+    """Who sent it. A packet without a socket is nobody's: only negated conditions hold for it (owner_mt)."""
+    groups = any(option[0] == "suppl-groups" for option in options)
+    parts = [_owner(option, groups) for option in options if option[0] != "suppl-groups"]
+    return And(tuple(parts))
+
+
+def _owner(option: Option, groups: bool) -> Expr:
+    name, negated, _ = option
+    if name == "socket-exists":
+        return negate(Not(Lit("skuid", _NOBODY)), not flag(option))
+    text = only(option)
+    if groups and name == "gid-owner":
+        return negate(Lit(fields.opaque(f"owner suppl-groups {text}"), fields.YES), negated)
+    numbers = "0" if text == "root" else text
+    if not numbers.replace("-", "").isdecimal():
+        # Who has which number is not in the text.
+        return negate(Lit(fields.opaque(f"owner {name} {text}"), fields.YES), negated)
+    return negate(Lit(_OWNERS[name], (names.span(numbers, _TOP - 1, "user or group", "-"),)), negated)
+
+
+def ipset(_: Context, options: Options) -> Expr:
+    """`--match-set NAME src`: membership. More directions than one, and counters, make it opaque."""
+    wanted = [option for option in options if option[0] == "match-set"]
+    if len(wanted) != 1 or len(wanted[0][2]) != 2:
+        raise NotModelledError("'-m set' takes one '--match-set NAME DIRECTIONS'")
+    name, directions = wanted[0][2]
+    if unknown := set(directions.split(",")) - set(_SIDES):
+        raise NotModelledError(f"'{unknown.pop()}' is no direction: src, dst")
+    # Whether counters are updated is no question to the packet.
+    rest = sorted(_text(option) for option in options if option[0] not in ("match-set", "update-counters"))
+    if rest or directions not in _SIDES:
+        field = fields.opaque(" ".join(("set", name, directions, *rest)))
+    else:
+        field = fields.member(name, _SIDES[directions])
+    return negate(Lit(field, fields.YES), wanted[0][1])
+
+
+def _text(option: Option) -> str:
+    name, negated, values = option
+    return " ".join((*(("!",) if negated else ()), f"--{name}", *values))
+
+
+_WINDOW = ("datestart", "datestop", "utc")
+
+
+def window(_: Context, options: Options) -> Expr:
+    """Two dates in UTC, both included; days of the week, times of the day and local time are opaque."""
+    if any(name not in _WINDOW or negated for name, negated, _ in options):
+        text = " ".join(sorted(_text(option) for option in options))
+        return Lit(fields.opaque(f"time {text}"), fields.YES)
+    dates = {option[0]: _seconds(only(option)) for option in options if option[0] != "utc"}
+    # The kernel's fields have 32 bits.
+    first, last = dates.get("datestart", 0), dates.get("datestop", _TOP)
+    if first > last:
+        raise NotModelledError("'--datestart' is after '--datestop'")
+    return Lit("time", ((first, last),)) if dates else ALWAYS
+
+
+def _seconds(text: str) -> int:
+    """`YYYY[-MM[-DD[Thh[:mm[:ss]]]]]` as seconds since 1970."""
+    from datetime import UTC, datetime  # noqa: PLC0415 (one rule in thousands has a date)
+
+    date, _, clock = text.partition("T")
+    try:
+        year, month, day = _filled(date.split("-"), 1)
+        hour, minute, second = _filled(clock.split(":") if clock else [], 0)
+        return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    except (ValueError, OverflowError):
+        raise NotModelledError(f"'{text}' is no date: YYYY-MM-DDThh:mm:ss") from None
+
+
+def _filled(parts: list[str], missing: int) -> tuple[int, ...]:
+    """Three numbers, those left out being `missing`."""
+    return (*(int(part) for part in parts), *[missing] * (3 - len(parts)))
