@@ -64,6 +64,12 @@ class Build:
         self._possible = simplified(possible(hook))
         cuts = [literal for prepared in self._prepared for guard in _guards(prepared) for literal in guard]
         cuts += [literal for expr in (self._possible, *map(simplified, also)) for literal in literals(expr)]
+        cuts += [
+            ("nfproto", _nfproto(stage.chain.base.families))
+            for program in programs
+            for stage in stages(program, hook)
+            if stage.chain.base
+        ]
         used = {field for field, _ in cuts}
         linked = [pair for pair in LINKED if pair[1] in used]
         if linked:
@@ -112,7 +118,7 @@ class Build:
     def _of_families(self, families: tuple[int, ...], own: int) -> int:
         if families == (4, 6):
             return own
-        guard = Lit("nfproto", tuple((family, family) for family in families))
+        guard = Lit("nfproto", _nfproto(families))
         passes = self.terminal(Decided(ACCEPT.kind, None, "") if self.by_rule else ACCEPT.kind)
         return self.diagrams.choose(self.condition(guard, self._fixed({})), own, passes)
 
@@ -248,6 +254,10 @@ def _each(chain: str, rules: tuple[Rule, ...]) -> tuple[tuple[Expr, Action | Dec
         )
         for rule in rules
     )
+
+
+def _nfproto(families: tuple[int, ...]) -> Intervals:
+    return tuple((family, family) for family in families)
 
 
 def _guards(prepared: Prepared) -> Iterable[Iterable[tuple[str, Intervals]]]:

@@ -265,7 +265,9 @@ def _legs(match: model.Match, family: int, published: bool) -> Iterator[Expr]:
     ):
         if known is None and not dynamic:
             continue
-        members = [Lit(f"{side}{family}", known.of(family))] if known and known.of(family) else []
+        members = (
+            [_addresses(f"{side}{family}", known.of(family), published)] if known and known.of(family) else []
+        )
         members += [Lit(fields.member(f"{name}_v{family}", side), ((1, 1),)) for name in dynamic]
         common.append(members[0] if len(members) == 1 else Or(tuple(members)))
     for field, names in (("iif", match.incoming), ("oif", match.outgoing)):
@@ -277,6 +279,14 @@ def _legs(match: model.Match, family: int, published: bool) -> Iterator[Expr]:
     for service in match.services:
         if service.family in (None, family):
             yield And((*common, *_service(service, published), *_sports(match.sports, service.protocol)))
+
+
+def _addresses(field: str, known: Intervals, published: bool) -> Expr:
+    """Of a published line the `local` is, like the port, what was first asked for."""
+    here = Lit(field, known)
+    if not published or not field.startswith("daddr"):
+        return here
+    return Or((And((REDIRECTED, Lit(f"orig{field}", known))), And((Not(REDIRECTED), here))))
 
 
 def _interfaces(field: str, names: tuple[str, ...]) -> Expr:
