@@ -30,7 +30,9 @@ pytestmark = pytest.mark.kernel
 SEED = int(os.environ.get("SEED", "0"))
 ROUNDS = int(os.environ.get("ROUNDS", "310"))
 PACKETS = 72
-XTABLES = {"xtables": 1}
+# iptables reads no transport header of a later fragment. iptables-nft (1.8.9, seen) writes its TCP and UDP
+# matches in nft's own words, and those take the bytes that are there: it is asked about no such fragment.
+XTABLES = {"legacy": {"xtables": 1}, "nft": {"xtables": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_iptables_texts(judge):
             for command, family in (("iptables", 4), ("ip6tables", 6))
         ]
         judge.load("", commands)
-        wrong = judge.compare((merged(programs),), random, PACKETS, XTABLES)
+        wrong = judge.compare((merged(programs),), random, PACKETS, XTABLES[variant])
         assert not wrong, told(wrong, *texts.values())
 
 

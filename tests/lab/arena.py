@@ -79,6 +79,7 @@ class Host:
         self._sockets: dict[tuple[str, str], socket.socket] = {}
         self._count = 0
         self._loaded: list[str] = []
+        self._undo: list[tuple[str, str]] = []
         before = self._descriptor()
         netns.unshare()
         self._far = self._descriptor()
@@ -132,12 +133,18 @@ class Host:
         with self.inside() as nft:
             old = "".join(f"delete table {name}\n" for name in self._loaded)
             self._loaded = []
+            while self._undo:
+                command, given = self._undo.pop()
+                run(command, input=given)
             # Two transactions, so that what is refused is refused by its own line.
             nft.load(old + EMPTIED)
             nft.load(text)
             self._loaded = list(dict.fromkeys(TABLE.findall(text)))
             for command, given in restore:
                 run(command, input=given)
+                if "legacy" in command:
+                    self._undo.append((command, _emptied(given)))
+                    continue
                 family = "ip6" if command.startswith("ip6") else "ip"
                 self._loaded += [f"{family} {name}" for name in XTABLES.findall(given)]
 
@@ -357,6 +364,12 @@ def _probe() -> str:
     for name, kind, hook, priority, rules in chains:
         text += f"chain {name} {{\ntype {kind} hook {hook} priority {priority}; policy accept;\n{rules}}}\n"
     return text + "}\n"
+
+
+def _emptied(text: str) -> str:
+    """The tables of an iptables text without rules, as they are before anybody has any."""
+    lines = [line for line in text.splitlines() if line[0] in "*C" or (line[0] == ":" and " - " not in line)]
+    return "".join(f"{line.replace(' DROP ', ' ACCEPT ')}\n" for line in lines)
 
 
 def _zone(ident: int) -> int:

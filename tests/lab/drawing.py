@@ -17,7 +17,17 @@ from fwpolicy.model.hooks import CONNTRACK
 
 from .arena import GROUPS, INTERFACES
 from .flows import REPLIES, REQUESTS
-from .wire import ICMP, ICMPV6, PORTED, datagram
+from .wire import (
+    ESTABLISHED,
+    ICMP,
+    ICMPV6,
+    PORTED,
+    QUOTED_PORTS,
+    QUOTING,
+    RELATED,
+    datagram,
+    matches_family,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -222,6 +232,9 @@ class Drawer:
         for field in (*order, f"daddr{v}", f"saddr{v}"):
             if field not in found:
                 found[field] = self._free(field, found)
+        # To itself: both directions of a connection are then one.
+        if found[f"daddr{v}"] == found[f"saddr{v}"]:
+            return False
         return all(self._can_be(field, found[field], found) for field in (f"daddr{v}", f"saddr{v}"))
 
     def _free(self, field: str, found: Packet) -> int:
@@ -287,7 +300,8 @@ def realised(hook: str, drawn: Mapping[str, int]) -> Packet:
     found["time"] = int(time.time())
     found["skuid"] = found["skgid"] = OURS if hook == "output" else fields.NO_OWNER
     if found["l4proto"] not in PORTED:
-        found["dport"] = found["sport"] = found["origport"] = 0
+        found["dport"] = found["sport"] = 0
+        found["origport"] = QUOTED_PORTS[1] if _quotes(found) else 0
     found["length"], wanted = len(datagram({**found, "length": 0}, 1)), found.get("length", 0)
     if found["length"] < wanted:
         if found["ntpmode"] == fields.NO_MODE:
@@ -306,9 +320,16 @@ def is_at_host(hook: str, found: Mapping[str, int]) -> bool:
 def _replies(found: Mapping[str, int]) -> bool:
     own = found.get("l4proto", 0)
     if own in REPLIES:
-        kind = found.get("icmptype", 0)
-        return kind in REPLIES[own] and kind not in REQUESTS[own] and found.get("ctstate") in (1, 2)
+        kind, known = found.get("icmptype", 0), found.get("ctstate") in (ESTABLISHED, RELATED)
+        return known and (_quotes(found) or (kind in REPLIES[own] and kind not in REQUESTS[own]))
     return bool(found.get("ctdir"))
+
+
+def _quotes(found: Mapping[str, int]) -> bool:
+    """An error is of the connection that it is about, and against its direction."""
+    if found.get("ctstate") != RELATED or found.get("l4proto") not in QUOTING or not matches_family(found):
+        return False
+    return found.get("icmptype", 0) in QUOTING[found["l4proto"]]
 
 
 def _is_source(v: int, value: int, hook: str) -> bool:

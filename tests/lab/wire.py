@@ -23,7 +23,8 @@ ACK, SYN, RST = 0x10, 0x02, 0x04
 _NUMBER = {name: number for number, name in enumerate(fields.STATES)}
 INVALID, ESTABLISHED, RELATED = _NUMBER["invalid"], _NUMBER["established"], _NUMBER["related"]
 UNTRACKED = _NUMBER["untracked"]
-FRAGMENT_HEADER, LATER = 44, 8
+# Not 8: the TCP match of iptables drops what begins there, whatever the rule ("To quote Alan", xt_tcpudp.c).
+FRAGMENT_HEADER, LATER = 44, 16
 # Errors quote the packet that they are about; conntrack looks it up (nf_conntrack_proto_icmp.c).
 # A redirect (5) is dropped where there is NAT, and the connection was not made by it.
 QUOTING = {ICMP: (3, 4, 11, 12), ICMPV6: (1, 2, 3, 4)}
