@@ -41,8 +41,9 @@ COUNT_BITS, NOTRACK = 11, 0x8000
 # Groups that the hosts are members of, on every interface.
 GROUPS = ("224.0.0.1", "224.0.1.1", "239.255.255.250", "ff02::1", "ff02::fb", "ff05::101")
 WITH_DETAIL = ("states", "errors4", "errors6")
+CAME_OUT = ("out4", "out6")
 SETS = ("seen", "routed", "arrived_in", "arrived_through", "alive", "resets")
-EMPTIED = "".join(f"flush set inet oracle {name}\n" for name in (*SETS, *WITH_DETAIL))
+EMPTIED = "".join(f"flush set inet oracle {name}\n" for name in (*SETS, *WITH_DETAIL, *CAME_OUT))
 EMPTIED += "flush map inet oracle redirect4\nflush map inet oracle redirect6\n"
 ERRORS = {
     4: {
@@ -173,6 +174,17 @@ class Host:
             self._send(found, hook)
         sets = self._found({found["ident"] for _, found in numbered})
         return [_seen(found["ident"], hook, found["nfproto"], sets) for hook, found in numbered]
+
+    def came_out(self, ident: int, family: int) -> tuple[int, int, int, int] | None:
+        """(source, destination, source port, destination port) with which a packet left."""
+        size = 4 if family == 4 else 16
+        for key in self._reader.members("oracle", f"out{family}"):
+            if int.from_bytes(key[:2], "big") == ident:
+                ends = key[4 : 4 + size], key[4 + size : 4 + 2 * size]
+                ports = key[4 + 2 * size : 6 + 2 * size], key[8 + 2 * size : 10 + 2 * size]
+                source, destination, sport, dport = (int.from_bytes(p, "big") for p in (*ends, *ports))
+                return source, destination, sport, dport
+        return None
 
     def _number(self, found: Mapping[str, int], hook: str) -> int:
         self._count += 1
@@ -339,6 +351,11 @@ def _probe() -> str:
         for v, place in (("ip", "@nh,32,16"), ("ip6", "@nh,16,16"))
         for proto in (6, 17, 132)
     )
+    came_out = "".join(
+        f"meta l4proto {proto} add @out{digit} {{ {place} . {v} saddr . {v} daddr . @th,0,16 . @th,16,16 }}\n"
+        for digit, v, place in (("4", "ip", "@nh,32,16"), ("6", "ip6", "@nh,16,16"))
+        for proto in (6, 17)
+    )
     chains = (
         ("from_wire", "filter", "prerouting", -1000, begin),
         ("wire_zone", "filter", "prerouting", -201, zones),
@@ -352,13 +369,16 @@ def _probe() -> str:
         ("coming_through", "filter", "forward", -1000, note["arrived_through"] + "meta mark set 0\n"),
         ("from_host", "filter", "output", -1000, answers + begin),
         ("host_state", "filter", "output", -199, states),
-        ("leaving", "filter", "postrouting", 1000, note["alive"] + "drop\n"),
+        ("leaving", "filter", "postrouting", 1000, note["alive"] + came_out + "drop\n"),
     )
     text = "table inet oracle {\n"
     for name in SETS:
         text += f"set {name} {{ typeof ip id; flags dynamic; size 65535; }}\n"
     for name, of in (("states", "ct state"), ("errors4", "icmp code"), ("errors6", "icmpv6 code")):
         text += f"set {name} {{ typeof ip id . {of}; flags dynamic; size 65535; }}\n"
+    for digit, v in (("4", "ip"), ("6", "ip6")):
+        ends = f"{v} saddr . {v} daddr . udp sport . udp dport"
+        text += f"set out{digit} {{ typeof ip id . {ends}; flags dynamic; size 65535; }}\n"
     text += "map redirect4 { typeof ip id : ip daddr . tcp dport; }\n"
     text += "map redirect6 { typeof ip id : ip6 daddr . tcp dport; }\n"
     for name, kind, hook, priority, rules in chains:
