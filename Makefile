@@ -13,13 +13,14 @@ PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit bench gallery man clean
+.PHONY: help demo test lint unit fuzz bench gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
 	@echo "make test   linters, types, layers and every test; the kernel's as root"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
+	@echo "make fuzz   more random rulesets against the kernel: SEED=number ROUNDS=number"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
 	@echo "make bench  start-up and compiling, side by side with peers"
 
@@ -44,6 +45,12 @@ lint: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(PYTEST_ARGS)
+
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+ROUNDS ?= 3000
+fuzz: $(STAMP)
+	@echo "SEED=$(SEED) ROUNDS=$(ROUNDS)"
+	$(AS_ROOT) SEED=$(SEED) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/kernel/test_model.py $(PYTEST_ARGS)
 
 # A peer that cannot be installed is named by the benchmark, and left out.
 bench: $(STAMP)
