@@ -28,7 +28,7 @@ from .xtables import tables
 pytestmark = pytest.mark.kernel
 
 SEED = int(os.environ.get("SEED", "0"))
-ROUNDS = int(os.environ.get("ROUNDS", "310"))
+ROUNDS = int(os.environ.get("ROUNDS", "300"))
 PACKETS = 72
 # iptables reads no transport header of a later fragment. iptables-nft (1.8.9, seen) writes its TCP and UDP
 # matches in nft's own words, and those take the bytes that are there: it is asked about no such fragment.
@@ -55,7 +55,7 @@ def told(mismatches, *texts: str) -> str:
 def test_policies_as_compiled(judge):
     """What the language says, what the front end reads of the emitted text, and what the kernel does."""
     before = judge.met["rulesets"]
-    options = {"max_examples": ROUNDS + ROUNDS // 8, "deadline": None, "database": None}
+    options = {"max_examples": ROUNDS + 10, "deadline": None, "database": None}
     options |= {"suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}
 
     @settings(derandomize=not SEED, **options)
@@ -132,6 +132,6 @@ def test_the_packets_were_of_every_kind(judge):
     rare = {kind: met[kind] for kind in every if met[kind] < ROUNDS // 10}
     assert not rare, rare
     assert met["rulesets"] >= 3 * min(ROUNDS, 300)
-    assert met["packets"] >= ROUNDS * 3 * 64
+    assert met["packets"] >= ROUNDS * 200
     lost = met["stray"] + met["not drawn"] + met["not in our hands"] + met["impossible"]
     assert lost < met["packets"] / 10, met

@@ -214,6 +214,8 @@ class Drawer:
 
     def _is_destination(self, v: int, value: int, found: Packet) -> bool:
         wanted = found.get("daddrtype")
+        if v == 6 and value == ROUTERS:
+            return False  # goes to `lo`: a router has it itself
         if self.hook == "forward" or wanted in (None, LOCAL, UNICAST):
             plain = not _martian(v, value)
             if self.hook == "forward":
