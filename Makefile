@@ -22,7 +22,7 @@ help:
 	@echo "make unit   only the tests that need no root"
 	@echo "make fuzz   more random rulesets against the kernel: SEED=number ROUNDS=number"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
-	@echo "make bench  start-up and compiling, side by side with peers"
+	@echo "make bench  start-up and compiling, side by side with peers; what the proofs cost"
 
 $(STAMP): pyproject.toml Makefile
 	@dpkg -s $(APT) >/dev/null 2>&1 || \
@@ -46,7 +46,9 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(PYTEST_ARGS)
 
-SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
 ROUNDS ?= 3000
 fuzz: $(STAMP)
 	@echo "SEED=$(SEED) ROUNDS=$(ROUNDS)"
@@ -59,6 +61,7 @@ bench: $(STAMP)
 	@for peer in $(PEERS); do build/peers/bin/python -m pip install --quiet --disable-pip-version-check $$peer || true; done
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/compile.py
+	$(BIN)/python bench/prove.py
 
 gallery: $(STAMP)
 	$(BIN)/python -m tests.policy.update_gallery

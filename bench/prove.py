@@ -67,6 +67,8 @@ def spent(words: list[str]) -> tuple[float, float]:
     done = subprocess.run(
         [sys.executable, "-c", _MEASURED, *words], capture_output=True, text=True, check=False
     )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     seconds, kib = done.stderr.split()[-2:]
     return float(seconds), int(kib) / 1024
 
@@ -116,7 +118,9 @@ def foreign(folder: Path, runs: int) -> None:
     text = kubernetes.text(400)
     old, new = folder / "node.v4", folder / "new.v4"
     old.write_text(text)
-    new.write_text(text.replace("-j KUBE-FIREWALL\n", "-p tcp --dport 22 -s 203.0.113.0/24 -j DROP\n", 1))
+    new.write_text(
+        text.replace("-A INPUT", "-A INPUT -p tcp --dport 22 -s 203.0.113.0/24 -j DROP\n-A INPUT", 1)
+    )
     rules = sum(line.startswith("-A") for line in text.splitlines())
     for words in (["explain", str(old), "tcp/22 from 203.0.113.9"], ["diff", str(old), str(new)]):
         seconds = statistics.median(spent(words)[0] for _ in range(runs))
