@@ -59,9 +59,7 @@ UNIVERSES: dict[str, Intervals] = dict((*_FIXED, *_ADDRESSES))
 YES_OR_NO: Intervals = ((0, 1),)
 YES: Intervals = ((1, 1),)
 
-_AFTER_FIXED = len(_FIXED)
-_RANK = {name: (index, "") for index, (name, _) in enumerate(_FIXED)}
-_RANK |= {name: (_AFTER_FIXED + 1 + index, "") for index, (name, _) in enumerate(_ADDRESSES)}
+_RANK = {name: (index, "") for index, (name, _) in enumerate((*_FIXED, *_ADDRESSES))}
 
 # What `ct state` says (nf_conntrack_common.h); one of the five, never two.
 STATES = ("new", "established", "related", "invalid", "untracked")
@@ -82,8 +80,9 @@ IFNAMSIZ = 16
 
 
 def rank(field: str) -> tuple[int, str]:
-    """The place of a field in the order of the diagrams: opaque ones stand before the addresses."""
-    return _RANK.get(field) or (_AFTER_FIXED, field)
+    """The place of a field in the order of the diagrams. Opaque ones come last: hundreds of limiters and
+    dice, each behind an address of its own, would else be asked about in every combination."""
+    return _RANK.get(field) or (len(_RANK), field)
 
 
 def universe(field: str) -> Intervals:
