@@ -62,12 +62,12 @@ def artifact(lines: Lines, source: str) -> Artifact:
     return Artifact(FILE_NAME, text, 0o600, origins)
 
 
-def table_lines(table: Table) -> Lines:
-    """The table's declaration with all that is in it."""
+def table_lines(table: Table, filled: frozenset[str] = frozenset()) -> Lines:
+    """The table's declaration with all that is in it; without the elements of the sets `filled`."""
     yield f"table {table.family} {table.name} {{", None
     objects = [(f"\tcounter {name} {{ }}", None) for name in table.counters]
     blocks: list[Lines] = [objects] if objects else []
-    blocks += [*map(_limit, table.limits), *map(_set, table.sets)]
+    blocks += [*map(_limit, table.limits), *(_set(each, each.name in filled) for each in table.sets)]
     blocks += _callees_first(table)
     for number, block in enumerate(blocks):
         if number:
@@ -133,12 +133,14 @@ def _limit(limit: LimitObject) -> Lines:
     yield "\t}", None
 
 
-def _set(each: Set | DynamicSet) -> Lines:
+def _set(each: Set | DynamicSet, filled: bool) -> Lines:
     yield f"\tset {each.name} {{", None
     yield f"\t\ttype ipv{each.family}_addr", None
     match each:
         case Set():
-            yield from _elements(each)
+            if each.has_ranges:
+                yield "\t\tflags interval", None
+            yield from () if filled else _elements(each)
         case DynamicSet(_, _, timeout, size):
             yield f"\t\tsize {size}", None
             yield f"\t\tflags dynamic{'' if timeout is None else ',timeout'}", None
@@ -150,8 +152,6 @@ def _set(each: Set | DynamicSet) -> Lines:
 
 
 def _elements(each: Set) -> Lines:
-    if any(first != last for first, last in each.intervals):
-        yield "\t\tflags interval", None
     elements = ",\n\t\t\t     ".join(interval_text(each.family, interval) for interval in each.intervals)
     if elements:
         for line in f"\t\telements = {{ {elements} }}".split("\n"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import BITS, format_address, prefixes
+from fwpolicy.addresses import BITS, format_address
 from fwpolicy.ir.maps import CounterMap, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
@@ -172,9 +172,9 @@ def interval_text(family: int, interval: Interval) -> str:
     first, last = interval
     if first == last:
         return format_address(family, first)
-    parts = prefixes(family, interval)
-    if len(parts) == 1:
-        return f"{format_address(family, first)}/{parts[0][1]}"
+    size = last - first + 1
+    if size & (size - 1) == 0 and first & (size - 1) == 0:
+        return f"{format_address(family, first)}/{BITS[family] - size.bit_length() + 1}"
     return f"{format_address(family, first)}-{format_address(family, last)}"
 
 
