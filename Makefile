@@ -20,7 +20,7 @@ help:
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
-	@echo "make bench  start-up, side by side with ferm"
+	@echo "make bench  start-up, apply and packets, side by side with ferm, nft, ipset and iptables"
 
 $(STAMP): pyproject.toml Makefile
 	@dpkg -s $(APT) >/dev/null 2>&1 || \
@@ -47,6 +47,8 @@ unit: $(STAMP)
 bench: $(STAMP)
 	@dpkg -s ferm >/dev/null 2>&1 || $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends ferm
 	$(BIN)/python bench/startup.py
+	$(AS_ROOT) $(BIN)/python bench/apply.py
+	$(AS_ROOT) $(BIN)/python bench/datapath.py
 
 gallery: $(STAMP)
 	$(BIN)/python -m tests.policy.update_gallery
