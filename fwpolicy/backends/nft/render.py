@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, port_texts, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_text, interval_texts, port_texts, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -53,13 +53,18 @@ def render(ruleset: Ruleset, source: str) -> Artifact:
 
 
 def artifact(lines: Lines, source: str) -> Artifact:
-    """`lines` under the header, with the spans of those that have one."""
+    """`lines` under the header, with the spans of those that have one. The elements of a set are one of
+    `lines`: 100,000 are not worth a look each."""
     # A newline in a policy's name would end the comment; the name's own grammar has none.
     header = _HEADER.format(source=" ".join(source.split())).splitlines()
     whole = [*((line, None) for line in header), *lines]
     text = "".join(f"{line}\n" for line, _ in whole)
-    origins = tuple((number, span) for number, (_, span) in enumerate(whole, 1) if span is not None)
-    return Artifact(FILE_NAME, text, 0o600, origins)
+    origins, number = [], 1
+    for line, span in whole:
+        if span is not None:
+            origins.append((number, span))
+        number += 1 + line.count("\n")
+    return Artifact(FILE_NAME, text, 0o600, tuple(origins))
 
 
 def table_lines(table: Table, filled: frozenset[str] = frozenset()) -> Lines:
@@ -152,10 +157,9 @@ def _set(each: Set | DynamicSet, filled: bool) -> Lines:
 
 
 def _elements(each: Set) -> Lines:
-    elements = ",\n\t\t\t     ".join(interval_text(each.family, interval) for interval in each.intervals)
-    if elements:
-        for line in f"\t\telements = {{ {elements} }}".split("\n"):
-            yield line, None
+    if each.intervals:
+        elements = ",\n\t\t\t     ".join(interval_texts(each.family, each.intervals))
+        yield f"\t\telements = {{ {elements} }}", None
 
 
 def _chain(chain: Chain) -> Lines:

@@ -169,13 +169,20 @@ def _address(match: Address) -> str:
 
 def interval_text(family: int, interval: Interval) -> str:
     """An address, a prefix or a range."""
-    first, last = interval
-    if first == last:
-        return format_address(family, first)
-    size = last - first + 1
-    if size & (size - 1) == 0 and first & (size - 1) == 0:
-        return f"{format_address(family, first)}/{BITS[family] - size.bit_length() + 1}"
-    return f"{format_address(family, first)}-{format_address(family, last)}"
+    return interval_texts(family, (interval,))[0]
+
+
+def interval_texts(family: int, intervals: Intervals) -> list[str]:
+    """Each an address, a prefix or a range."""
+    lengths = {1 << host: f"/{BITS[family] - host}" for host in range(1, BITS[family] + 1)} | {1: ""}
+    texts = []
+    for first, last in intervals:
+        size = last - first + 1
+        if size in lengths and not first & size - 1:
+            texts.append(format_address(family, first) + lengths[size])
+        else:
+            texts.append(f"{format_address(family, first)}-{format_address(family, last)}")
+    return texts
 
 
 def port_texts(ports: Intervals) -> list[str]:
