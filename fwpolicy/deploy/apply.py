@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
+    from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.conntrack import Flow
 
     Tell = Callable[[str], None]
@@ -53,10 +54,10 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
         # Last on the way back: a daemon restarts once its files are what they were.
         undo.then(_restart_all, machine, restarted)
         _write_daemon_files(plan, machine, undo, tell)
-        listing = load_rules(plan, machine, undo, tell)
+        seen = load_rules(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged = _purge(plan, machine, tell)
-        number = _persist(plan, machine, state, listing, sources, now, undo, tell)
+        number = _persist(plan, machine, state, seen, sources, now, undo, tell)
     return Applied(number, purged)
 
 
@@ -68,7 +69,7 @@ def _rehearse(plan: Plan, machine: Machine, tell: Tell) -> None:
     from fwpolicy.host.netns import NoScratchError  # noqa: PLC0415
 
     try:
-        prove_in_scratch(plan.emitted, plan.artifact)
+        prove_in_scratch(plan.ruleset, plan.policy.name)
     except NoScratchError as error:
         tell(f"not tried in a namespace first: {error}")
     else:
@@ -203,13 +204,13 @@ def _persist(
     plan: Plan,
     machine: Machine,
     state: State,
-    listing: str,
+    seen: Survey,
     sources: tuple[str, ...],
     now: str,
     undo: Undo,
     tell: Tell,
 ) -> int:
-    generation = _generation(plan, state, listing, sources, now)
+    generation = _generation(plan, state, seen, sources, now)
     undo.then(state.drop, generation.number)
     state.write(generation)
     for change in plan.boot:
@@ -240,7 +241,7 @@ def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
     tell(f"{UNIT} loads the rules at boot, before the network")
 
 
-def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...], now: str) -> Generation:
+def _generation(plan: Plan, state: State, seen: Survey, sources: tuple[str, ...], now: str) -> Generation:
     before = state.running()
     given_back = {change.path for change in plan.returned}
     kept = before.files if before else ()
@@ -264,8 +265,9 @@ def _generation(plan: Plan, state: State, listing: str, sources: tuple[str, ...]
         services=tuple(sorted(services.items())),
         boot=_boot_digests(plan, state),
         ruleset=plan.artifact.text,
-        listing=listing,
+        listing=seen.listing,
         lines=policy_lines(plan.policy, lower(plan.policy, plan.facts), line_texts(read_file)),
+        moment=seen.moment,
     )
 
 

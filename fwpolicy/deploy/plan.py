@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import format_address
-from fwpolicy.backends.nft.read import normal_form
-from fwpolicy.backends.nft.reload import reload
+from fwpolicy.backends.nft.read import same
+from fwpolicy.backends.nft.reload import WHOLE, Load, fresh, reload
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
@@ -15,7 +15,7 @@ from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
 from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
-from fwpolicy.deploy.state import Generation, Originals, State
+from fwpolicy.deploy.state import Generation, Originals, State, known
 from fwpolicy.deploy.survey import ForeignChain, Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
@@ -55,7 +55,7 @@ class Options:
 class Plan:
     """Everything that apply would do. `refusals`: why it would not, each a sentence.
 
-    `artifact` is what boots; `loads` are the texts that bring it about here and now, the first that the
+    `artifact` is what boots; `loads` are the ways to bring it about here and now, the first that the
     kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this one
     gives back. `emitted`: the artifact as the packet model reads it, proved to do what the policy says;
     None where no proof is wanted.
@@ -67,7 +67,7 @@ class Plan:
     ruleset: Ruleset
     artifact: Artifact
     emitted: Program | None
-    loads: tuple[Artifact, ...]
+    loads: tuple[Load, ...]
     survey: Survey
     rules_changed: bool
     daemons: tuple[DaemonPlan, ...]
@@ -120,7 +120,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     CheckFailedError where what was compiled does not do what the policy says."""
     state = State(machine)
     current = _current(state)
-    seen = survey(machine)
+    seen = survey(machine, known(current))
     service = compile_timeservice(policy) if options.daemon else None
     originals = _originals(state)
     revived = revived_services(current, originals, service) if options.daemon else ()
@@ -174,15 +174,15 @@ def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, t
     """Against the kernel where it can be asked, else against what was applied last."""
     if seen.unreadable:
         return current is None or current.ruleset != text
-    return seen.ours is None or normal_form(ruleset) != normal_form(Ruleset((seen.ours,)))
+    return seen.ours is None or not same(Ruleset((seen.ours,)), ruleset)
 
 
-def _loads(seen: Survey, ruleset: Ruleset, artifact: Artifact, source: str) -> tuple[Artifact, ...]:
+def _loads(seen: Survey, ruleset: Ruleset, artifact: Artifact, source: str) -> tuple[Load, ...]:
     """From the table that is there, which keeps its counters and dynamic members; else from nothing."""
-    if seen.ours is None:
-        return (artifact,)
-    texts = (reload(ruleset, seen.ours, source, whole_sets=whole) for whole in (False, True))
-    return tuple(dict.fromkeys(texts))
+    if seen.ours is not None:
+        return (reload(ruleset, seen.ours, source), WHOLE)
+    first = None if seen.strange or seen.unreadable else fresh(ruleset, source)
+    return (first, WHOLE) if first and first.changes else (Load(artifact),)
 
 
 def _current(state: State) -> Generation | None:
@@ -232,8 +232,9 @@ def _interference(chain: ForeignChain) -> str:
 def _connections(
     policy: Policy, machine: Machine, facts: Facts
 ) -> tuple[tuple[Flow, ...], tuple[str, ...], tuple[str, ...]]:
-    """(entries to delete, clients that lose their time server, notes)."""
-    if not machine.live:
+    """(entries to delete, clients that lose their time server, notes): of time, the one service that is kept
+    from its clients' connections (importing pyroute2 alone is 120 ms)."""
+    if not machine.live or policy.ntp is None:
         return (), (), ()
     from fwpolicy.host.conntrack import flows  # noqa: PLC0415
     from fwpolicy.host.processes import own_addresses  # noqa: PLC0415

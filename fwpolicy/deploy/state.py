@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fwpolicy.deploy.elements import Known
     from fwpolicy.deploy.machine import Machine
 
 FORMAT = 1
@@ -31,7 +32,8 @@ class Generation:
     """One apply. `files`: (path, SHA-256 of its text as written), `boot`: the same of what loads the
     rules at boot. `services`: (unit, "on" or "off"). `sections`: which were present.
 
-    `listing` is the kernel's own JSON of our table after the apply, counters and handles left out.
+    `listing` is the kernel's own JSON of our table after the apply, counters and handles left out, and
+    `moment` when it was read (elements.py).
     `lines`: those of the policy that count, so that nobody needs the policy to read the counters.
     """
 
@@ -48,6 +50,7 @@ class Generation:
     ruleset: str
     listing: str
     lines: tuple[PolicyLine, ...] = ()
+    moment: str = ""
 
 
 @record
@@ -57,6 +60,17 @@ class Originals:
     snapshots: tuple[Snapshot, ...] = ()
     services: tuple[ServiceState, ...] = ()
     directories: tuple[str, ...] = ()
+
+
+def known(generation: Generation | None) -> Known | None:
+    """What our sets and maps held when `generation` was read back."""
+    if generation is None or not generation.moment:
+        return None
+    from fwpolicy.deploy.elements import Known  # noqa: PLC0415
+
+    entries = (next(iter(e.items())) for e in _object(generation.listing, "listing.json")["nftables"])
+    held = {body["name"]: body.get("elem") for kind, body in entries if kind in ("set", "map")}
+    return Known(generation.moment, held)
 
 
 def digest(text: str) -> str:
@@ -81,6 +95,7 @@ class State:
         manifest = _object(text, "manifest.json")
         if manifest.get("format") != FORMAT:
             raise HostError(f"{self.directory} was written in format {manifest.get('format')}, not {FORMAT}")
+        listing = self.files.read(self.path("running/listing.json")) or ""
         try:
             return Generation(
                 number=manifest["number"],
@@ -94,8 +109,10 @@ class State:
                 services=tuple((unit, what) for unit, what in manifest["services"]),
                 boot=tuple((path, sha) for path, sha in manifest["boot"]),
                 ruleset=self.files.read(self.path("running/ruleset.nft")) or "",
-                listing=self.files.read(self.path("running/listing.json")) or "",
+                listing=listing,
                 lines=tuple(PolicyLine(**each) for each in manifest.get("lines", ())),
+                # What nobody lists again must be what was written.
+                moment=manifest["moment"] if manifest.get("listing") == digest(listing) else "",
             )
         except (KeyError, TypeError, ValueError) as error:
             raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
@@ -110,7 +127,8 @@ class State:
         self.files.make_directory(self.directory, 0o700)
         self.files.make_directory(folder, 0o700)
         manifest = {"format": FORMAT} | _fields(generation)
-        del manifest["ruleset"], manifest["listing"]
+        del manifest["ruleset"]
+        manifest["listing"] = digest(generation.listing)
         manifest["lines"] = [_fields(line) for line in generation.lines]
         self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 
-from fwpolicy.backends.nft.read import UnknownExpressionError, normal_form, read
+from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.persist import UNIT
-from fwpolicy.deploy.state import Generation, Originals, State, digest
+from fwpolicy.deploy.state import Generation, Originals, State, digest, known
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
@@ -42,7 +42,7 @@ def look(machine: Machine) -> Status:
     generation = state.running()
     if generation is None:
         return _never(state, machine)
-    seen = survey(machine)
+    seen = survey(machine, known(generation))
     if machine.live and seen.unreadable:
         raise HostError(f"cannot look at the rules: {seen.unreadable}")
     drifts = [
@@ -77,7 +77,7 @@ def _rules(generation: Generation, seen: Survey) -> list[Drift]:
         return [Drift(f"table {FAMILY} {TABLE} holds what fwpolicy never writes: {seen.strange}")]
     if seen.ours is None:
         return [Drift(f"table {FAMILY} {TABLE} is gone: the host is as open as without it")]
-    if normal_form(Ruleset((applied,))) == normal_form(Ruleset((seen.ours,))):
+    if same(Ruleset((applied,)), Ruleset((seen.ours,))):
         return []
     return [Drift(f"table {FAMILY} {TABLE} was changed since the apply", _difference(applied, seen.ours))]
 

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fwpolicy.deploy.elements import Known
     from fwpolicy.deploy.machine import Machine
 
 # Our hooks; prerouting because of the early drops.
@@ -42,7 +43,8 @@ class ForeignChain:
 
 @record
 class Survey:
-    """`ours`: our table as the kernel lists it, None where it is absent; `listing` its JSON.
+    """`ours`: our table as the kernel lists it, None where it is absent; `listing` its JSON,
+    of `moment` (elements.py).
 
     `unreadable`: why the kernel could not be asked, None when it could. `strange`: our table holds
     something that we never write.
@@ -50,6 +52,7 @@ class Survey:
 
     ours: Table | None = None
     listing: str = ""
+    moment: str = ""
     foreign: tuple[ForeignChain, ...] = ()
     nat: bool = False
     notrack: bool = False
@@ -58,15 +61,19 @@ class Survey:
     unreadable: str | None = None
 
 
-def survey(machine: Machine) -> Survey:
-    """Look at the kernel's nftables and legacy tables; an image has neither."""
+def survey(machine: Machine, known: Known | None = None) -> Survey:
+    """Look at the kernel's nftables and legacy tables; an image has neither.
+
+    `known`: what our sets held when they were looked at last.
+    """
     if not machine.live:
         return Survey(unreadable="an image has no kernel of its own")
+    from fwpolicy.deploy.elements import listing as listed  # noqa: PLC0415
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
     from fwpolicy.host.xtables import legacy_tables  # noqa: PLC0415
 
     try:
-        listing = Nftables().listing("ruleset")
+        listing, moment = listed(Nftables(), known)
     except HostError as error:
         return Survey(unreadable=str(error))
     legacy = legacy_tables()
@@ -75,6 +82,7 @@ def survey(machine: Machine) -> Survey:
     return Survey(
         ours=ours,
         listing=own_listing(listing),
+        moment=moment,
         foreign=foreign,
         nat=_has_nat(listing) or "nat" in legacy,
         notrack=any(

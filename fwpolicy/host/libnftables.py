@@ -70,13 +70,18 @@ class Nftables:
             )
             raise RefusedError(places, _explained(error))
 
-    def listing(self, what: str = "ruleset") -> dict[str, Any]:
-        """`list WHAT` as libnftables' JSON object; an absent table lists as nothing."""
+    def listing(self, what: str = "ruleset", terse: bool = False) -> dict[str, Any]:
+        """`list WHAT` as libnftables' JSON object; an absent table lists as nothing.
+
+        `terse`: without the elements of sets and maps, which are not even read then.
+        """
         self._nft.set_json_output(True)
+        self._nft.set_terse_output(terse)
         try:
             code, output, error = self._run(f"list {what}")
         finally:
             self._nft.set_json_output(False)
+            self._nft.set_terse_output(False)
         if code != 0:
             if "No such file or directory" in error:
                 return {"nftables": []}
@@ -84,12 +89,26 @@ class Nftables:
         listing: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return listing
 
-    def text(self, family: str, name: str) -> str:
-        """A table as a text that loads again; empty where it is absent."""
-        code, output, error = self._run(f"list table {family} {name}")
+    def text(self, what: str) -> str:
+        """`list WHAT` as a text that loads again; empty where it is absent."""
+        code, output, error = self._run(f"list {what}")
         if code != 0 and "No such file or directory" not in error:
             raise HostError(f"cannot list the ruleset: {_explained(error)}")
         return str(output) if code == 0 else ""
+
+    def terse_text(self, family: str, name: str) -> str:
+        """A table as a text without the elements of its sets and maps; empty where it is absent.
+
+        Of a whole ruleset, as only then nft 1.0.6 does not read them: 1 ms against 1,100 for 100,000.
+        """
+        self._nft.set_terse_output(True)
+        try:
+            text = self.text(f"ruleset {family}")
+        finally:
+            self._nft.set_terse_output(False)
+        _, begin, rest = f"\n{text}".partition(f"\ntable {family} {name} {{\n")
+        body, end, _ = rest.partition("\n}\n")
+        return (begin + body + end).lstrip("\n")
 
     def _run(self, command: str) -> tuple[int, str, str]:
         """In UTC: libnftables reads and writes `meta time` in local time, which is two times in autumn."""

@@ -324,6 +324,11 @@ class Set:
     family: int
     intervals: Intervals
 
+    @property
+    def has_ranges(self) -> bool:
+        """Does it need `flags interval`? It cannot get them later."""
+        return any(first != last for first, last in self.intervals)
+
 
 @record
 class DynamicSet:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fwpolicy.backends.nft.read import UnknownExpressionError, normal_form, read
+from fwpolicy.backends.nft.read import UnknownExpressionError, difference, normal_form, read, same
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
-from fwpolicy.ir.ruleset import Ruleset
+from fwpolicy.ir.ruleset import Ruleset, Set, Table
 from fwpolicy.policy.load import load
 from tests.lab.holder import run
 
@@ -70,3 +72,17 @@ def test_a_name_cannot_end_the_headers_comment():
     ruleset = compile_ruleset(policy("roles: {ntp: client-only}\n"))
     text = render(ruleset, "a\nadd table inet pwned\n#").text
     assert not any(line.startswith("add table") for line in text.splitlines())
+
+
+@given(
+    st.lists(st.integers(0, 9), max_size=8, unique=True), st.lists(st.integers(0, 9), max_size=8, unique=True)
+)
+def test_the_difference_of_two_sets(one, other):
+    """What both begin and end with is left out first; the rest must come out all the same."""
+    before, after = (Set("s", 4, tuple((n, n) for n in sorted(each))) for each in (one, other))
+    gone, new = difference(before, after)
+    assert gone == tuple((n, n) for n in sorted(set(one) - set(other)))
+    assert new == tuple((n, n) for n in sorted(set(other) - set(one)))
+    assert same(*(Ruleset((Table("inet", "t", (each,), ()),)) for each in (before, after))) is (
+        set(one) == set(other)
+    )

@@ -153,7 +153,7 @@ def test_a_listing_says_utc_even_in_the_hour_that_comes_twice(zone, monkeypatch)
         kernel.load(render(ruleset, "").text)
         for _ in range(2):
             found.append(Ruleset((read(kernel.listing(), "inet", "fwpolicy"),)))
-            kernel.load("flush ruleset\n" + kernel.text("inet", "fwpolicy"))
+            kernel.load("flush ruleset\n" + kernel.text("table inet fwpolicy"))
         return found
 
     assert [normal_form(each) for each in netns.call(inside)] == [normal_form(ruleset)] * 2

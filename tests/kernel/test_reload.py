@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from fwpolicy.addresses import merge
 from fwpolicy.backends.nft.read import normal_form, read
-from fwpolicy.backends.nft.reload import reload
+from fwpolicy.backends.nft.reload import Load, reload
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.lower import lower
+from fwpolicy.deploy.elements import send
 from fwpolicy.ir.ruleset import Address, Chain, Drop, Rule, Ruleset, Set, Table
 from fwpolicy.policy import model
 from fwpolicy.record import replace
@@ -34,6 +35,14 @@ def listed() -> Table:
     return found
 
 
+def put(way: Load) -> None:
+    """As an apply does."""
+    if way.changes:
+        send(way.changes, "")
+    if way.artifact:
+        run("nft", "-f", "-", input=way.artifact.text)
+
+
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables(), tables())
 def test_a_reload_ends_in_what_is_wanted(before, after):
@@ -42,7 +51,7 @@ def test_a_reload_ends_in_what_is_wanted(before, after):
 
     def inside() -> Table:
         run("nft", "-f", "-", input=render(Ruleset((before,)), "").text)
-        run("nft", "-f", "-", input=reload(Ruleset((after,)), listed(), "").text)
+        put(reload(Ruleset((after,)), listed(), ""))
         return listed()
 
     assert normal_form(Ruleset((netns.call(inside),))) == normal_form(Ruleset((after,)))
@@ -67,7 +76,7 @@ def test_elements_come_and_go(data, family, other_rules):
 
     def inside() -> Table:
         run("nft", "-f", "-", input=render(Ruleset((first,)), "").text)
-        run("nft", "-f", "-", input=reload(Ruleset((second,)), listed(), "").text)
+        put(reload(Ruleset((second,)), listed(), ""))
         return listed()
 
     assert normal_form(Ruleset((netns.call(inside),))) == normal_form(Ruleset((second,)))
@@ -75,7 +84,7 @@ def test_elements_come_and_go(data, family, other_rules):
 
 def apply(street: Street, wanted: model.Policy) -> None:
     ruleset = lower(wanted, Facts())
-    street.nft(reload(ruleset, street.call("box", listed), "").text)
+    street.call("box", lambda: put(reload(ruleset, listed(), "")))
     assert normal_form(Ruleset((street.call("box", listed),))) == normal_form(ruleset)
 
 

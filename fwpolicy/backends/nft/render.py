@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, port_text, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_text, interval_texts, port_text, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -54,21 +54,26 @@ def render(ruleset: Ruleset, source: str) -> Artifact:
 
 
 def artifact(lines: Lines, source: str) -> Artifact:
-    """`lines` under the header, with the spans of those that have one."""
+    """`lines` under the header, with the spans of those that have one. The elements of a set are one of
+    `lines`: 100,000 are not worth a look each."""
     # A newline in a policy's name would end the comment; the name's own grammar has none.
     header = _HEADER.format(source=" ".join(source.split())).splitlines()
     whole = [*((line, None) for line in header), *lines]
     text = "\n".join([line for line, _ in whole]) + "\n"
-    origins = tuple([(number, span) for number, (_, span) in enumerate(whole, 1) if span is not None])
-    return Artifact(FILE_NAME, text, 0o600, origins)
+    origins, number = [], 1
+    for line, span in whole:
+        if span is not None:
+            origins.append((number, span))
+        number += 1 + line.count("\n")
+    return Artifact(FILE_NAME, text, 0o600, tuple(origins))
 
 
-def table_lines(table: Table) -> list[Line]:
-    """The table's declaration with all that is in it."""
+def table_lines(table: Table, filled: frozenset[str] = frozenset()) -> list[Line]:
+    """The table's declaration with all that is in it; without the elements of the sets `filled`."""
     lines: list[Line] = [(f"table {table.family} {table.name} {{", None)]
     objects = [(f"\tcounter {name} {{ }}", None) for name in table.counters]
     blocks: list[Lines] = [objects] if objects else []
-    blocks += [*map(_limit, table.limits), *map(_set, table.sets)]
+    blocks += [*map(_limit, table.limits), *(_set(each, each.name in filled) for each in table.sets)]
     blocks += _callees_first(table)
     for number, block in enumerate(blocks):
         if number:
@@ -134,12 +139,14 @@ def _limit(limit: LimitObject) -> Lines:
     yield "\t}", None
 
 
-def _set(each: Set | DynamicSet) -> Lines:
+def _set(each: Set | DynamicSet, filled: bool) -> Lines:
     yield f"\tset {each.name} {{", None
     yield f"\t\ttype ipv{each.family}_addr", None
     match each:
         case Set():
-            yield from _elements(each)
+            if each.has_ranges:
+                yield "\t\tflags interval", None
+            yield from () if filled else _elements(each)
         case DynamicSet(_, _, timeout, size):
             yield f"\t\tsize {size}", None
             yield f"\t\tflags dynamic{'' if timeout is None else ',timeout'}", None
@@ -151,10 +158,9 @@ def _set(each: Set | DynamicSet) -> Lines:
 
 
 def _elements(each: Set) -> Lines:
-    if any(first != last for first, last in each.intervals):
-        yield "\t\tflags interval", None
-    for text in _listed([interval_text(each.family, interval) for interval in each.intervals]):
-        yield text, None
+    if each.intervals:
+        elements = ",\n\t\t\t     ".join(interval_texts(each.family, each.intervals))
+        yield f"\t\telements = {{ {elements} }}", None
 
 
 def _listed(elements: list[str]) -> list[str]:

@@ -178,6 +178,19 @@ def interval_text(family: int, interval: Interval) -> str:
     return f"{format_address(family, first)}-{format_address(family, last)}"
 
 
+def interval_texts(family: int, intervals: Intervals) -> list[str]:
+    """Each an address, a prefix or a range."""
+    lengths = {1 << host: f"/{BITS[family] - host}" for host in range(1, BITS[family] + 1)} | {1: ""}
+    texts = []
+    for first, last in intervals:
+        size = last - first + 1
+        if size in lengths and not first & size - 1:
+            texts.append(format_address(family, first) + lengths[size])
+        else:
+            texts.append(f"{format_address(family, first)}-{format_address(family, last)}")
+    return texts
+
+
 def port_text(interval: Interval) -> str:
     """A port, or a range of ports."""
     first, last = interval
