@@ -8,6 +8,7 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy import VERSION
+from fwpolicy.backends.nft.reload import WHOLE
 from fwpolicy.compiler.lower import lower
 from fwpolicy.deploy.counters import line_texts, policy_lines
 from fwpolicy.deploy.persist import UNIT
@@ -62,8 +63,11 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
 
 
 def _rehearse(plan: Plan, machine: Machine, tell: Tell) -> None:
-    """The rules in a namespace of their own, and what a kernel makes of them proved, before anything."""
+    """The rules in a namespace of their own, and what a kernel makes of them proved, before anything. Where
+    only elements of sets change no rule is loaded that was not tried before."""
     if plan.emitted is None or not machine.live or not plan.rules_changed:
+        return
+    if not any(way.artifact or way == WHOLE for way in plan.loads[:1]):
         return
     from fwpolicy.deploy.proof import prove_in_scratch  # noqa: PLC0415
     from fwpolicy.host.netns import NoScratchError  # noqa: PLC0415

@@ -20,9 +20,10 @@ from fwpolicy.deploy import rules
 from fwpolicy.deploy.elements import moment, send
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
+from fwpolicy.deploy.proof import prove_listed
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.status import look
-from fwpolicy.errors import HostError, PolicyError
+from fwpolicy.errors import CheckFailedError, HostError, PolicyError
 from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.nfnetlink import Netfilter, StaleError
 from fwpolicy.ir.ruleset import Ruleset, Set, Table
@@ -229,7 +230,8 @@ WIDE = tuple(f"10.{number // 250}.{number % 250}.0/{24 + number % 6}" for number
 def plan(place, wide, **options):
     text = POLICY.replace("WIDE", ", ".join(wide))
     policy = load((("p.yaml", text.encode()),), lambda path: b"")
-    return make_plan(policy, place.machine, Options(**options))
+    # Without proofs, which load and list for themselves: what is sent is looked at here.
+    return make_plan(policy, place.machine, Options(**{"prove": False, **options}))
 
 
 def state(place):
@@ -406,3 +408,25 @@ def test_a_listing_of_an_earlier_version_is_understood(place):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert look(place.machine).drifts == () and not plan(place, WIDE).changed
     assert rules.read_back(plan(place, WIDE), place.machine).moment
+
+
+def test_large_new_sets_and_changes_of_them_are_proved_element_by_element(place, monkeypatch):
+    """What the kernel is said to hold is dumped for a proof, not sampled; and a proof sees one address."""
+    first = plan(place, WIDE, prove=True)
+    steps = applied(place, first)
+    assert any("proved them" in step for step in steps)
+    calls = []
+    dumped = deploying._set_elements
+    monkeypatch.setattr(deploying, "_set_elements", lambda *of: calls.append(1) or dumped(*of))
+    other = plan(place, (*WIDE[1:], "192.0.2.0/26"), prove=True)
+    steps = applied(place, other)
+    assert any("proved them" in step for step in steps) and not calls
+    listing = json.loads(look(place.machine).generation.listing)
+    for entry in listing["nftables"]:
+        body = entry.get("set", {})
+        if isinstance(body.get("elem"), str):
+            family = 4 if body["type"] == "ipv4_addr" else 6
+            body["elem"] = elements.to_text(family, elements.from_text(family, body["elem"])[1:])
+            break
+    with pytest.raises(CheckFailedError, match="packet: "):
+        prove_listed(other.emitted, listing, "live")
