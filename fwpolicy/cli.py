@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "parse, resolve, compile and test policies; needs no root and no network",
     "lint": "find lines that do nothing, each with those that do its work or undo it",
     "compile": "print or write what a policy compiles to",
+    "test": "run a policy's own tests, and tell what became of each",
     "explain": "what happens to a packet, and which line says so",
     "diff": "the traffic that a change newly allows, and newly denies",
     "prove": "equal for every packet, or one that shows the difference",

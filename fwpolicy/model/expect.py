@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 def failures(policy: Policy) -> tuple[Problem, ...]:
     """A problem for each test that does not hold, with a packet that shows it; empty when all hold."""
-    found = (_failure(policy, test) for test in policy.tests)
+    found = (failure(policy, test) for test in policy.tests)
     return tuple(problem for problem in found if problem is not None)
 
 
-def _failure(policy: Policy, test: Test) -> Problem | None:
+def failure(policy: Policy, test: Test) -> Problem | None:
+    """Why one of the policy's tests does not hold, with a packet that shows it; None where it does."""
     cases = left_out(policy, test)
     for packet in said(policy, test):
         judged = [(case, decide(policy, case)) for case in cases(packet)]

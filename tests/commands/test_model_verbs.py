@@ -190,3 +190,20 @@ def test_a_limit_of_another_rate_is_no_proof():
     wrong = replace(artifact, text=artifact.text.replace("rate 10/second", "rate 100/second"))
     with pytest.raises(CheckFailedError, match="limits"):
         proof.prove_compiled(policy, None, wrong)
+
+
+def test_the_policys_own_tests_one_by_one(web, capsys):
+    Path(web).write_text(WEB + "tests:\n  - {allow: ssh, from: admin}\n  - {deny: https, from: any}\n")
+    code, text = said(capsys, "test", web)
+    lines = text.splitlines()
+    assert code == 3 and lines[0] == "held: web.yaml:13: - {allow: ssh, from: admin}"
+    assert lines[1].startswith("web.yaml:14:5: error: test failed: the policy says accept, not deny, for: ")
+    assert lines[-1] == "web: 1 held, 1 failed"
+    code, text = said(capsys, "test", "--json", web)
+    assert (code, [each["held"] for each in json.loads(text)["tests"]]) == (3, [True, False])
+    Path(web).write_text(WEB)
+    assert said(capsys, "test", web) == (
+        0,
+        "web: no tests; write some, as in: tests: [{deny: ssh, from: any}]\n",
+    )
+    assert said(capsys, "test", "ntp-client", "--quiet") == (0, "")
