@@ -4,6 +4,10 @@ The public API; each name is imported when it is first used:
 
 - `load(texts, read_file)`: one Policy from (file name, bytes) pairs; PolicyError with located problems
 - `compile(policy, facts)`: its Ruleset; `render(ruleset, source)`: as the file that nft loads
+- `prove(policy, servers, artifact)`: the rendered file does what the policy says, for every packet, or
+  CheckFailedError with one that shows otherwise
+- `program(policy)`: the policy for questions; `question(text)`, `explain(program, question)`: what happens
+  to a packet in PACKET syntax; `diff(old, new)`: the traffic that two programs treat differently
 - `plan(policy, machine, options)`: what apply would do; `apply(plan, machine, ...)`: do it
 """
 
@@ -15,6 +19,11 @@ _HOMES = {
     "load": ("fwpolicy.policy.load", "load"),
     "compile": ("fwpolicy.compiler.compile", "compile_ruleset"),
     "render": ("fwpolicy.backends.nft.render", "render"),
+    "prove": ("fwpolicy.deploy.proof", "prove_compiled"),
+    "program": ("fwpolicy.model.of_policy", "of_policy"),
+    "question": ("fwpolicy.model.question", "parse"),
+    "explain": ("fwpolicy.model.explain", "cases"),
+    "diff": ("fwpolicy.model.compare", "changes"),
     "plan": ("fwpolicy.deploy.plan", "make_plan"),
     "apply": ("fwpolicy.deploy.apply", "carry_out"),
 }

@@ -52,12 +52,12 @@ def _lines(policy: Policy) -> int:
 
 
 def _compile(policy: Policy, proved: bool) -> None:
-    ruleset = compile_ruleset(policy)
-    if proved:
-        from fwpolicy.backends.nft.render import render  # noqa: PLC0415
-        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
+    if not proved:
+        compile_ruleset(policy)
+        return
+    from fwpolicy.deploy.proof import compiled, prove_compiled  # noqa: PLC0415
 
-        prove_compiled(policy, None, render(ruleset, policy.name))
+    prove_compiled(policy, None, compiled(policy))
 
 
 def _sentence(policy: Policy, tests: int, proved: bool) -> str:

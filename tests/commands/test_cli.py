@@ -67,9 +67,13 @@ def test_version(capsys):
 
 
 def test_the_public_api_is_these_names():
-    assert dir(fwpolicy) == ["VERSION", "apply", "compile", "load", "plan", "render"]
+    named = ["apply", "compile", "diff", "explain", "load", "plan", "program", "prove", "question", "render"]
+    assert dir(fwpolicy) == ["VERSION", *named]
     policy = fwpolicy.load((("one.yaml", ONE_RULE.encode()),), lambda path: b"")
     assert "tcp dport 22" in fwpolicy.render(fwpolicy.compile(policy), policy.name).text
+    program = fwpolicy.program(policy)
+    (case,) = fwpolicy.explain(program, fwpolicy.question("tcp/22 from 192.0.2.9"))
+    assert case.decided.kind == "accept" and list(fwpolicy.diff(program, program)) == []
     with pytest.raises(AttributeError):
         fwpolicy.nothing  # noqa: B018
 
