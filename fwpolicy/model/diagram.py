@@ -93,6 +93,11 @@ class Diagrams:
     def __len__(self) -> int:
         return len(self._levels)
 
+    def forget(self) -> None:
+        """Let go of what was reckoned on the way; the diagrams themselves stay."""
+        self._chosen.clear()
+        self._after.clear()
+
     def level(self, diagram: int) -> int:
         """The field that is looked at first, by its place; terminals look at none, and stand below all."""
         return self._bottom if diagram < TERMINALS else self._levels[diagram - TERMINALS]

@@ -41,11 +41,13 @@ def differences(one: Program, other: Program) -> Iterator[Difference]:
 def difference(one: Program, other: Program, hook: str) -> Difference | None:
     """A packet of `hook` that tells the programs apart."""
     build = Build((one, other), hook)
-    roots = build.outcome(0), build.outcome(1)
+    left = build.outcome(0)
+    build.diagrams.forget()
+    roots = left, build.outcome(1)
     found = build.diagrams.difference(*roots, witness.preferred(build.atoms))
     if found is None:
         return None
-    path, left, right = found
+    path, one_end, other_end = found
     packet = witness.packet(build.atoms, path)
     rules = (hooks.decide(program, hook, packet)[1] for program in (one, other))
-    return Difference(hook, packet, build.kind(left), build.kind(right), *rules)
+    return Difference(hook, packet, build.kind(one_end), build.kind(other_end), *rules)
