@@ -64,7 +64,7 @@ def test_json(idle, capsys):
 
 def test_check_warns_and_still_holds(idle, capsys):
     assert main(["check", idle]) == 0
-    assert capsys.readouterr() == ("idle: ok, input: default drop\n", SAID)
+    assert capsys.readouterr() == ("idle: ok and proved, input: default drop\n", SAID)
     assert main(["check", "--json", idle]) == 0
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert [problem["message"] for problem in problems] == [
