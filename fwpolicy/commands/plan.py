@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import operands, plantext
+from fwpolicy.commands import difftext, operands, plantext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
+    from fwpolicy.model.compare import Change
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +30,23 @@ def run(options: argparse.Namespace) -> int:
     machine = operands.machine_of(options)
     with entered(options.netns):
         plan = planned(options, machine)
+        traffic = _traffic(plan)
     if options.json:
-        operands.print_json(plantext.as_json(plan))
+        operands.print_json(plantext.as_json(plan) | {"traffic": difftext.as_json(traffic)})
     elif not options.quiet:
-        print(plantext.as_text(plan))
+        print("\n".join([plantext.as_text(plan), *difftext.as_text(traffic)]))
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0
+
+
+def _traffic(plan: Plan) -> tuple[Change, ...]:
+    """What the new rules do to traffic that the present ones do not, where the kernel could be asked."""
+    if plan.emitted is None or not plan.rules_changed or plan.survey.unreadable:
+        return ()
+    from fwpolicy.deploy.proof import traffic  # noqa: PLC0415
+
+    return traffic(plan.policy, plan.facts.servers, plan.survey.listing)
 
 
 def planned(options: argparse.Namespace, machine: Machine) -> Plan:

@@ -7,6 +7,8 @@ the model knows.
 
 from __future__ import annotations
 
+import json
+
 from fwpolicy.backends.nft.elements import from_text
 from fwpolicy.backends.nft.render import render
 from fwpolicy.backends.nft.words import interval_texts
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from fwpolicy.artifact import Artifact
     from fwpolicy.deploy.subject import Subject
     from fwpolicy.ir.ruleset import Table
+    from fwpolicy.model.compare import Change
     from fwpolicy.model.program import Program, Rule
     from fwpolicy.model.prove import Difference
     from fwpolicy.policy.model import Policy
@@ -110,6 +113,20 @@ def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
         ) from None
     for difference in prove.differences(of_table(emitted, OURS), listed):
         raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
+
+
+def traffic(policy: Policy, servers: AddressSet | None, listing: str) -> tuple[Change, ...]:
+    """What the policy does to traffic otherwise than our table as it was listed ("": nothing of ours);
+    nothing where the table holds what the model does not know, which the plan says anyway."""
+    from fwpolicy.model.compare import changes  # noqa: PLC0415
+
+    new = of_policy(policy, servers)
+    found = json.loads(listing) if listing else {"nftables": []}
+    try:
+        listed = of_table(nft.of_json(_spelled_out(found), "live"), OURS)
+    except NotModelledError:
+        return ()
+    return tuple(changes(paired(listed, new, OURS, lambda _: None), new))
 
 
 def _spelled_out(listing: dict[str, Any]) -> dict[str, Any]:

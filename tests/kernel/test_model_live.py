@@ -105,6 +105,21 @@ def test_apply_proves_and_prove_against_live_notices_an_edit(host):
     assert json.loads(text)["changes"][0]["now"] == "allowed"
 
 
+def test_plan_tells_the_traffic_that_changes(host):
+    code, text = host("plan", "web.yaml")
+    assert code == 2 and "\nnewly denied\n" in text and "newly allowed" not in text
+    assert host("apply", "web.yaml")[0] == 0
+    assert "newly" not in host("plan", "web.yaml")[1]
+    Path("web.yaml").write_text(POLICY.replace("from: admin, id", "from: [admin, 198.51.100.7], id"))
+    code, text = host("plan", "web.yaml")
+    assert code == 2 and "newly denied" not in text
+    assert "newly allowed\n  input tcp/22 (ssh) from 198.51.100.7\n      now accept by web.yaml:7: " in text
+    assert 'before drop by live: inet fwpolicy input: counter name "default_input" drop' in text
+    code, text = host("plan", "--json", "web.yaml")
+    (change,) = json.loads(text)["traffic"]
+    assert change["now"] == "allowed" and change["classes"] == ["input tcp/22 (ssh) from 198.51.100.7"]
+
+
 def test_an_apply_whose_proof_fails_changes_nothing(host, monkeypatch):
     def wrong(*_):
         raise CheckFailedError("proof failed: for the test")
