@@ -100,7 +100,7 @@ def holds(policy, sample, facts, orders):
     return expected
 
 
-@settings(LAW, max_examples=300)
+@settings(LAW, max_examples=200)
 @given(policies(), st.lists(packets(), min_size=40, max_size=40), st.data())
 def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
     orders = [PASSES, *data.draw(st.lists(st.sampled_from(ORDERS), max_size=4))]
@@ -110,7 +110,7 @@ def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
         assert verdict == decide(policy, packet).verdict
 
 
-@settings(LAW, max_examples=600)
+@settings(LAW, max_examples=350)
 @given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(ORDERS[-24:]))
 def test_any_rules_do_as_before(table, sample, order):
     """Of the ruleset's own words, more than policies make of them today."""
@@ -123,14 +123,14 @@ def test_any_rules_do_as_before(table, sample, order):
         assert effects(ruleset, packet, index % 2) == effects(plain, packet, index % 2), f"{packet}\n{names}"
 
 
-@settings(LAW, max_examples=300)
+@settings(LAW, max_examples=180)
 @given(records.policies(), full_packets(), st.lists(st.sampled_from(ORDERS), max_size=3))
 def test_the_whole_language_does_as_before(policy, sample, orders):
     """Zones, forward, NAT, limits, dates, dynamic groups, logs, published services."""
     holds(policy, sample, Facts(), [PASSES, *orders])
 
 
-@settings(LAW, max_examples=100)
+@settings(LAW, max_examples=60)
 @given(strategies.policy_texts(), st.integers(0, 2**32), st.booleans())
 def test_any_policy_decides_as_before(text, seed, nat):
     try:

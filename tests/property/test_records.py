@@ -1,4 +1,6 @@
-"""The law of test_meaning.py for the whole language: zones, forward, NAT, limits, dates, groups, logs."""
+"""The law of test_meaning.py for the whole language: zones, forward, NAT, limits, dates, groups, logs.
+
+Packet by packet and by a reader of its own; test_model.py has the same for all packets at once."""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from fwpolicy.model.simulate import simulate
 from tests.property.records import packets, policies
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(policies(), st.lists(packets(), min_size=60, max_size=60))
 def test_the_ruleset_decides_as_the_language_says(policy, sample):
     ruleset = lower(policy, Facts())
