@@ -18,13 +18,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.deploy.proof import comparable  # noqa: PLC0415
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.model.compare import changes  # noqa: PLC0415
     from fwpolicy.policy.vocabulary import joined  # noqa: PLC0415
 
-    with entered(options.netns):
-        old = operands.read_subject(options.old, options)
-        new = operands.read_subject(options.new, options)
+    old = operands.read_subject(options.old, options)
+    new = operands.read_subject(options.new, options)
     found = tuple(changes(*comparable(old, new), joined(new.names, old.names)))
     if options.json:
         operands.print_json({"changed": False, "changes": difftext.as_json(found)}, in_order=True)

@@ -25,7 +25,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.model.explain import cases  # noqa: PLC0415
     from fwpolicy.model.packet import PacketError  # noqa: PLC0415
     from fwpolicy.model.question import parse  # noqa: PLC0415
@@ -34,8 +33,7 @@ def run(options: argparse.Namespace) -> int:
         question = parse(" ".join(options.packet))
     except PacketError as error:
         raise FwpolicyError(f"PACKET: {error}") from None
-    with entered(options.netns):
-        subject = operands.read_subject(options.subject, options)
+    subject = operands.read_subject(options.subject, options)
     found = cases(subject.program, question, subject.names)
     if not found:
         raise FwpolicyError(f"no such packet can be: {question.packet}")

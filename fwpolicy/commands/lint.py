@@ -22,11 +22,19 @@ FOUND = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    operands.policy_arguments(parser)
+    parser.add_argument(
+        "policy", nargs="+", metavar="POLICY", help=f"{operands.SUBJECT}; several policies merge"
+    )
+    operands.host_arguments(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if len(options.policy) == 1:
+        subject = operands.read_subject(options.policy[0], options)
+        if subject.policy is None:
+            return tell(subject.title, of_program(subject.program), options)
+        return tell(subject.policy.name, of_policy(subject.policy), options)
     policy = operands.read_policy(options.policy)
     return tell(policy.name, of_policy(policy), options)
 

@@ -66,10 +66,13 @@ def read_policy(operands: list[str]) -> Policy:
 
 
 def read_subject(operand: str, options: argparse.Namespace) -> Subject:
-    """What a question is asked of (docs/cli.md). Raises PolicyError, HostError."""
+    """What a question is asked of (docs/cli.md), in the network namespace that the options name.
+    Raises PolicyError, HostError."""
     from fwpolicy.deploy.subject import subject  # noqa: PLC0415
+    from fwpolicy.host.netns import entered  # noqa: PLC0415
 
-    return subject(operand, machine_of(options))
+    with entered(options.netns):
+        return subject(operand, machine_of(options))
 
 
 def quoted(span: Span) -> str:

@@ -22,12 +22,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
 
     failure = None
-    with entered(options.netns):
-        subject = operands.read_subject(options.subject, options)
-        other = operands.read_subject(options.against, options) if options.against else None
+    subject = operands.read_subject(options.subject, options)
+    other = operands.read_subject(options.against, options) if options.against else None
     try:
         _prove(subject, other)
     except CheckFailedError as error:

@@ -114,10 +114,19 @@ def _of_git(revision: str, path: str) -> Subject:
 
 
 def _live() -> Program:
+    """The kernel's nftables, and iptables-legacy beside it, which nft cannot see."""
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+    from fwpolicy.host.xtables import saved  # noqa: PLC0415
     from fwpolicy.model import nft  # noqa: PLC0415
 
-    return nft.of_json(Nftables().listing("ruleset"))
+    found = nft.of_json(Nftables().listing("ruleset"))
+    texts = saved()
+    if not texts:
+        return found
+    from fwpolicy.model import iptables  # noqa: PLC0415
+
+    legacy = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
+    return iptables.merged((found, *legacy))
 
 
 def _generation(number: int, machine: Machine) -> Program:

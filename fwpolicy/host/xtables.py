@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
+from fwpolicy.errors import HostError
+
 _NAMES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
 
 
@@ -15,3 +19,22 @@ def legacy_tables() -> tuple[str, ...]:
         except OSError:
             continue
     return tuple(dict.fromkeys(found))
+
+
+def saved() -> tuple[str, ...]:
+    """What iptables-legacy-save and ip6tables-legacy-save print, where legacy tables are in use.
+    Raises HostError where they cannot be run."""
+    if not legacy_tables():
+        return ()
+    texts = []
+    for program in ("iptables-legacy-save", "ip6tables-legacy-save"):
+        try:
+            done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise HostError(
+                f"iptables-legacy tables are in use, and {program} cannot be run: {error}"
+            ) from None
+        if done.returncode != 0:
+            raise HostError(f"{program}: {done.stderr.strip() or done.returncode}")
+        texts.append(done.stdout)
+    return tuple(texts)

@@ -207,3 +207,14 @@ def test_the_policys_own_tests_one_by_one(web, capsys):
         "web: no tests; write some, as in: tests: [{deny: ssh, from: any}]\n",
     )
     assert said(capsys, "test", "ntp-client", "--quiet") == (0, "")
+
+
+def test_lint_of_a_foreign_ruleset(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rules = ("-A INPUT -p tcp -m tcp --dport 1:100 -j ACCEPT", "-A INPUT -p tcp -m tcp --dport 22 -j DROP")
+    chains = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    Path("rules.v4").write_text(f"*filter\n{chains}" + "\n".join(rules) + "\nCOMMIT\n")
+    code, text = said(capsys, "lint", "--json", "rules.v4")
+    (finding,) = json.loads(text)["findings"]
+    assert code == 3 and finding["kind"] == "contradicted" and finding["at"]["line"] == 6
+    assert [other["line"] for other in finding["others"]] == [5]

@@ -88,6 +88,17 @@ def test_explain_live_names_the_chain_that_decides_among_foreign_tables(host):
     assert any("ip raw PREROUTING" in line and "172.17.0.2" in line for line in lines), text
 
 
+def test_explain_live_sees_iptables_legacy_beside_nft(host):
+    nft(host, "add table inet mine\nadd chain inet mine in { type filter hook input priority -5; }\n")
+    nft(host, "add rule inet mine in tcp dport 80 accept\n")
+    legacy = ["ip", "netns", "exec", host.netns, "iptables-legacy"]
+    subprocess.run([*legacy, "-A", "INPUT", "-s", "203.0.113.0/24", "-j", "DROP"], check=True)
+    code, text = host("explain", "live", "tcp/80", "from", "203.0.113.9")
+    assert code == 0 and text.startswith("drop: this rule decides (step ip filter INPUT)")
+    assert "-A INPUT -s 203.0.113.0/24 -j DROP" in text
+    assert host("explain", "live", "tcp/80", "from", "198.51.100.1")[1].startswith("accept: ")
+
+
 def test_apply_proves_and_prove_against_live_notices_an_edit(host):
     code, text = host("apply", "web.yaml")
     assert code == 0 and "proved: in a scratch namespace" in text and "read them back and proved them" in text

@@ -60,15 +60,17 @@ def of_text(text: str, file: str, family: int | None = None) -> Program:
 
 
 def merged(programs: Iterable[Program]) -> Program:
-    """One program of those of the two families."""
+    """One program of those of the two families, or of what else is on one host."""
     chains: dict[str, Chain] = {}
     unmodelled: list[Where] = []
+    limiters: dict[str, str] = {}
     for program in programs:
         if twice := chains.keys() & program.chains.keys():
             raise NotModelledError(f"chain '{min(twice)}' is in two of the texts")
         chains |= program.chains
         unmodelled += program.unmodelled
-    return Program(chains, tuple(unmodelled))
+        limiters |= program.limiters
+    return Program(chains, tuple(unmodelled), limiters)
 
 
 class _Builder:
