@@ -32,7 +32,13 @@ def fwpolicy(work: Workload, folder: Path) -> list[str]:
     text += "".join(["  allow:\n", *lines]) if lines else ""
     text += "  block:\n    - {from: abuse}\n" if work.group else ""
     (folder / "policy.yaml").write_text(text)
-    return [str(Path(sys.executable).with_name("fwpolicy")), "compile", str(folder / "policy.yaml")]
+    program = str(Path(sys.executable).with_name("fwpolicy"))
+    return [program, "compile", "--no-prove", str(folder / "policy.yaml")]
+
+
+def proved(work: Workload, folder: Path) -> list[str]:
+    """The same with the proof, which no peer has."""
+    return [word for word in fwpolicy(work, folder) if word != "--no-prove"]
 
 
 def ferm(work: Workload, folder: Path) -> list[str]:
@@ -117,11 +123,11 @@ def _aclgen(module: str, folder: Path, definitions: dict[str, str], policy: tupl
     return [str(BIN / "python"), "-c", start, *(f"--{key}={value}" for key, value in options.items())]
 
 
-ALL = {each.__name__: each for each in (fwpolicy, ferm, nftgen, aerleon, capirca)}
+ALL = {each.__name__: each for each in (fwpolicy, proved, ferm, nftgen, aerleon, capirca)}
 
 
 def is_installed(name: str) -> bool:
-    if name == "fwpolicy":
+    if name in ("fwpolicy", "proved"):
         return True
     if name == "ferm":
         return shutil.which(name) is not None
