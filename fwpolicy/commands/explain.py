@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.subject import Subject
     from fwpolicy.model.explain import Case
+    from fwpolicy.model.program import Program
     from fwpolicy.model.question import Question
 
 
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     found = cases(subject.program, question, subject.names)
     if not found:
         raise FwpolicyError(f"no such packet can be: {question.packet}")
-    told = [_told(case, subject, question) for case in found]
+    emitted = _emitted(subject)
+    told = [_told(case, subject, emitted, question) for case in found]
     if options.json:
         report = told[0] if len(told) == 1 else {"hook": question.hook, "cases": told}
         operands.print_json({"changed": False, "unmodelled": _unmodelled(subject), **report}, in_order=True)
@@ -49,7 +51,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _told(case: Case, subject: Subject, question: Question) -> dict[str, object]:
+def _emitted(subject: Subject) -> Program | None:
+    """What a policy compiles to."""
+    if subject.policy is None:
+        return None
+    from fwpolicy.deploy.proof import compiled, program_of  # noqa: PLC0415
+
+    return program_of(compiled(subject.policy))
+
+
+def _told(case: Case, subject: Subject, emitted: Program | None, question: Question) -> dict[str, object]:
     """A case as docs/cli.md says it."""
     rule = case.decided.rule
     verdict = case.decided.kind.partition(":")[0]
@@ -59,7 +70,7 @@ def _told(case: Case, subject: Subject, question: Question) -> dict[str, object]
         told |= {
             "step": rule.origin.step,
             "origin": {"file": span.file, "line": span.line, "column": span.column} if span else None,
-            "rule": _compiled(case, subject, question),
+            "rule": _compiled(case, emitted, question),
             "reason": rule.origin.reason,
         }
     elif rule is not None:
@@ -76,13 +87,13 @@ def _told(case: Case, subject: Subject, question: Question) -> dict[str, object]
     return {"when": list(case.when), **told} if case.when else told
 
 
-def _compiled(case: Case, subject: Subject, question: Question) -> str | None:
+def _compiled(case: Case, emitted: Program | None, question: Question) -> str | None:
     """The rule of the compiled ruleset that decides the case's packet."""
-    if subject.policy is None:
+    if emitted is None:
         return None
     from fwpolicy.deploy.proof import deciding_rule  # noqa: PLC0415
 
-    return deciding_rule(subject.policy, question.hook, case.packet, question.spent)
+    return deciding_rule(emitted, question.hook, case.packet, question.spent)
 
 
 def _print(case: Case, told: dict[str, object], several: bool) -> None:

@@ -68,9 +68,8 @@ def compiled(policy: Policy) -> Artifact:
     return render(compile_ruleset(policy), policy.name)
 
 
-def deciding_rule(policy: Policy, hook: str, packet: Mapping[str, int], spent: bool) -> str | None:
+def deciding_rule(emitted: Program, hook: str, packet: Mapping[str, int], spent: bool) -> str | None:
     """The text of the compiled rule that decides `packet` (field -> value)."""
-    emitted = program_of(compiled(policy))
     wanted = {member_field(field): value for field, value in packet.items()}
     _, rule = hooks.decide(emitted, hook, {**wanted, **dict.fromkeys(emitted.limiters, int(not spent))})
     return rule.where.text if rule else None

@@ -92,12 +92,11 @@ def _family(name: str, text: str) -> int | None:
 
 
 def _of_policy(name: str, data: bytes, read_file: ReadFile) -> Subject:
-    from fwpolicy.policy.load import gather, load  # noqa: PLC0415
+    from fwpolicy.policy.load import load_with_names  # noqa: PLC0415
     from fwpolicy.policy.vocabulary import vocabulary  # noqa: PLC0415
 
-    policy = load(((name, data),), read_file)
-    names = vocabulary(gather(((name, data),), read_file), read_file)
-    return Subject(name, of_policy(policy), names, policy)
+    policy, sources = load_with_names(((name, data),), read_file)
+    return Subject(name, of_policy(policy), vocabulary(sources, read_file), policy)
 
 
 def _of_git(revision: str, path: str) -> Subject:

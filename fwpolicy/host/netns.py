@@ -32,9 +32,16 @@ def entered(name: str | None) -> Iterator[None]:
         return
     if not name or "/" in name or name in (".", ".."):
         raise HostError(f"'{name}' is not the name of a network namespace (see: ip netns list)")
+    with _back_afterwards():
+        _enter(name)
+        yield
+
+
+@contextmanager
+def _back_afterwards() -> Iterator[None]:
+    """Wherever the calling thread's network goes, it comes back."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _enter(name)
         try:
             yield
         finally:
@@ -69,15 +76,9 @@ def _setns(descriptor: int) -> None:
 def scratch() -> Iterator[None]:
     """The calling thread's network is a new, empty namespace until the block ends, and the namespace is
     gone when its last socket is closed. NoScratchError where that is not permitted."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _back_afterwards():
         _unshare()
-        try:
-            yield
-        finally:
-            _setns(before)
-    finally:
-        os.close(before)
+        yield
 
 
 def _unshare() -> None:

@@ -366,22 +366,6 @@ class Diagrams:
             one, other, path[level] = next((way for way in ways if way[2] & likely), ways[0])
         return path, one, other
 
-    def paths(self, diagram: int, end: Callable[[int], bool]) -> Iterator[tuple[dict[int, int], int]]:
-        """({level: atoms}, terminal) for each path to a terminal that is an `end`."""
-
-        def walk(each: int, path: dict[int, int]) -> Iterator[tuple[dict[int, int], int]]:
-            if each < TERMINALS:
-                if end(each):
-                    yield dict(path), each
-                return
-            level = self.level(each)
-            for child, mask in self.edges(each):
-                path[level] = mask
-                yield from walk(child, path)
-            del path[level]
-
-        return walk(diagram, {})
-
     def terminals(self, diagram: int) -> frozenset[int]:
         """Which terminals it can end in."""
         seen: set[int] = set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fwpolicy.addresses import of
 from fwpolicy.model import fields
-from fwpolicy.model.fields import universe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,8 +100,3 @@ def _interface(intervals: list[Interval]) -> int:
 
 def _inside(value: int, intervals: Iterable[Interval]) -> bool:
     return any(first <= value <= last for first, last in intervals)
-
-
-def is_whole(field: str, intervals: Iterable[Interval]) -> bool:
-    """Whether that is every value of the field."""
-    return tuple(intervals) == universe(field)

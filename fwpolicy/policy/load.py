@@ -24,8 +24,16 @@ def load(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int | N
     lock, or raises OSError. `now` (Unix time) only lets lines that expire be warned of.
     Raises PolicyError with the problems of all the files.
     """
+    return load_with_names(texts, read_file, now)[0]
+
+
+def load_with_names(
+    texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int | None = None
+) -> tuple[Policy, Sources]:
+    """As load, and what was written, which has the names (vocabulary.py)."""
     try:
-        return resolve(gather(texts, read_file, now), read_file)
+        sources = gather(texts, read_file, now)
+        return resolve(sources, read_file), sources
     except PolicyError as error:
         raise _refusal(error.problems) from None
 

@@ -31,13 +31,18 @@ _TIGHTNESS = {"<<": 3, ">>": 3, "&": 2, "^": 1, "|": 0}
 
 def expression(tokens: Tokens) -> Json:
     """A whole left side: parts joined by " . "."""
-    first = binary(tokens)
-    if tokens.text != "." or tokens.kind != "sign":
+    return _series(tokens, ".", "concat", binary)
+
+
+def _series(tokens: Tokens, sign: str, key: str, part: Callable[[Tokens], Json]) -> Json:
+    """Parts joined by `sign`, as {key: parts}; a single one as it is."""
+    first = part(tokens)
+    if tokens.text != sign or tokens.kind != "sign":
         return first
     parts = [first]
-    while tokens.take("."):
-        parts.append(binary(tokens))
-    return {"concat": parts}
+    while tokens.take(sign):
+        parts.append(part(tokens))
+    return {key: parts}
 
 
 def left_side(tokens: Tokens) -> Json:
@@ -286,7 +291,7 @@ def set_literal(tokens: Tokens) -> Json:
 
 
 def _element(tokens: Tokens) -> Json:
-    key = _parts(tokens)
+    key = _series(tokens, ".", "concat", _element_part)
     if tokens.kind == "sign" and tokens.text in (",", "}"):
         return key
     key = _options(tokens, key)
@@ -295,29 +300,13 @@ def _element(tokens: Tokens) -> Json:
     tokens.blank()
     data = verdict(tokens)
     if data is None:
-        data = _parts(tokens)
+        data = _series(tokens, ".", "concat", _element_part)
     return [_options(tokens, key), data]
-
-
-def _parts(tokens: Tokens) -> Json:
-    first = _element_part(tokens)
-    if tokens.text != "." or tokens.kind != "sign":
-        return first
-    parts = [first]
-    while tokens.take("."):
-        parts.append(_element_part(tokens))
-    return {"concat": parts}
 
 
 def _element_part(tokens: Tokens) -> Json:
     """`syn | ack` is one element."""
-    first = value(tokens)
-    if tokens.text != "|" or tokens.kind != "sign":
-        return first
-    found = [first]
-    while tokens.take("|"):
-        found.append(value(tokens))
-    return {"|": found}
+    return _series(tokens, "|", "|", value)
 
 
 def _options(tokens: Tokens, key: Json) -> Json:

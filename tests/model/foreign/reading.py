@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fwpolicy.model.iptables import of_text
-from fwpolicy.model.program import And, Lit, Not, Or, Program, Tuples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fwpolicy.model.program import Expr
+from fwpolicy.model.program import Program, used_fields
 
 FOLDER = Path(__file__).parent
 FILES = sorted(path.name for path in FOLDER.glob("*.v[46]"))
@@ -25,25 +19,12 @@ def read(name: str) -> Program:
     return of_text(text(name), name, int(name[-1]))
 
 
-def fields_of(expr: Expr) -> Iterator[str]:
-    match expr:
-        case Lit(field):
-            yield field
-        case Tuples(fields):
-            yield from fields
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from fields_of(part)
-        case Not(part):
-            yield from fields_of(part)
-
-
 def conditions(program: Program) -> list[tuple[int, str]]:
     """(line, field) of every condition that is free to be true or not: opaque, a limiter, a member."""
     return [
         (rule.where.line, field)
         for chain in program.chains.values()
         for rule in chain.rules
-        for field in fields_of(rule.guard)
+        for field in used_fields(rule.guard)
         if field.startswith(("opaque:", "limit:", "member:"))
     ]
