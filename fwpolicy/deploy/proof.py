@@ -54,11 +54,19 @@ def prove_compiled(policy: Policy, servers: AddressSet | None, artifact: Artifac
     that shows otherwise, and with both deciding lines."""
     wanted = of_policy(policy, servers)
     emitted = program_of(artifact)
+    _refuse_unmodelled(emitted)
     origins = dict(artifact.origins)
     named = paired(emitted, wanted, OURS, lambda rule: origins.get(rule.where.line))
     for difference in prove.differences(wanted, named):
         raise CheckFailedError(told(difference, "the policy", "what was compiled from it"))
     return emitted
+
+
+def _refuse_unmodelled(program: Program) -> None:
+    """What the model does not follow can make two programs differ that look the same to it."""
+    if program.unmodelled:
+        places = "\n  ".join(map(str, program.unmodelled))
+        raise CheckFailedError(f"proof failed: what this does is not followed by the model:\n  {places}")
 
 
 def compiled(policy: Policy) -> Artifact:
@@ -81,10 +89,13 @@ def member_field(field: str) -> str:
 
 
 def prove_subjects(one: Subject, other: Subject) -> None:
-    """Two subjects do the same (as `comparable`). Raises CheckFailedError."""
+    """Two subjects do the same (as `comparable`). Raises CheckFailedError, also where the model does not
+    follow what a rule does."""
     left, right = comparable(one, other)
     for difference in prove.differences(left, alike(left, right)):
         raise CheckFailedError(told(difference, one.title, other.title))
+    _refuse_unmodelled(left)
+    _refuse_unmodelled(right)
 
 
 def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
@@ -110,6 +121,7 @@ def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
         raise CheckFailedError(
             f"proof failed: the model cannot read what the kernel lists: {error}"
         ) from None
+    _refuse_unmodelled(listed)
     for difference in prove.differences(of_table(emitted, OURS), listed):
         raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
 

@@ -10,7 +10,7 @@ from fwpolicy.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _DIRECTORY = "/run/netns"
 _CLONE_NEWNET = 0x40000000  # linux/sched.h; setns(2) checks the kind of namespace with it
@@ -32,16 +32,16 @@ def entered(name: str | None) -> Iterator[None]:
         return
     if not name or "/" in name or name in (".", ".."):
         raise HostError(f"'{name}' is not the name of a network namespace (see: ip netns list)")
-    with _back_afterwards():
-        _enter(name)
+    with _elsewhere(lambda: _enter(name)):
         yield
 
 
 @contextmanager
-def _back_afterwards() -> Iterator[None]:
-    """Wherever the calling thread's network goes, it comes back."""
+def _elsewhere(move: Callable[[], None]) -> Iterator[None]:
+    """The calling thread's network is where `move` takes it until the block ends."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
+        move()
         try:
             yield
         finally:
@@ -76,8 +76,7 @@ def _setns(descriptor: int) -> None:
 def scratch() -> Iterator[None]:
     """The calling thread's network is a new, empty namespace until the block ends, and the namespace is
     gone when its last socket is closed. NoScratchError where that is not permitted."""
-    with _back_afterwards():
-        _unshare()
+    with _elsewhere(_unshare):
         yield
 
 

@@ -169,6 +169,19 @@ def test_what_a_kernel_lists_otherwise_is_refused_with_a_packet():
         proof.prove_listed(emitted, listing, "live")
 
 
+def test_what_the_model_does_not_follow_is_no_proof(host):
+    """`notrack` decides nothing itself, and everything that connection tracking is asked about later."""
+    assert host("apply", "web.yaml")[0] == 0
+    nft(host, "add chain inet fwpolicy early { type filter hook prerouting priority -300; }\n")
+    nft(host, "add rule inet fwpolicy early tcp dport 22 notrack\n")
+    code, text = host("prove", "web.yaml", "--against", "live")
+    assert (
+        code == 3
+        and "not followed by the model" in text
+        and "inet fwpolicy early: tcp dport 22 notrack" in text
+    )
+
+
 def test_where_no_namespace_can_be_made_it_is_said(monkeypatch):
     monkeypatch.setattr("fwpolicy.host.netns._CLONE_NEWNET", 1)
     with pytest.raises(NoScratchError, match="cannot make a network namespace"), scratch():
