@@ -31,7 +31,9 @@ def run(options: argparse.Namespace) -> int:
         _compile(policy, proved=not options.no_prove)
         tests = operands.require_tests(policy)
         # What it finds is no failure: the policy does what it says.
-        idle = lint.unsaid(policy) if _lines(policy) <= _LINTED else []
+        idle = (
+            lint.unsaid(policy) if _lines(policy) <= _LINTED and (options.json or not options.quiet) else []
+        )
     except (PolicyError, CheckFailedError) as error:
         if not options.json:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.commands import operands
 from fwpolicy.model.concrete import to_packet
+from fwpolicy.model.program import spoken
 from fwpolicy.model.steps import Step
 
 TYPE_CHECKING = False
@@ -32,14 +33,10 @@ def _change(change: Change) -> list[str]:
         lines.append(f"  ... and {len(change.classes) - _SHOWN} more classes")
     return [
         *lines,
-        f"      now {_verdict(change.new)} by {_decider(change.new)}",
-        f"      before {_verdict(change.old)} by {_decider(change.old)}",
+        f"      now {spoken(change.new.kind)} by {_decider(change.new)}",
+        f"      before {spoken(change.old.kind)} by {_decider(change.old)}",
         f"      for example: {to_packet(change.hook, change.packet)}",
     ]
-
-
-def _verdict(decided: Decided) -> str:
-    return decided.kind.replace(":", " with ", 1) if decided.kind.startswith("reject:") else decided.kind
 
 
 def _decider(decided: Decided) -> str:

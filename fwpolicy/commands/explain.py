@@ -5,6 +5,7 @@ from __future__ import annotations
 from fwpolicy.commands import operands
 from fwpolicy.errors import FwpolicyError
 from fwpolicy.model.steps import Step
+from fwpolicy.model.units import word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def _emitted(subject: Subject) -> Program | None:
 def _told(case: Case, subject: Subject, emitted: Program | None, question: Question) -> dict[str, object]:
     """A case as docs/cli.md says it."""
     rule = case.decided.rule
-    verdict = case.decided.kind.partition(":")[0]
+    verdict = word(case.decided.kind)
     told: dict[str, object] = {"verdict": verdict, "hook": question.hook}
     if rule is not None and isinstance(rule.origin, Step):
         span = rule.origin.origin
         told |= {
             "step": rule.origin.step,
-            "origin": {"file": span.file, "line": span.line, "column": span.column} if span else None,
+            "origin": operands.place_json(span) if span else None,
             "rule": _compiled(case, emitted, question),
             "reason": rule.origin.reason,
         }

@@ -75,11 +75,25 @@ def read_subject(operand: str, options: argparse.Namespace) -> Subject:
         return subject(operand, machine_of(options))
 
 
+def _read_source(name: str) -> bytes:
+    """A file that a span names, again: of a git revision where it came from there. Raises OSError."""
+    kind, _, rest = name.partition(":")
+    if kind != "git" or ":" not in rest:
+        return texts.read_file(name)
+    from fwpolicy.host.git import read  # noqa: PLC0415
+
+    return read(*rest.split(":", 1))
+
+
+def place_json(span: Span) -> dict[str, object]:
+    return {"file": span.file, "line": span.line, "column": span.column}
+
+
 def quoted(span: Span) -> str:
     """A line of a policy with its place."""
     from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
 
-    text = line_texts(texts.read_file)(span).strip()
+    text = line_texts(_read_source)(span).strip()
     return f"{span.file}:{span.line}: {text}" if text else f"{span.file}:{span.line}"
 
 
@@ -108,7 +122,7 @@ def located(problem: Problem) -> str:
     from fwpolicy.record import replace  # noqa: PLC0415
 
     if problem.text is None and problem.span is not None:
-        text = line_texts(texts.read_file)(problem.span)
+        text = line_texts(_read_source)(problem.span)
         return replace(problem, text=text or None).render()
     return problem.render()
 
@@ -118,7 +132,7 @@ def line_reader() -> Callable[[str, int], str]:
     from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
     from fwpolicy.errors import Span  # noqa: PLC0415
 
-    text_of = line_texts(texts.read_file)
+    text_of = line_texts(_read_source)
     return lambda file, line: text_of(Span(file, line, 1, 2)) if line else ""
 
 
@@ -137,7 +151,7 @@ def print_json(value: object, in_order: bool = False) -> None:
 
 def problem_json(problem: Problem) -> dict[str, object]:
     span = problem.span
-    place = {"file": span.file, "line": span.line, "column": span.column} if span else None
+    place = place_json(span) if span else None
     return {"severity": problem.severity, "message": problem.message, "at": place, "hint": problem.hint}
 
 

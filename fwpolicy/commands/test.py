@@ -49,10 +49,9 @@ def _print(
 
 
 def _told(test: Test, problem: Problem | None) -> dict[str, object]:
-    span = test.origin
     return {
         "held": problem is None,
-        "at": {"file": span.file, "line": span.line, "column": span.column},
+        "at": operands.place_json(test.origin),
         "message": problem.message if problem else None,
         "hint": problem.hint if problem else None,
     }

@@ -18,7 +18,7 @@ from fwpolicy.model import hooks, nft, prove
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.pairing import alike, paired
-from fwpolicy.model.program import NotModelledError, of_table
+from fwpolicy.model.program import NotModelledError, of_table, spoken
 from fwpolicy.model.steps import Step
 from fwpolicy.record import replace
 
@@ -182,14 +182,10 @@ def told(difference: Difference, one: str, other: str) -> str:
     lines = [
         f"proof failed: {other} does not do what {one} does",
         f"  packet: {packet}",
-        f"  {one}: {_verdict(difference.one)}, {_decider(difference.one_rule)}",
-        f"  {other}: {_verdict(difference.other)}, {_decider(difference.other_rule)}",
+        f"  {one}: {spoken(difference.one)}, {_decider(difference.one_rule)}",
+        f"  {other}: {spoken(difference.other)}, {_decider(difference.other_rule)}",
     ]
     return "\n".join(lines)
-
-
-def _verdict(kind: str) -> str:
-    return kind.replace(":", " with ")
 
 
 def _decider(rule: Rule | None) -> str:

@@ -101,15 +101,12 @@ def _of_policy(name: str, data: bytes, read_file: ReadFile) -> Subject:
 
 def _of_git(revision: str, path: str) -> Subject:
     """The policy with everything that it includes as the revision has it."""
-    from fwpolicy.host.git import show  # noqa: PLC0415
+    from fwpolicy.host import git  # noqa: PLC0415
 
     def read(other: str) -> bytes:
-        try:
-            return show(revision, posixpath.normpath(other.removeprefix(f"git:{revision}:")))
-        except HostError as error:
-            raise FileNotFoundError(2, str(error), other) from None
+        return git.read(revision, posixpath.normpath(other.removeprefix(f"git:{revision}:")))
 
-    return of_text(f"git:{revision}:{path}", show(revision, path), read)
+    return of_text(f"git:{revision}:{path}", git.show(revision, path), read)
 
 
 def _live() -> Program:

@@ -21,3 +21,11 @@ def show(revision: str, path: str) -> bytes:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise HostError(f"git:{revision}:{path}: {said[0] if said else 'git failed'}")
     return done.stdout
+
+
+def read(revision: str, path: str) -> bytes:
+    """As show, for who reads files: raises FileNotFoundError."""
+    try:
+        return show(revision, path)
+    except HostError as error:
+        raise FileNotFoundError(2, str(error), path) from None

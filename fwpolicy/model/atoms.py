@@ -56,6 +56,11 @@ class Atoms:
         """The atoms of a literal that was among those cut by."""
         return self._masks[self.level[field]][intervals]
 
+    def intervals(self, level: int, mask: int) -> list[Interval]:
+        """The values of some atoms."""
+        classes = enumerate(self.values[level])
+        return [interval for number, each in classes if mask >> number & 1 for interval in each]
+
 
 def _cut(whole: Intervals, literals: list[Intervals]) -> tuple[list[list[Interval]], dict[Intervals, int]]:
     """(the classes, each as its intervals; literal -> bits of its classes)."""

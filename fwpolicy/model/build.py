@@ -18,6 +18,7 @@ from fwpolicy.model.program import (
     Return,
     Tuples,
     Verdict,
+    refuse_depth,
 )
 
 TYPE_CHECKING = False
@@ -38,8 +39,6 @@ _FIRST = ":origdaddr"
 REDIRECTED, REPLY = Lit("dnat", ((1, 1),)), Lit("ctdir", ((1, 1),))
 IMPOSSIBLE = "impossible"
 RETURN = "return"
-# Frames for one field of a path each; conditions of thousands of limiters make long paths.
-_DEEPEST = 64
 
 
 class Build:
@@ -151,8 +150,7 @@ class Build:
         circle, which the kernel refuses, and to chains that are not there."""
         key = (index, chain, fixed)
         if key not in self._summaries:
-            if chain in above or len(above) > _DEEPEST:
-                raise NotModelledError(f"chain {chain} jumps in a circle")
+            refuse_depth(chain, above)
             if chain not in self._prepared[index]:
                 raise NotModelledError(f"there is no chain {chain}")
             rules = [

@@ -120,9 +120,7 @@ def _cube(build: Build, masks: Mapping[int, int]) -> Cube:
     for level, mask in masks.items():
         if mask == build.atoms.full[level]:
             continue
-        classes = build.atoms.values[level]
-        own = (interval for number, each in enumerate(classes) if mask >> number & 1 for interval in each)
-        values[build.atoms.fields[level]] = merge(own)
+        values[build.atoms.fields[level]] = merge(build.atoms.intervals(level, mask))
     return Cube(values)
 
 

@@ -90,9 +90,6 @@ class Diagrams:
         self._after: dict[tuple[int, int], int] = {}
         self._inside: dict[tuple[int, int], int] = {}
 
-    def __len__(self) -> int:
-        return len(self._levels)
-
     def forget(self) -> None:
         """Let go of what was reckoned on the way; the diagrams themselves stay."""
         self._chosen.clear()

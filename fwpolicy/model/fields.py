@@ -7,6 +7,7 @@ interval like a network is one of addresses.
 
 from __future__ import annotations
 
+from fwpolicy.addresses import merge
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -126,13 +127,7 @@ def states(*names: str) -> Intervals:
 
 def values(*numbers: int) -> Intervals:
     """Single numbers as merged intervals."""
-    merged: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if merged and merged[-1][1] == number - 1:
-            merged[-1] = (merged[-1][0], number)
-        else:
-            merged.append((number, number))
-    return tuple(merged)
+    return merge((number, number) for number in numbers)
 
 
 @record

@@ -6,6 +6,7 @@ A policy, an nft listing and iptables-save text are read into this, each by a fr
 
 from __future__ import annotations
 
+from fwpolicy.errors import FwpolicyError
 from fwpolicy.model.fields import Where, universe
 from fwpolicy.record import record, replace
 
@@ -159,12 +160,54 @@ class Decided:
     chain: str
 
 
-class NotModelledError(ValueError):
+class NotModelledError(FwpolicyError, ValueError):
     """What the model refuses, by name; `where` is its place."""
 
     def __init__(self, message: str, where: Where | None = None) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+
+
+# Jumps.
+
+# The kernel stops at 16 of nft's; of iptables', which it does not count, more than these are too many frames.
+_DEEPEST = 64
+
+
+def refuse_loops(chains: Mapping[str, Chain]) -> None:
+    """Raises NotModelledError for jumps in a circle, which the kernel refuses. Without recursion: chains may
+    be nested deeper than Python's stack. Each target is there."""
+    done: set[str] = set()
+    for start in chains:
+        # The chains on the way here, each with the jumps in it that are still to follow.
+        path = {} if start in done else {start: _jumps(chains, start)}
+        while path:
+            name = next(reversed(path))
+            target, where = next(path[name], ("", None))
+            if not target:
+                done.add(name)
+                del path[name]
+            elif target in path:
+                raise NotModelledError("this leads in a circle", where)
+            elif target not in done:
+                path[target] = _jumps(chains, target)
+
+
+def refuse_depth(chain: str, above: tuple[str, ...], where: Where | None = None) -> None:
+    """Raises NotModelledError where `chain` stands below itself, or below too many others."""
+    if chain in above:
+        raise NotModelledError(f"chain {chain} jumps in a circle", where)
+    if len(above) > _DEEPEST:
+        raise NotModelledError(f"chain {chain} is below more than {_DEEPEST} others", where)
+
+
+def _jumps(chains: Mapping[str, Chain], name: str) -> Iterator[tuple[str, Where | None]]:
+    return ((rule.action.chain, rule.where) for rule in chains[name].rules if isinstance(rule.action, Jump))
+
+
+def spoken(kind: str) -> str:
+    """A verdict's kind in words: "reject with tcp-reset"."""
+    return kind.replace("reject:", "reject with ", 1)
 
 
 # One packet, the slow and obvious way: the tests' yardstick for the diagrams.

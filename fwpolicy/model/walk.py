@@ -10,7 +10,7 @@ from __future__ import annotations
 from fwpolicy.model import hooks
 from fwpolicy.model.build import Build, comes
 from fwpolicy.model.diagram import NEXT, NO, TERMINALS, YES
-from fwpolicy.model.program import ACCEPT, Decided, Jump, NotModelledError, Return, Verdict
+from fwpolicy.model.program import ACCEPT, Decided, Jump, NotModelledError, Return, Verdict, refuse_depth
 from fwpolicy.model.units import RETURN, is_background, word, word_of
 from fwpolicy.record import record
 
@@ -187,8 +187,7 @@ class Walk:
 
     def _alone(self, visit: Visit, item: Item, gone: frozenset[int], above: tuple[str, ...]) -> int:
         def inside(target: str, rule: Rule) -> int:
-            if target in above or target == visit.chain:
-                raise NotModelledError(f"chain {target} jumps in a circle", rule.where)
+            refuse_depth(target, (*above, visit.chain), rule.where)
             if target not in self.chains:
                 raise NotModelledError(f"there is no chain {target}", rule.where)
             inner = Visit(target, visit.fixed, visit.onward, True)

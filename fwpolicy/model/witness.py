@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.addresses import of
 from fwpolicy.model import fields
+from fwpolicy.model.build import LINKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ LIKELY: dict[str, tuple[int, ...]] = {
     "daddr4": (_HERE.v4[0][0], _STRANGERS.v4[0][0]),
     "daddr6": (_HERE.v6[0][0], _STRANGERS.v6[0][0]),
 }
-_LINKED = (("origport", "dport"), ("origdaddr4", "daddr4"), ("origdaddr6", "daddr6"))
 
 
 def preferred(atoms: Atoms) -> list[int]:
@@ -60,14 +60,11 @@ def packet(atoms: Atoms, path: Mapping[int, int]) -> dict[str, int]:
     found: dict[str, int] = {}
     for level, field in enumerate(atoms.fields):
         mask = path.get(level, atoms.full[level])
-        own = [i for number, each in enumerate(atoms.values[level]) if mask >> number & 1 for i in each]
-        found[field] = _value(field, own)
-    for field, of_packet in _LINKED:
+        found[field] = _value(field, atoms.intervals(level, mask))
+    for of_packet, field in LINKED:
         if field in found and not found.get("dnat") and of_packet in found:
-            mask = path.get(atoms.level[field], atoms.full[atoms.level[field]])
-            classes = enumerate(atoms.values[atoms.level[field]])
-            own = [i for number, each in classes if mask >> number & 1 for i in each]
-            if _inside(found[of_packet], own):
+            level = atoms.level[field]
+            if _inside(found[of_packet], atoms.intervals(level, path.get(level, atoms.full[level]))):
                 found[field] = found[of_packet]
     for field, likely in LIKELY.items():
         if field != "time":

@@ -156,6 +156,7 @@ def test_a_policy_of_a_git_revision(web, capsys):
     Path(web).write_text(WEB.replace("{service: dns, in: lan}", "{service: [dns, ntp], in: lan}"))
     code, text = said(capsys, "diff", "git:HEAD:web.yaml", web)
     assert code == 2 and "input udp/123 (ntp) in lan" in text
+    assert "before drop by git:HEAD:web.yaml:5: input:" in text
     assert main(["diff", "git:NONE:web.yaml", web]) == 1
 
 
@@ -218,3 +219,42 @@ def test_lint_of_a_foreign_ruleset(tmp_path, monkeypatch, capsys):
     (finding,) = json.loads(text)["findings"]
     assert code == 3 and finding["kind"] == "contradicted" and finding["at"]["line"] == 6
     assert [other["line"] for other in finding["others"]] == [5]
+
+
+CIRCLE = """\
+table inet t {
+    chain a { jump b; }
+    chain b { jump a; }
+    chain i { type filter hook input priority 0; jump a; }
+}
+"""
+
+
+def test_jumps_that_lead_nowhere_are_errors_with_their_place(tmp_path, monkeypatch, capsys):
+    """The kernel refuses circles; chains below chains beyond counting would end in a traceback."""
+    monkeypatch.chdir(tmp_path)
+    text = CIRCLE.replace("jump a; }", "jump a\n }").replace("jump b; }", "jump b\n }")
+    Path("circle.nft").write_text(text)
+    chains = "".join(f":c{n} - [0:0]\n" for n in range(500))
+    jumps = "".join(f"-A c{n} -j c{n + 1}\n" for n in range(499))
+    built_in = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    Path("deep.v4").write_text(f"*filter\n{built_in}{chains}-A INPUT -j c0\n{jumps}COMMIT\n")
+    near = "".join(f"-A c{n} -j c{n + 1}\n" for n in range(60))
+    Path("near.v4").write_text(f"*filter\n{built_in}{chains}-A INPUT -j c0\n{near}-A c60 -j DROP\nCOMMIT\n")
+    for words in (["lint"], ["explain"], ["prove"], ["diff"]):
+        more = {"explain": ["tcp/22 from 192.0.2.9"], "prove": ["--against", "near.v4"], "diff": ["near.v4"]}
+        for name, why in (("circle.nft", "circle"), ("deep.v4", "is below more than 64 others")):
+            assert main([*words, name, *more.get(words[0], [])]) == 1
+            assert why in capsys.readouterr().err
+    code, text = said(capsys, "explain", "near.v4", "tcp/22", "from", "192.0.2.9")
+    assert (code, text.split(" (")[0]) == (0, "drop: this rule decides")
+    assert main(["lint", "near.v4"]) == 0
+
+
+def test_a_translation_that_differs_is_told_in_nfts_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    nat = "nat: {forward: [{in: wan, service: https, to: '2001:db8::1', port: 443}]}\n"
+    Path("a.yaml").write_text(f"version: 1\nname: a\nzones: {{wan: eth0}}\n{nat}")
+    Path("b.yaml").write_text(Path("a.yaml").read_text().replace("::1'", "::2'"))
+    assert main(["prove", "a.yaml", "--against", "b.yaml"]) == 3
+    assert "b.yaml: dnat to [2001:db8::2]:443, " in capsys.readouterr().err

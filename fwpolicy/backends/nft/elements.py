@@ -51,9 +51,6 @@ class Change:
     new: Intervals
     made: bool = False
 
-    def reversed(self) -> Change:
-        return Change(self.name, self.family, self.interval, self.new, self.gone)
-
 
 @record
 class Message:

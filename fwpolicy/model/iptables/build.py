@@ -23,6 +23,7 @@ from fwpolicy.model.program import (
     Program,
     Rule,
     Verdict,
+    refuse_loops,
 )
 from fwpolicy.record import replace
 
@@ -99,7 +100,7 @@ class _Builder:
                     for rule in self._rules(table, Where(file, number, full, line), words)
                 )
                 chains[full] = Chain(full, rules, base)
-        _refuse_loops(chains)
+        refuse_loops(chains)
         return Program(chains, tuple(self._unmodelled))
 
     def _full(self, table: str, chain: str) -> str:
@@ -182,28 +183,6 @@ class _Builder:
         text = f"{chain}: {canonical(match)}"
         count = self._instances[text] = self._instances.get(text, 0) + 1
         return f"{text} #{count}" if count > 1 else text
-
-
-def _refuse_loops(chains: dict[str, Chain]) -> None:
-    """Without recursion: chains may be nested deeper than Python's stack."""
-    done: set[str] = set()
-    for start in chains:
-        # The chains on the way here, each with the jumps in it that are still to follow.
-        path = {} if start in done else {start: _jumps(chains, start)}
-        while path:
-            name = next(reversed(path))
-            target, where = next(path[name], ("", None))
-            if not target:
-                done.add(name)
-                del path[name]
-            elif target in path:
-                raise NotModelledError("this leads in a circle", where)
-            elif target not in done:
-                path[target] = _jumps(chains, target)
-
-
-def _jumps(chains: dict[str, Chain], name: str) -> Iterator[tuple[str, Where | None]]:
-    return ((rule.action.chain, rule.where) for rule in chains[name].rules if isinstance(rule.action, Jump))
 
 
 def _context(family: int, line: Line) -> Context:

@@ -11,7 +11,7 @@ from fwpolicy.model.fields import Where
 from fwpolicy.model.nft import effects, render, rules
 from fwpolicy.model.nft.matches import Missing, Scope
 from fwpolicy.model.nft.tables import statements, tables
-from fwpolicy.model.program import Base, Chain, Jump, NotModelledError, Program, Verdict
+from fwpolicy.model.program import Base, Chain, Jump, NotModelledError, Program, Verdict, refuse_loops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,3 +136,4 @@ def _check_jumps(chains: dict[str, Chain]) -> None:
         for rule in chain.rules:
             if isinstance(rule.action, Jump) and rule.action.chain not in chains:
                 raise NotModelledError(f"no chain {rule.action.chain}", rule.where)
+    refuse_loops(chains)
