@@ -77,12 +77,17 @@ def of_program(program: Program) -> tuple[Report, ...]:
 
 def unsaid(policy: Policy) -> list[Problem]:
     """What lint says of a policy and its warnings do not, as more of them."""
+    from fwpolicy.errors import Problem  # noqa: PLC0415
+    from fwpolicy.model.program import TooLargeError  # noqa: PLC0415
     from fwpolicy.policy.repeats import SAID  # noqa: PLC0415
 
     warned = (each.span for each in policy.warnings if each.message.startswith(SAID))
     said = {(span.file, span.line) for span in warned if span}
     text_at = operands.line_reader()
-    found = of_policy(policy)
+    try:
+        found = of_policy(policy)
+    except TooLargeError as error:
+        return [Problem(f"lint: {error}", severity="warning")]
     return [_problem(each, text_at) for each in found if (each.at.file, each.at.line) not in said]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
-from fwpolicy.errors import CheckFailedError
+from fwpolicy.errors import CheckFailedError, FwpolicyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,4 +49,4 @@ def _prove(subject: Subject, other: Subject | None) -> None:
     elif subject.policy is not None:
         proof.prove_compiled(subject.policy, None, proof.compiled(subject.policy))
     else:
-        raise CheckFailedError(f"{subject.title} is no policy: say against what, as in --against live")
+        raise FwpolicyError(f"{subject.title} is no policy: say against what, as in --against live")

@@ -98,6 +98,9 @@ def _ours(listing: dict[str, Any]) -> tuple[Table | None, str | None]:
         return read(listing, FAMILY, TABLE), None
     except UnknownExpressionError as error:
         return None, str(error)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Somebody else's rule, in a shape that none of ours has.
+        return None, f"what cannot be read: {error!r}"
 
 
 def own_listing(listing: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ def show(revision: str, path: str) -> bytes:
     # `--` cannot stand here; a revision that begins with "-" would be an option.
     if revision.startswith("-") or not revision:
         raise HostError(f"git:{revision}:{path}: no revision begins so")
-    command = ["git", "show", "--no-textconv", f"{revision}:./{path}"]
+    command = ["git", "cat-file", "blob", f"{revision}:./{path}"]
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,6 +8,8 @@ NO and YES are those of conditions, and NEXT is "nothing decided yet".
 
 from __future__ import annotations
 
+from fwpolicy.model.program import TooLargeError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 NO, YES, NEXT = 0, 1, 2
 # More outcomes than any ruleset has; each may be a rule of its own.
 TERMINALS = 1 << 24
+# 10,000 lines with 72,000 prefixes make under 200,000; ten times the memory and time is past all patience.
+MOST_NODES = 500_000
 
 
 # A mask of so few atoms is looked up atom by atom.
@@ -115,6 +119,8 @@ class Diagrams:
         key = (level, tuple(sorted(children.items())))
         found = self._unique.get(key)
         if found is None:
+            if len(self._levels) >= MOST_NODES:
+                raise TooLargeError
             found = self._unique[key] = len(self._levels) + TERMINALS
             self._levels.append(level)
             self._edges.append(key[1])

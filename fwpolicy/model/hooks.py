@@ -22,8 +22,13 @@ PASSED = {
     "output": ("output", "postrouting"),
 }
 # What becomes of a connection's addresses is a function of its own: of the first packet, where it comes in
-# ("dstnat") and where it leaves ("srcnat"). Output's own redirections are no business of a policy.
-TRANSLATED = {"dstnat": ("prerouting",), "srcnat": ("postrouting",)}
+# ("dstnat") and where it leaves ("srcnat"), and of the host's own at either end.
+TRANSLATED = {
+    "dstnat": ("prerouting",),
+    "srcnat": ("postrouting",),
+    "output-dstnat": ("output",),
+    "input-srcnat": ("input",),
+}
 # NF_IP_PRI_CONNTRACK: before it no packet has been looked up, and `ct state` reads invalid (seen).
 CONNTRACK = -200
 # What `fib daddr type` says of a packet that is for this host, by its numbers.
@@ -46,7 +51,7 @@ class Stage:
 
 def stages(program: Program, hook: str) -> Iterator[Stage]:
     """The base chains that decide on a packet of `hook` (input, output, forward), or on its translation
-    (dstnat, srcnat), in order."""
+    (TRANSLATED), in order."""
     types = ("nat",) if hook in TRANSLATED else FILTERS
     for passed in TRANSLATED.get(hook) or PASSED[hook]:
         for chain in program.bases(passed, types):
@@ -55,7 +60,7 @@ def stages(program: Program, hook: str) -> Iterator[Stage]:
 
 def _fixed(hook: str, passed: str, priority: int) -> dict[str, int]:
     fixed: dict[str, int] = {}
-    if hook == "output":
+    if hook in ("output", "output-dstnat"):
         fixed["iif"] = fields.NO_INTERFACE
     if passed in ("prerouting", "input"):
         fixed["oif"] = fields.NO_INTERFACE
@@ -99,7 +104,9 @@ def _first_packet(hook: str) -> Expr:
         Or((Not(Lit("l4proto", KNOWN_BY_PORTS)), Lit("th", ((1, 1),)))),
     ]
     if hook == "dstnat":
-        parts += [Lit("dnat", ((0, 0),)), Lit("iif", ((1, (1 << 128) - 1),))]
+        parts.append(Lit("iif", ((1, (1 << 128) - 1),)))
+    if hook in ("dstnat", "output-dstnat"):
+        parts.append(Lit("dnat", ((0, 0),)))
     return And(tuple(parts))
 
 

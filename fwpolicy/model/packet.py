@@ -132,6 +132,8 @@ def _interfaces(hook: str, said: dict[str, str]) -> tuple[str | None, str | None
     for key, other in (("in", "output"), ("out", "input")):
         if key in said and hook == other:
             raise PacketError(f"a packet of {hook} has no '{key}' interface")
+        if not 0 < len(said.get(key, "if").encode()) < 16:
+            raise PacketError(f"no interface is called '{said[key]}'")
     if hook == "forward" and "lo" in (said.get("in"), said.get("out")):
         raise PacketError("nothing is forwarded over lo")
     return said.get("in"), said.get("out")

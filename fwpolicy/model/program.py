@@ -210,6 +210,16 @@ def spoken(kind: str) -> str:
     return kind.replace("reject:", "reject with ", 1)
 
 
+class TooLargeError(NotModelledError):
+    """More combinations than anybody waits for; nothing is concluded."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "too many combinations for the packet model: groups filled at run time, limits and chains that "
+            "are reached by many ways multiply; check, compile, plan and apply take --no-prove"
+        )
+
+
 # One packet, the slow and obvious way: the tests' yardstick for the diagrams.
 
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 from fwpolicy.model import hooks
 from fwpolicy.model.build import Build, comes
 from fwpolicy.model.diagram import NEXT, NO, TERMINALS, YES
-from fwpolicy.model.program import ACCEPT, Decided, Jump, NotModelledError, Return, Verdict, refuse_depth
+from fwpolicy.model.program import (
+    ACCEPT,
+    Decided,
+    Jump,
+    NotModelledError,
+    Return,
+    TooLargeError,
+    Verdict,
+    refuse_depth,
+)
 from fwpolicy.model.units import RETURN, is_background, word, word_of
 from fwpolicy.record import record
 
@@ -39,6 +48,8 @@ if TYPE_CHECKING:
 _PRUNED = 40
 # Restricting costs, too: worth it again where so many times fewer rules are left.
 _SHRINK = 4
+# 10,000 lines take 40,000. A chain is walked for each way that leads to it, and ways multiply.
+_MOST_STRETCHES = 200_000
 
 
 @record
@@ -85,6 +96,7 @@ class Walk:
         self._returns = any(_returns(rule) for items in chains.values() for it in items for rule in it.rules)
         self._silent = NEXT
         self._absent: frozenset[int] = frozenset()
+        self._stretches = 0
 
     def run(self, ask: Ask) -> None:
         """Ask of each item, the last first."""
@@ -240,6 +252,9 @@ class Walk:
     ) -> int:
         if last == first or not self._is_asked(visit.chain, first, last):
             return self._summary(visit, first, last, self._ask.gone)
+        self._stretches += 1
+        if self._stretches > _MOST_STRETCHES:
+            raise TooLargeError
         if last - first == 1 or (last - first) * _SHRINK <= size:
             care, size = self.guard(visit.chain, visit.fixed, first, last), last - first
             within = self.diagrams.within

@@ -258,3 +258,30 @@ def test_a_translation_that_differs_is_told_in_nfts_words(tmp_path, monkeypatch,
     Path("b.yaml").write_text(Path("a.yaml").read_text().replace("::1'", "::2'"))
     assert main(["prove", "a.yaml", "--against", "b.yaml"]) == 3
     assert "b.yaml: dnat to [2001:db8::2]:443, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["explain", "generation:\N{SUPERSCRIPT TWO}", "tcp/22"], "no such file"),
+        (["explain", f"generation:{'1' * 5000}", "tcp/22"], "name too long"),
+        (
+            ["explain", "web.yaml", "tcp/22 from 192.0.2.1 in averyverylonginterface"],
+            "no interface is called",
+        ),
+        (["explain", "git:HEAD:.", "tcp/22"], "git:HEAD:."),
+        (["prove", "rules.nft"], "is no policy"),
+    ],
+)
+def test_wrong_words_are_errors_and_never_tracebacks(words, why, web, capsys):
+    Path("rules.nft").write_text("table inet t {\n}\n")
+    assert main(words) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_a_listing_as_json_is_an_operand(web, capsys):
+    Path("live.json").write_text('{"nftables": [{"table": {"family": "inet", "name": "t", "handle": 1}}]}')
+    code, text = said(capsys, "explain", "live.json", "tcp/22 from 192.0.2.1")
+    assert (code, text) == (0, "accept: no chain says anything about it (step none)\n")
+    Path("live.json").write_text('{"nftables": [')
+    assert main(["explain", "live.json", "tcp/22"]) == 1 and "no JSON" in capsys.readouterr().err

@@ -182,6 +182,21 @@ def test_what_the_model_does_not_follow_is_no_proof(host):
     )
 
 
+def test_a_strangers_rule_in_our_table_is_drift_that_apply_mends(host):
+    """Without a limit in its braces, `add @SET` has a shape that none of our rules has."""
+    Path("web.yaml").write_text(
+        POLICY.replace("  default: drop\n", "  default: drop\n  block: [{from: banned}]\n")
+    )
+    text = Path("web.yaml").read_text().replace("groups: {", "groups: {banned: {dynamic: 1h}, ")
+    Path("web.yaml").write_text(text)
+    assert host("apply", "web.yaml")[0] == 0
+    nft(host, "insert rule inet fwpolicy input ip saddr 0.0.0.0/0 add @banned_v4 { ip saddr }\n")
+    code, said = host("status")
+    assert code == 2 and "what fwpolicy never writes" in said
+    assert host("apply", "web.yaml")[0] == 0
+    assert host("status")[0] == 0
+
+
 def test_where_no_namespace_can_be_made_it_is_said(monkeypatch):
     monkeypatch.setattr("fwpolicy.host.netns._CLONE_NEWNET", 1)
     with pytest.raises(NoScratchError, match="cannot make a network namespace"), scratch():

@@ -170,7 +170,7 @@ def _memory(kind: str, value: Json) -> Match:
         return LimitName(value) if isinstance(value, str) else rate(value)
     if kind == "ct count" and set(value) == {"val"}:
         return CtCount(value["val"])
-    if kind == "set" and len(value["stmt"]) == 1:
+    if kind == "set" and len(value.get("stmt", ())) == 1:
         ((inner, bound),) = value["stmt"][0].items()
         found = _memory(inner, bound)
         family = _source_family(value["elem"])

@@ -150,7 +150,6 @@ def _hook(tokens: Tokens, chain: dict[str, Json]) -> None:
         chain["dev"] = set_literal(tokens)["set"]
     tokens.expect("priority")
     chain["prio"] = _priority(tokens)
-    chain.setdefault("policy", "accept")
 
 
 def _priority(tokens: Tokens) -> int:

@@ -11,7 +11,16 @@ from fwpolicy.model.fields import Where
 from fwpolicy.model.nft import effects, render, rules
 from fwpolicy.model.nft.matches import Missing, Scope
 from fwpolicy.model.nft.tables import statements, tables
-from fwpolicy.model.program import Base, Chain, Jump, NotModelledError, Program, Verdict, refuse_loops
+from fwpolicy.model.program import (
+    Base,
+    Chain,
+    Jump,
+    NotModelledError,
+    Program,
+    Verdict,
+    refuse_loops,
+    used_fields,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,15 +73,18 @@ def _program(document: Json, file: str) -> Program:
                 chains[chain.name] = chain
                 done += effect
     _check_jumps(chains)
-    unmodelled += _that_matter(done, everything)
+    unmodelled += _that_matter(done, everything, chains)
     return Program(chains, tuple(dict.fromkeys(unmodelled)), limiters)
 
 
-def _that_matter(done: list[Effect], everything: list[Table]) -> list[Where]:
+def _that_matter(done: list[Effect], everything: list[Table], chains: dict[str, Chain]) -> list[Where]:
     """Of what rules change, that which rules also look at; and all that is more than a mark or a set."""
     if all(each.what == effects.ALWAYS for each in done):
         return [each.where for each in done]
     matched = effects.matched(statements(everything)) | _looked_up(everything)
+    matched |= {
+        field for chain in chains.values() for rule in chain.rules for field in used_fields(rule.guard)
+    }
     return [each.where for each in done if each.what == effects.ALWAYS or each.what in matched]
 
 

@@ -56,6 +56,9 @@ def read(scope: Scope, statements: list[Json], where: Where, index: int) -> tupl
         if reader.ended:
             raise NotModelledError(f"'{kind}' after a verdict", where)
         reader.add(kind, of)
+    if not reader.ended:
+        # What has no verdict uses up a limit all the same.
+        reader.effects += [Effect(field, where) for field in reader.limited]
     return reader.rules, reader.effects
 
 
@@ -72,6 +75,7 @@ class _Reader:
         self.effects: list[Effect] = []
         self.ended = False
         self.own = 0
+        self.limited: list[str] = []
 
     def add(self, kind: str, of: Json) -> None:
         action = _simple(kind, of, self.scope.table.name)
@@ -92,11 +96,18 @@ class _Reader:
             for part in expr.parts:
                 self.require(part)
         elif not isinstance(expr, Lit):
-            self.parts.append(expr)
+            self._add(expr)
         elif not any(_same(expr, part) for part in self.parts):
-            self.parts.append(expr)
+            self._add(expr)
             if expr.field == "l4proto":
                 self._narrow(expr)
+
+    def _add(self, expr: Expr) -> None:
+        """A condition behind a limiter: packets that it does not hold for have used up the limit, too."""
+        self.parts.append(expr)
+        if not (isinstance(expr, Lit) and expr.field.startswith(fields.limiter(""))):
+            for field in self.limited:
+                self.scope.limiters[field] = f"{self.scope.limiters[field]}, before other conditions"
 
     def _narrow(self, expr: Lit) -> None:
         if sum(last - first + 1 for first, last in expr.intervals) > _FEW:
@@ -149,7 +160,8 @@ class _Reader:
 
     def limiter(self, name: str, what: str, *, over: bool = False) -> None:
         field = fields.limiter(name)
-        self.scope.limiters[field] = what
+        self.scope.limiters.setdefault(field, what)
+        self.limited.append(field)
         self.require(Lit(field, ((0, 0),) if over else ((1, 1),)))
 
     def of_its_own(self, text: str, what: str, *, over: bool) -> None:

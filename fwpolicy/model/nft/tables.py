@@ -51,7 +51,8 @@ def _carry_out(found: dict[tuple[str, str], Table], kind: str, body: Json, file:
     elif kind == "table":
         table = found.setdefault((body["family"], body["name"]), Table(body["family"], body["name"]))
         flags = set(_flags(body))
-        table.dormant = "dormant" in flags or table.dormant
+        # A declaration without the flag wakes the table (seen).
+        table.dormant = "dormant" in flags
         # `nft -j` of 1.0.6 says the table's name for its flag (seen): dormant, or owned by a process.
         table.unclear = bool(flags - {"dormant", "owner", "persist"}) or table.unclear
     elif kind in ("delete", "destroy", "flush"):
