@@ -1,48 +1,61 @@
-"""fwpolicy apply: a plan, carried out."""
+"""fwpolicy apply: a plan, carried out, and taken back unless somebody confirms it."""
 
 from __future__ import annotations
 
 import sys
 
-from fwpolicy.commands import operands, plantext
-from fwpolicy.commands.plan import arguments, planned
+from fwpolicy.commands import operands, plantext, who
+from fwpolicy.commands.plan import arguments as plan_arguments
+from fwpolicy.commands.plan import planned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from fwpolicy.deploy.apply import Applied, Asked
     from fwpolicy.deploy.plan import Plan
 
+# Long enough to open another connection, short enough to wait for.
+_ASKED_FOR = 60
 
-__all__ = ["arguments", "run"]
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    plan_arguments(parser)
+    ask = parser.add_mutually_exclusive_group()
+    text = "take it back after TIME (60s) unless confirmed"
+    ask.add_argument("--confirm", metavar="TIME", type=operands.seconds, help=text)
+    ask.add_argument("--no-confirm", action="store_true", help="let it count at once")
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.host.lock import locked, whole  # noqa: PLC0415
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
-    from fwpolicy.host.privilege import require_root  # noqa: PLC0415
+    from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
+    from fwpolicy.deploy.confirm import require_settled  # noqa: PLC0415
+    from fwpolicy.host.lock import whole  # noqa: PLC0415
 
-    machine = operands.machine_of(options)
-    require_root(machine.live, "apply")
-    with locked(operands.lock_place(machine)), entered(options.netns):
+    with operands.at_work(options, "apply") as machine:
+        tell = operands.teller(options)
+        require_settled(machine, tell)
         plan = planned(options, machine)
         if not plan.changed and not plan.refusals:
             _report_unchanged(options, plan)
             return 0
-        from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
-
-        quiet = options.json or options.quiet
+        asked = _asked(options)
         with whole():
-            applied = carry_out(plan, machine, tuple(options.policy), _now(), _silence if quiet else _tell)
-    if options.json:
-        deleted = [plantext.flow_text(flow) for flow in applied.purged]
-        report = plantext.as_json(plan) | {"generation": applied.generation, "connections": deleted}
-        operands.print_json(report)
-    elif not options.quiet:
-        for note in plan.notes:
-            print(f"note: {note}", file=sys.stderr)
-        print(f"applied {plan.policy.name}: generation {applied.generation}")
+            applied = carry_out(plan, machine, tuple(options.policy), operands.now(), tell, asked)
+    _report(options, plan, applied, asked)
     return 0
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    """From a terminal or over SSH somebody is there to be asked (docs/cli.md)."""
+    from fwpolicy.deploy.apply import Asked  # noqa: PLC0415
+
+    seconds = 0
+    if options.confirm is not None:
+        seconds = options.confirm
+    elif not options.no_confirm and who.is_there(options):
+        seconds = _ASKED_FOR
+    return Asked(who.am_i(), seconds)
 
 
 def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
@@ -52,15 +65,17 @@ def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
         print(f"{plan.policy.name}: nothing to change")
 
 
-def _tell(step: str) -> None:
-    print(step)
-
-
-def _silence(step: str) -> None:
-    """Nobody listens."""
-
-
-def _now() -> str:
-    import time  # noqa: PLC0415
-
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def _report(options: argparse.Namespace, plan: Plan, applied: Applied, asked: Asked) -> None:
+    if options.json:
+        deleted = [plantext.flow_text(flow) for flow in applied.purged]
+        more = {"generation": applied.generation, "connections": deleted, "confirm": asked.seconds or None}
+        operands.print_json(plantext.as_json(plan) | more)
+    elif not options.quiet:
+        for note in plan.notes:
+            print(f"note: {note}", file=sys.stderr)
+        print(f"applied {plan.policy.name}: generation {applied.generation}")
+        if asked.seconds:
+            print(
+                f"it is taken back in {asked.seconds:.0f} s unless you confirm it, from a new connection: "
+                "fwpolicy confirm"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.host import texts
@@ -10,7 +11,7 @@ from fwpolicy.host import texts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.subject import Subject
@@ -50,9 +51,45 @@ def machine_of(options: argparse.Namespace) -> Machine:
     return machine(options.root, options.netns, options.state_dir)
 
 
-def lock_place(machine: Machine) -> str:
-    """The folder whose lock keeps two changes of one host apart."""
-    return f"{str(machine.files.root).rstrip('/')}{machine.state_dir}"
+@contextmanager
+def at_work(options: argparse.Namespace, verb: str) -> Iterator[Machine]:
+    """The host that the options name, and nobody else changes it while the block runs. Raises HostError."""
+    from fwpolicy.host.lock import locked  # noqa: PLC0415
+    from fwpolicy.host.netns import entered  # noqa: PLC0415
+    from fwpolicy.host.privilege import require_root  # noqa: PLC0415
+
+    machine = machine_of(options)
+    require_root(machine.live, verb)
+    place = f"{str(machine.files.root).rstrip('/')}{machine.state_dir}"
+    with locked(place), entered(options.netns):
+        yield machine
+
+
+def teller(options: argparse.Namespace) -> Callable[[str], None]:
+    """Who hears the steps of what is done: whoever reads, or nobody."""
+    return _silence if options.json or options.quiet else print
+
+
+def _silence(step: str) -> None:
+    """Nobody listens."""
+
+
+def seconds(text: str) -> int:
+    """`90s`, `15m`, `1h` or `90` as seconds, for argparse."""
+    amount, unit = (text, "s") if text.isdigit() else (text[:-1], text[-1:])
+    units = {"s": 1, "m": 60, "h": 3600}
+    if unit not in units or not (amount.isascii() and amount.isdigit()) or not 0 < int(amount) <= 86400:
+        import argparse  # noqa: PLC0415
+
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time: write 90s, 15m or 1h")
+    return int(amount) * units[unit]
+
+
+def now() -> str:
+    """The time to record, ISO 8601 in UTC."""
+    import time  # noqa: PLC0415
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def read_policy(operands: list[str]) -> Policy:

@@ -15,22 +15,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from fwpolicy.deploy.confirm import refuse, settled  # noqa: PLC0415
     from fwpolicy.deploy.remove import remove  # noqa: PLC0415
-    from fwpolicy.host.lock import locked  # noqa: PLC0415
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
-    from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
-    machine = operands.machine_of(options)
-    require_root(machine.live, "remove")
     steps: list[str] = []
-    with locked(operands.lock_place(machine)), entered(options.netns):
-        removed = remove(machine, steps.append)
+    with operands.at_work(options, "remove") as machine:
+        entry = settled(machine, steps.append)
+        if entry is not None:
+            refuse(machine, entry, "removed before it was confirmed")
+            steps.append(f"generation {entry.generation}, which waited to be confirmed, was taken back")
+        removed = remove(machine, steps.append) or bool(steps)
     if options.json:
         operands.print_json({"changed": removed, "steps": steps})
     elif not options.quiet:
-        print(
-            "\n".join(
-                [*steps, "removed: the host is as it was" if removed else "nothing was ever applied here"]
-            )
-        )
+        end = "removed: the host is as it was" if removed else "nothing was ever applied here"
+        print("\n".join([*steps, end]))
     return 0

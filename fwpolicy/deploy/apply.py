@@ -7,16 +7,16 @@ answered, and only then are connection tracking entries deleted.
 
 from __future__ import annotations
 
-from fwpolicy import VERSION
 from fwpolicy.backends.nft.reload import WHOLE
-from fwpolicy.compiler.lower import lower
-from fwpolicy.deploy.counters import line_texts, policy_lines
-from fwpolicy.deploy.persist import UNIT
-from fwpolicy.deploy.rules import boots_the_same, load_rules
-from fwpolicy.deploy.state import Generation, Originals, State, digest
+from fwpolicy.deploy.journal import Entry, begin, new_identity
+from fwpolicy.deploy.persist import UNIT, opener
+from fwpolicy.deploy.remembered import generation, texts
+from fwpolicy.deploy.rules import as_they_were, boots_the_same, load_rules
+from fwpolicy.deploy.state import Originals, State
 from fwpolicy.deploy.undo import Undo
+from fwpolicy.deploy.writtendown import all_changes, missing_folders, written_down
 from fwpolicy.errors import HostError
-from fwpolicy.host.texts import read_file
+from fwpolicy.host.boottime import boot
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -26,10 +26,21 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
-    from fwpolicy.deploy.survey import Survey
+    from fwpolicy.deploy.state import Generation
     from fwpolicy.host.conntrack import Flow
 
     Tell = Callable[[str], None]
+
+
+@record
+class Asked:
+    """Who applies, and for how many seconds somebody is asked to confirm it; 0: nobody is."""
+
+    by: str = ""
+    seconds: float = 0.0
+
+
+NOBODY = Asked()
 
 
 @record
@@ -40,8 +51,11 @@ class Applied:
     purged: tuple[Flow, ...]
 
 
-def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, tell: Tell) -> Applied:
-    """Make `machine` what `plan` says. `now` is the time to record (ISO 8601), `tell` hears each step.
+def carry_out(
+    plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, tell: Tell, asked: Asked = NOBODY
+) -> Applied:
+    """Make `machine` what `plan` says. `now` is the time to record (ISO 8601), `tell` hears each step;
+    `asked` says whether it counts at once. The caller holds the lock on the state, where nothing is pending.
 
     Raises HostError or PolicyError when anything fails; what was done until then is undone first.
     """
@@ -49,16 +63,27 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
         raise HostError("; ".join(plan.refusals))
     _rehearse(plan, machine, tell)
     state = State(machine)
-    with Undo() as undo:
+    number = state.next_number()
+    was = as_they_were(plan, machine)
+    entry = Entry(new_identity(number), number, plan.policy.name, now, boot(), plan.options.persist)
+    with begin(*written_down(plan, machine, state, entry, was)) as journal, Undo() as undo:
+        if state.running() is None and state.originals() == Originals():
+            undo.last(state.forget)
+        undo.last(journal.close)
         _keep_originals(plan, machine, state, undo)
         restarted: list[str] = []
         # Last on the way back: a daemon restarts once its files are what they were.
         undo.then(_restart_all, machine, restarted)
         _write_daemon_files(plan, machine, undo, tell)
-        seen = load_rules(plan, machine, undo, tell)
+        seen = load_rules(plan, machine, was, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged = _purge(plan, machine, tell)
-        number = _persist(plan, machine, state, seen, sources, now, undo, tell)
+        new = generation(plan, state, number, seen, sources, now, asked.by)
+        _persist(plan, machine, state, new, asked, undo, tell)
+        if asked.seconds:
+            journal.wait(asked.seconds)
+        else:
+            journal.close()
     return Applied(number, purged)
 
 
@@ -85,14 +110,12 @@ def _rehearse(plan: Plan, machine: Machine, tell: Tell) -> None:
 
 def _keep_originals(plan: Plan, machine: Machine, state: State, undo: Undo) -> None:
     known = state.originals()
-    if state.running() is None and known == Originals():
-        undo.last(state.forget)
-    else:
+    if state.files.exists(state.path("originals.json")):
         undo.then(state.keep, known)
     kept_paths = {snapshot.path for snapshot in known.snapshots}
     kept_units = {service.unit for service in known.services}
     given_back = {change.path for change in plan.returned}
-    changes = [change for change in _all_changes(plan) if not change.path.startswith(f"{machine.state_dir}/")]
+    changes = [change for change in all_changes(plan) if not change.path.startswith(f"{machine.state_dir}/")]
     snapshots = [machine.files.snapshot(each.path) for each in changes if each.path not in kept_paths]
     states = [
         daemon.state
@@ -103,25 +126,9 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: Undo) -> N
         Originals(
             tuple(each for each in (*known.snapshots, *snapshots) if each.path not in given_back),
             (*known.services, *states),
-            (*known.directories, *_missing_folders(changes, machine)),
+            (*known.directories, *missing_folders(changes, machine)),
         )
     )
-
-
-def _missing_folders(changes: list[FileChange], machine: Machine) -> tuple[str, ...]:
-    """The folders that the changes' files need and that are not there, the outermost first."""
-    found: dict[str, None] = {}
-    for change in changes:
-        parts = change.path.split("/")[1:-1]
-        for count in range(1, len(parts) + 1):
-            folder = "/" + "/".join(parts[:count])
-            if not machine.files.exists(folder):
-                found[folder] = None
-    return tuple(found)
-
-
-def _all_changes(plan: Plan) -> tuple[FileChange, ...]:
-    return (*(change for daemon in plan.daemons for change in daemon.changes), *plan.boot)
 
 
 # Step 1: the daemon's configuration
@@ -208,15 +215,18 @@ def _persist(
     plan: Plan,
     machine: Machine,
     state: State,
-    seen: Survey,
-    sources: tuple[str, ...],
-    now: str,
+    new: Generation,
+    asked: Asked,
     undo: Undo,
     tell: Tell,
-) -> int:
-    generation = _generation(plan, state, seen, sources, now)
-    undo.then(state.drop, generation.number)
-    state.write(generation)
+) -> None:
+    """Where somebody is asked first the boot goes on loading what it loads."""
+    undo.then(state.drop, new.number)
+    machine.files.remove(state.path("opened"))
+    state.write(new, texts(plan, state, new.before))
+    script = opener(state.directory)
+    if machine.files.read(script.name) != script.text:
+        machine.files.write(script.name, script.text, script.mode)
     for change in plan.boot:
         for folder in machine.files.make_directory(change.path.rpartition("/")[0]):
             undo.then(machine.files.remove_directory_if_empty, folder)
@@ -224,10 +234,9 @@ def _persist(
         machine.files.write(change.path, change.after, change.mode)
         undo.then(machine.files.restore, before)
     undo.then(state.point, state.pointers())
-    state.make_current(generation.number, boots=plan.options.persist)
+    state.make_current(new.number, boots=plan.options.persist and not asked.seconds)
     if plan.options.persist:
         _enable_boot(plan, machine, undo, tell)
-    return generation.number
 
 
 def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
@@ -243,41 +252,3 @@ def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
     if machine.live:
         boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{UNIT} loads the rules at boot, before the network")
-
-
-def _generation(plan: Plan, state: State, seen: Survey, sources: tuple[str, ...], now: str) -> Generation:
-    before = state.running()
-    given_back = {change.path for change in plan.returned}
-    kept = before.files if before else ()
-    written = {path: sha for path, sha in kept if path not in given_back}
-    written |= {change.path: digest(change.after) for daemon in plan.daemons for change in daemon.changes}
-    revived = {each.unit for each in plan.revived}
-    services = {unit: what for unit, what in (before.services if before else ()) if unit not in revived}
-    for daemon in plan.daemons:
-        if daemon.state:
-            was_off = services.get(daemon.state.unit) == "off"
-            services[daemon.state.unit] = "off" if daemon.stop or (was_off and not daemon.changed) else "on"
-    return Generation(
-        number=state.next_number(),
-        policy=plan.policy.name,
-        sections=tuple(section.hook for section in plan.policy.sections),
-        sources=sources,
-        time=now,
-        tool=VERSION,
-        nat=plan.facts.nat,
-        files=tuple(sorted(written.items())),
-        services=tuple(sorted(services.items())),
-        boot=_boot_digests(plan, state),
-        ruleset=plan.artifact.text,
-        listing=seen.listing,
-        lines=policy_lines(plan.policy, lower(plan.policy, plan.facts), line_texts(read_file)),
-        moment=seen.moment,
-    )
-
-
-def _boot_digests(plan: Plan, state: State) -> tuple[tuple[str, str], ...]:
-    if not plan.boot_files:
-        return ()
-    files = ((artifact.name, artifact.text) for artifact in plan.boot_files)
-    ruleset = (state.path("current/ruleset.nft"), plan.artifact.text)
-    return tuple((path, digest(text)) for path, text in (*files, ruleset))

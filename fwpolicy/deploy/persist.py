@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
+from fwpolicy.deploy.journal import marker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,12 +57,28 @@ _SCRIPT = """\
 #!/bin/sh
 # Written by fwpolicy. Loads the ruleset in force; if the kernel refuses it, the one before, then
 # the fallback of `apply: {{on-boot-failure: {fallback}}}`. Only the first is a success.
-state='{state}'
-for ruleset in current/ruleset.nft previous/ruleset.nft{last}; do
+root="${{FWPOLICY_ROOT-}}"
+state="$root{state}"
+first=current
+# An apply that was not done, or not confirmed. In the same boot it is (nftables.service loads its own).
+if [ -f "$state/undoing/undo.sh" ]; then sh "$state/undoing/undo.sh" boot; fi
+if [ -f "$state/journal/undo.sh" ]; then
+    began=$(cat "$state/journal/boot")
+    now=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+    if [ -d "$root/run" ] && ! cmp -s "$root{marker}" "$state/journal/id"; then now=another; fi
+    if [ "$began" = "$now" ]; then
+        first=running
+    else
+        sh "$state/journal/undo.sh" boot
+    fi
+fi
+rm -f "$state/opened"
+[ -e "$state/$first" ] || [ -e "$state/previous" ] || exit 0
+for ruleset in $first/ruleset.nft previous/ruleset.nft{last}; do
     [ -f "$state/$ruleset" ] || continue
     if nft -f "$state/$ruleset"; then
-        if [ "$ruleset" = current/ruleset.nft ]; then
-            ln -sfn "$(readlink "$state/current")" "$state/running"
+        if [ "$ruleset" = "$first/ruleset.nft" ]; then
+            if [ $first = current ]; then ln -sfn "$(readlink "$state/current")" "$state/running"; fi
             exit 0
         fi
         echo "fwpolicy: the current ruleset was refused; loaded $ruleset instead" >&2
@@ -70,6 +87,32 @@ for ruleset in current/ruleset.nft previous/ruleset.nft{last}; do
 done
 echo "fwpolicy: no ruleset could be loaded; the host is open" >&2
 exit 1
+"""
+
+# Without Python, for who is locked out of everything but a console.
+_OPEN = """\
+#!/bin/sh
+# Written by fwpolicy. `open.sh [SECONDS]`: our rules out of the way now, for so long or until the next boot.
+# `open.sh close`: they are back.
+root="${{FWPOLICY_ROOT-}}"
+state="$root{state}"
+PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+case "${{1-}}" in
+close)
+    nft -f "$state/running/ruleset.nft" && rm -f "$state/opened"
+    exit
+    ;;
+*[!0-9]*)
+    echo "usage: open.sh [SECONDS | close]" >&2
+    exit 64
+    ;;
+esac
+printf 'table inet fwpolicy\\ndelete table inet fwpolicy\\n' | nft -f - || exit 1
+date -u +%Y-%m-%dT%H:%M:%SZ > "$state/opened"
+[ -n "${{1-}}" ] || exit 0
+timer="--quiet --collect --unit=fwpolicy-close"
+systemd-run $timer --on-active="$1" -- /bin/sh "$state/open.sh" close 2>/dev/null && exit
+(trap "" HUP INT TERM; sleep "$1"; exec /bin/sh "$state/open.sh" close) </dev/null >/dev/null 2>&1 &
 """
 
 # Bare on purpose: no set, no mode match, nothing that an old kernel could lack.
@@ -97,13 +140,23 @@ def fallback_mode(policy: Policy) -> str:
     return policy.apply.on_boot_failure or ("open" if policy.is_overlay else "ssh-only")
 
 
+def opener(state_dir: str) -> Artifact:
+    """The script for who is locked out of everything but a console; it needs no Python."""
+    return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir), 0o700)
+
+
 def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
     """The files that load the rules at boot, by absolute path; all of root's, none writable by others."""
     mode = fallback_mode(policy)
     files = [
         Artifact(
             f"{state_dir}/boot.sh",
-            _SCRIPT.format(state=state_dir, fallback=mode, last="" if mode == "open" else " fallback.nft"),
+            _SCRIPT.format(
+                state=state_dir,
+                marker=marker(state_dir),
+                fallback=mode,
+                last="" if mode == "open" else " fallback.nft",
+            ),
             0o700,
         ),
         Artifact(UNIT_PATH, _UNIT.format(state=state_dir), 0o644),

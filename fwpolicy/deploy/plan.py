@@ -58,7 +58,7 @@ class Plan:
     `artifact` is what boots; `loads` are the ways to bring it about here and now, the first that the
     kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this one
     gives back. `emitted`: the artifact as the packet model reads it, proved to do what the policy says;
-    None where no proof is wanted.
+    None where no proof is wanted. `again`: the earlier generation that this is the way back to.
     """
 
     policy: Policy
@@ -81,6 +81,7 @@ class Plan:
     current: Generation | None
     notes: tuple[str, ...]
     refusals: tuple[str, ...]
+    again: Generation | None = None
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -156,8 +157,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         returned=returned_files(current, originals, service, machine.files) if options.daemon else (),
         revived=revived,
         boot_files=boots,
-        boot=_boot_changes(boots, machine),
-        enable_boot=bool(boots) and _boot_is_disabled(machine),
+        boot=boot_changes(boots, machine),
+        enable_boot=bool(boots) and boot_is_disabled(machine),
         purge=purge,
         losing=losing,
         current=current,
@@ -264,7 +265,8 @@ def _boot_files(
     return boot_files(policy, machine.state_dir), (note,) if missing else ()
 
 
-def _boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
+def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
+    """Those of the files that are not there like this."""
     changes = []
     for artifact in files:
         try:
@@ -276,7 +278,8 @@ def _boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileCh
     return tuple(changes)
 
 
-def _boot_is_disabled(machine: Machine) -> bool:
+def boot_is_disabled(machine: Machine) -> bool:
+    """Is the boot unit there, and not part of the boot?"""
     from fwpolicy.deploy.persist import UNIT  # noqa: PLC0415
 
     state = machine.services.status((UNIT,))

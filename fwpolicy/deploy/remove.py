@@ -12,6 +12,7 @@ from fwpolicy.errors import HostError
 from fwpolicy.host.services import ServiceState
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record
+from fwpolicy.threeway import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def remove(machine: Machine, tell: Tell) -> bool:
     if running is None and originals == Originals() and not _holds_our_table(machine):
         return False
     written = dict((*running.files, *running.boot)) if running else {}
-    restorations = tuple(_restoration(machine, each, written) for each in originals.snapshots)
+    texts = state.texts(running.number) if running else {}
+    restorations = tuple(_restoration(machine, each, written, texts) for each in originals.snapshots)
     _take_rules_out(machine, tell)
     for restoration in restorations:
         _restore(machine, restoration, tell)
@@ -60,7 +62,9 @@ def _holds_our_table(machine: Machine) -> bool:
     return seen.ours is not None or seen.strange is not None
 
 
-def _restoration(machine: Machine, snapshot: Snapshot, written: dict[str, str]) -> Restoration:
+def _restoration(
+    machine: Machine, snapshot: Snapshot, written: dict[str, str], texts: dict[str, str]
+) -> Restoration:
     """Whole, if what stands there is ours and nothing else; else without our lines."""
     text = machine.files.read(snapshot.path)
     original = a2b_base64(snapshot.content).decode("utf-8", "surrogateescape")
@@ -74,6 +78,10 @@ def _restoration(machine: Machine, snapshot: Snapshot, written: dict[str, str]) 
         return Restoration(snapshot, left, note)
     if digest(text) == written.get(snapshot.path):
         return Restoration(snapshot)
+    merged = merge(texts[snapshot.path], text, original) if snapshot.path in texts else None
+    if merged is not None:
+        note = f"{snapshot.path} was edited since the apply: what we wrote is taken out, the edits stay"
+        return Restoration(snapshot, merged, note)
     raise HostError(
         f"{snapshot.path} was rewritten since the apply, and none of our lines is left in it: "
         f"put it right by hand, then run: fwpolicy remove"

@@ -29,14 +29,37 @@ if TYPE_CHECKING:
 _REPLACE = f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
 
 
-def load_rules(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> Survey:
-    """Load, read back, compare; what was read."""
+def as_they_were(plan: Plan, machine: Machine) -> str:
+    """The text of our table before the apply, with what it has counted and collected, where rules change.
+    "" where none does, and where only elements do: then the generation's own text has it all."""
+    if not machine.live or not plan.rules_changed or _only_elements(plan):
+        return ""
+    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+
+    return _listed(Nftables(), plan.survey.ours)
+
+
+def _only_elements(plan: Plan) -> bool:
+    return (
+        plan.current is not None
+        and plan.loads[:1] != (WHOLE,)
+        and not any(way.artifact for way in plan.loads[:1])
+    )
+
+
+def whole_text(before: Table | None, listed: str) -> str:
+    """What loads `before` again: `listed` (as_they_were) and the addresses that it leaves out."""
+    return f"{_REPLACE}{listed}\n{elements_of(before) if before else ''}"
+
+
+def load_rules(plan: Plan, machine: Machine, was: str, undo: Undo, tell: Tell) -> Survey:
+    """Load, read back, compare; what was read. `was`: as_they_were()."""
     if not machine.live or not plan.rules_changed:
         return plan.survey
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
     kernel = Nftables()
-    undo.then(_put_back, machine, plan.survey.ours, _listed(kernel, plan.survey.ours))
+    undo.then(_put_back, machine, plan.survey.ours, was or _listed(kernel, plan.survey.ours))
     way, moment = _load_first(kernel, plan)
     # A proof takes nothing for granted: what the new sets hold is dumped then, and not sampled.
     untouched = None if plan.emitted is not None else _untouched(plan, way, moment)
@@ -197,11 +220,11 @@ def _put_back(machine: Machine, before: Table | None, listed: str) -> None:
     now = survey(machine).ours
     kernel = Nftables()
     if before is None:
-        kernel.load(_REPLACE + listed)
+        kernel.load(whole_text(before, listed))
         return
     if now is not None and (_same(now, Ruleset((before,))) or _went_back(kernel, before, now, listed)):
         return
-    kernel.load(f"{_REPLACE}{listed}\n{elements_of(before)}")
+    kernel.load(whole_text(before, listed))
 
 
 def _went_back(kernel: Nftables, before: Table, now: Table, listed: str) -> bool:

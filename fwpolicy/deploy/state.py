@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
 
 FORMAT = 1
+_OURS = ("running", "current", "previous", "originals.json", "boot.sh", "open.sh", "opened", "fallback.nft")
 
 
 @record
@@ -35,6 +36,8 @@ class Generation:
     `listing` is the kernel's own JSON of our table after the apply, counters and handles left out, and
     `moment` when it was read (elements.py).
     `lines`: those of the policy that count, so that nobody needs the policy to read the counters.
+    `by`: who applied it; `before`: the generation that ran until then; `again`: the earlier one that it
+    brought back.
     """
 
     number: int
@@ -51,6 +54,9 @@ class Generation:
     listing: str
     lines: tuple[PolicyLine, ...] = ()
     moment: str = ""
+    by: str = ""
+    before: int | None = None
+    again: int | None = None
 
 
 @record
@@ -89,13 +95,17 @@ class State:
 
     def running(self) -> Generation | None:
         """The generation that was applied last, or None where nothing ever was. Raises HostError."""
-        text = self.files.read(self.path("running/manifest.json"))
+        return self.generation("running")
+
+    def generation(self, place: str) -> Generation | None:
+        """The one that is kept in `place`, a folder or link of the state directory. Raises HostError."""
+        text = self.files.read(self.path(f"{place}/manifest.json"))
         if text is None:
             return None
         manifest = _object(text, "manifest.json")
         if manifest.get("format") != FORMAT:
             raise HostError(f"{self.directory} was written in format {manifest.get('format')}, not {FORMAT}")
-        listing = self.files.read(self.path("running/listing.json")) or ""
+        listing = self.files.read(self.path(f"{place}/listing.json")) or ""
         try:
             return Generation(
                 number=manifest["number"],
@@ -108,11 +118,14 @@ class State:
                 files=tuple((path, sha) for path, sha in manifest["files"]),
                 services=tuple((unit, what) for unit, what in manifest["services"]),
                 boot=tuple((path, sha) for path, sha in manifest["boot"]),
-                ruleset=self.files.read(self.path("running/ruleset.nft")) or "",
+                ruleset=self.files.read(self.path(f"{place}/ruleset.nft")) or "",
                 listing=listing,
                 lines=tuple(PolicyLine(**each) for each in manifest.get("lines", ())),
                 # What nobody lists again must be what was written.
                 moment=manifest["moment"] if manifest.get("listing") == digest(listing) else "",
+                by=manifest.get("by", ""),
+                before=manifest.get("before"),
+                again=manifest.get("again"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
@@ -121,17 +134,23 @@ class State:
         names = (path.rsplit("/", 1)[1] for path in self.files.glob(self.path("generations/*")))
         return 1 + max((int(name) for name in names if name.isdigit()), default=0)
 
-    def write(self, generation: Generation) -> None:
-        """Store a generation, durable, without making it the current one."""
+    def texts(self, number: int) -> dict[str, str]:
+        """The texts of the files that the generation wrote, by path; {} where they are not kept."""
+        text = self.files.read(self.path(f"generations/{number}/files.json"))
+        return {} if text is None else {path: str(each) for path, each in _object(text, "files.json").items()}
+
+    def write(self, generation: Generation, texts: dict[str, str]) -> None:
+        """Store a generation, durable, without making it the current one; `texts` of files that it wrote."""
         folder = self.path(f"generations/{generation.number}")
         self.files.make_directory(self.directory, 0o700)
         self.files.make_directory(folder, 0o700)
-        manifest = {"format": FORMAT} | _fields(generation)
+        manifest = {"format": FORMAT} | fields(generation)
         del manifest["ruleset"]
         manifest["listing"] = digest(generation.listing)
-        manifest["lines"] = [_fields(line) for line in generation.lines]
+        manifest["lines"] = [fields(line) for line in generation.lines]
         self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
+        self.files.write(f"{folder}/files.json", json.dumps(texts) + "\n", 0o600)
         self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)
 
     def make_current(self, number: int, boots: bool) -> None:
@@ -189,8 +208,8 @@ class State:
     def keep(self, originals: Originals) -> None:
         self.files.make_directory(self.directory, 0o700)
         stored = {
-            "snapshots": [_fields(each) for each in originals.snapshots],
-            "services": [_fields(each) for each in originals.services],
+            "snapshots": [fields(each) for each in originals.snapshots],
+            "services": [fields(each) for each in originals.services],
             "directories": originals.directories,
         }
         self.files.write(self.path("originals.json"), json.dumps(stored, indent=1) + "\n", 0o600)
@@ -201,13 +220,16 @@ class State:
             name = folder.rsplit("/", 1)[1]
             if name.isdigit():
                 self.drop(int(name))
-        for name in ("running", "current", "previous", "originals.json", "boot.sh", "fallback.nft"):
+        for name in _OURS:
             self.files.remove(self.path(name))
+        for path in self.files.glob(self.path("edited-*")):
+            self.files.remove(path)
         self.files.remove_directory_if_empty(self.path("generations"))
         self.files.remove_directory_if_empty(self.directory)
 
 
-def _fields(record_: Any) -> dict[str, object]:
+def fields(record_: Any) -> dict[str, object]:
+    """A record as the keys of an object."""
     return {name: getattr(record_, name) for name in record_.__slots__}
 
 

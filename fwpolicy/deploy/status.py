@@ -7,6 +7,9 @@ import json
 
 from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
+from fwpolicy.deploy.confirm import waiting
+from fwpolicy.deploy.journal import pending
+from fwpolicy.deploy.opening import opened
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State, digest, known
 from fwpolicy.deploy.survey import Survey, survey
@@ -46,20 +49,42 @@ def look(machine: Machine) -> Status:
     if machine.live and seen.unreadable:
         raise HostError(f"cannot look at the rules: {seen.unreadable}")
     drifts = [
+        *_unsettled(state),
         *_rules(generation, seen),
         *_nat(generation, seen),
         *_files(generation.files, machine),
         *_boot(generation, state, machine),
         *_services(generation, machine),
     ]
-    return Status(generation, tuple(drifts))
+    since = opened(machine)
+    notes = (f"opened by hand at {since}: fwpolicy apply closes",) if since else ()
+    return Status(generation, tuple(drifts), notes)
 
 
 def _never(state: State, machine: Machine) -> Status:
-    """Nothing was applied; an apply that was killed leaves what it kept, or a table."""
-    left = state.originals() != Originals() or survey(machine).ours is not None
-    what = "an apply was interrupted: apply again, or run fwpolicy remove"
-    return Status(None, (Drift(what),) if left else ())
+    """Nothing was applied; a table of ours may be there all the same."""
+    drifts = _unsettled(state)
+    if not drifts and (state.originals() != Originals() or survey(machine).ours is not None):
+        drifts = [
+            Drift("there are rules of ours that no apply is remembered of: apply, or run fwpolicy remove")
+        ]
+    return Status(None, tuple(drifts))
+
+
+def _unsettled(state: State) -> list[Drift]:
+    """An apply that died, or that waits to be confirmed."""
+    entry = pending(state)
+    if entry is None:
+        return []
+    if not entry.waits:
+        return [Drift("an apply was interrupted: any other command takes it back first")]
+    return [
+        Drift(
+            f"{waiting(entry)}: fwpolicy confirm"
+            if not entry.is_over()
+            else "an apply was not confirmed in time: any other command takes it back first"
+        )
+    ]
 
 
 def _nat(generation: Generation, seen: Survey) -> list[Drift]:

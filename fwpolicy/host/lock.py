@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fwpolicy.errors import HostError
 
@@ -20,31 +20,72 @@ _PATIENCE = 30.0
 
 @contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Nobody else holds `directory` or works below it while the block runs; HostError after 30 s of waiting.
+    """Nobody else holds `directory` while the block runs; HostError after 30 s of waiting.
 
-    The lock is flock(2) on the nearest folder that exists, so it makes no file and dies with the process.
+    The lock is flock(2) on the folder itself, so it dies with the process. The folder is made for it, root's
+    alone, and goes again if it is left empty.
     """
-    descriptor = os.open(_nearest(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = _make(directory)
+    descriptor = _hold(directory)
     try:
-        _take(descriptor)
         yield
+    finally:
+        for folder in reversed(made):
+            _remove_if_empty(folder)
+        os.close(descriptor)
+
+
+def _make(directory: str) -> list[str]:
+    """The folders that were missing, the outermost first."""
+    made: list[str] = []
+    missing = directory
+    while not os.path.isdir(missing):  # noqa: PTH112
+        made.insert(0, missing)
+        missing = os.path.dirname(missing)  # noqa: PTH120
+    for folder in made:
+        with suppress(FileExistsError):  # somebody else's first command, at the same time
+            os.mkdir(folder, 0o700 if folder == directory else 0o755)  # noqa: PTH102
+        _sync(os.path.dirname(folder))  # noqa: PTH120
+    return made
+
+
+def _sync(folder: str) -> None:
+    """A folder that is not named durably takes all that is written into it along (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _nearest(directory: str) -> str:
-    while not os.path.isdir(directory):  # noqa: PTH112
-        directory = os.path.dirname(directory) or "/"  # noqa: PTH120
-    return directory
+def _remove_if_empty(folder: str) -> None:
+    with suppress(OSError):
+        os.rmdir(folder)  # noqa: PTH106
 
 
-def _take(descriptor: int) -> None:
+def _hold(directory: str) -> int:
+    """A descriptor with the lock, of the folder that has the name by then: one that is left empty goes."""
     deadline = time.monotonic() + _PATIENCE
+    while True:
+        _make(directory)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        _take(descriptor, deadline)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(directory)):  # noqa: PTH116
+                return descriptor
+        os.close(descriptor)
+
+
+def _take(descriptor: int, deadline: float) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
+                os.close(descriptor)
                 raise HostError(
                     "another fwpolicy is at work on this host; try again when it is done"
                 ) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fwpolicy.host import processes
+from fwpolicy.host import boottime, processes
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 @record
 class Operator:
-    """`address`: theirs, as text, without an interface; `port`: ours, which they came to."""
+    """`address`: theirs, as text, without an interface; `port`: ours, which they came to. `began`: when the
+    connection did, in seconds since the boot (boottime.uptime), None where that is unknown."""
 
     address: str
     port: int
+    began: float | None = None
 
 
 # Deeper than any shell: a cycle in a faked /proc ends here.
@@ -40,8 +42,12 @@ def _by_socket(proc: Path) -> Operator | None:
         if _field(proc, pid, "Name").startswith("sshd"):
             connections = processes.connections(pid, str(proc))
             # The lowest descriptor: sshd has the connection before anything is forwarded.
-            found = connections[0] if connections else found
-    return Operator(_plain(found.peer), found.port) if found else None
+            found = (pid, connections[0]) if connections else found
+    if found is None:
+        return None
+    pid, connection = found
+    # sshd(8) forks a process for each connection, as soon as it is there.
+    return Operator(_plain(connection.peer), connection.port, boottime.started(pid, str(proc)))
 
 
 def _ancestors(proc: Path) -> Iterator[int]:

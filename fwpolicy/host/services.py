@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     # Arguments and seconds in; exit status, standard output and standard error out.
     Run = Callable[[tuple[str, ...], float], tuple[int, str, str]]
+    Commands = tuple[tuple[str, ...], ...]
 
     class Services(Protocol):
         """What `deploy` needs of a service manager. A unit is named with or without its .service."""
@@ -43,6 +44,21 @@ if TYPE_CHECKING:
 
         def restore(self, state: ServiceState) -> None:
             """Make the unit as active, enabled and masked as `state` says."""
+
+        def forgetting(self, unit: str) -> Commands:
+            """The commands that stop a unit and keep it out of the boot, if there is one by then."""
+
+        def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:
+            """The commands that read the unit files again, restore() each state, and restart."""
+
+        def returning_at_boot(self, states: tuple[ServiceState, ...]) -> Commands:
+            """The same for one who runs before the services: nothing is waited for."""
+
+        def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:
+            """Run the command then, whoever of us lives; False where nothing here can do that."""
+
+        def never_mind(self, name: str) -> None:
+            """Forget what later() was told under this name."""
 
 
 @record
@@ -95,6 +111,21 @@ class NoServices:
     def restore(self, state: ServiceState) -> None:
         raise _no_manager("restore", state.unit)
 
+    def forgetting(self, unit: str) -> Commands:  # noqa: ARG002
+        return ()
+
+    def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:  # noqa: ARG002
+        return ()
+
+    def returning_at_boot(self, states: tuple[ServiceState, ...]) -> Commands:  # noqa: ARG002
+        return ()
+
+    def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:  # noqa: ARG002
+        return False
+
+    def never_mind(self, name: str) -> None:
+        """Nothing was told."""
+
 
 class Systemd:
     """systemctl(1); with a root other than / it edits the image's units offline, and nothing runs there."""
@@ -146,6 +177,38 @@ class Systemd:
         if state.masked:
             self._mask(state.unit)
 
+    def forgetting(self, unit: str) -> Commands:
+        stop = () if self._offline else (("systemctl", "stop", "--", unit),)
+        return (("systemctl", *self._where(), "disable", "--", unit), *stop)
+
+    def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:
+        if self._offline:
+            return tuple(each for state in states for each in _filed(state, self._where()))
+        done: list[tuple[str, ...]] = [("systemctl", "daemon-reload")]
+        for state in states:
+            verb = "start" if state.active else "stop"
+            unmask, enable, *mask = _filed(state)
+            done += [unmask, enable, ("systemctl", verb, "--", state.unit), *mask]
+        return (*done, *(("systemctl", "restart", "--", unit) for unit in restarts))
+
+    def returning_at_boot(self, states: tuple[ServiceState, ...]) -> Commands:
+        done: list[tuple[str, ...]] = [("systemctl", "daemon-reload")]
+        for state in states:
+            done += _filed(state)
+            if state.active:
+                # Its own boot may have been planned without it.
+                done.append(("systemctl", "--no-block", "start", "--", state.unit))
+        return tuple(done)
+
+    def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:
+        how = (f"--on-active={seconds:.3f}s", "--timer-property=AccuracySec=100ms", "--collect", "--quiet")
+        status, _, _ = self._run(("systemd-run", f"--unit={name}", *how, "--", *command), _ASK_TIMEOUT)
+        return status == 0
+
+    def never_mind(self, name: str) -> None:
+        # Its exit status says whether there was such a timer: nobody asks.
+        self._run(("systemctl", "stop", "--", f"{name}.timer"), _ASK_TIMEOUT)
+
     def _live_status(self, unit: str) -> ServiceState | None:
         values = self._show(unit, "Id,LoadState,ActiveState,UnitFileState")
         load = values.get("LoadState", "not-found")
@@ -196,6 +259,12 @@ class Systemd:
         if status:
             raise _failed(verb, arguments[-1] if arguments else "", status, errors)
         return shown
+
+
+def _filed(state: ServiceState, where: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Enabled and masked as `state` says; unmasked first, or nothing else can be said of it."""
+    verbs = ("unmask", "enable" if state.enabled else "disable", *(("mask",) if state.masked else ()))
+    return [("systemctl", *where, verb, "--", state.unit) for verb in verbs]
 
 
 def _full(unit: str) -> str:

@@ -44,6 +44,21 @@ class FakeServices:
         self._asked("restore", state.unit)
         self.units[self._real(state.unit)] = state
 
+    def forgetting(self, unit: str) -> tuple[tuple[str, ...], ...]:
+        return ()
+
+    def returning(self, states, restarts) -> tuple[tuple[str, ...], ...]:
+        return ()
+
+    def returning_at_boot(self, states) -> tuple[tuple[str, ...], ...]:
+        return ()
+
+    def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:
+        return False
+
+    def never_mind(self, name: str) -> None:
+        self.calls.append(("never_mind", name))
+
     def _real(self, unit: str) -> str:
         full = unit if "." in unit else f"{unit}.service"
         return self.aliases.get(full, full)

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from fwpolicy.cli import main
 from fwpolicy.deploy import apply as applying
+from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
 from fwpolicy.deploy.persist import UNIT_PATH
 from fwpolicy.deploy.plan import Options, make_plan
@@ -42,9 +44,9 @@ def test_a_signal_in_the_middle_undoes_it_all(place, number, monkeypatch):
     assert place.tree() == tree and place.rules() == ""
 
 
-def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch, capsys):
+def test_what_dies_is_taken_back_by_its_watcher(place, monkeypatch):
     class Killed(BaseException):
-        """Stands for SIGKILL: nothing runs after it."""
+        """Stands for SIGKILL: nothing of ours runs after it."""
 
     def die(*_):
         raise Killed
@@ -54,27 +56,39 @@ def test_a_kill_leaves_what_remove_and_status_recognise(place, monkeypatch, caps
     monkeypatch.setattr(applying.Undo, "__exit__", lambda *_: None)
     with pytest.raises(Killed):
         applied(place, planned(place))
-    monkeypatch.undo()
-    assert "interrupted" in look(place.machine).drifts[0].what
-    monkeypatch.setattr("fwpolicy.commands.operands.machine_of", lambda options: place.machine)
-    assert main(["status"]) == 2
-    assert capsys.readouterr().out == "an apply was interrupted: apply again, or run fwpolicy remove\n"
-    assert remove(place.machine, lambda step: None)
+    wait_until_settled(place)
     assert place.tree() == tree and place.rules() == ""
 
 
-def test_a_second_apply_that_fails_after_a_killed_one_keeps_the_originals(place, monkeypatch):
+def wait_until_settled(place, seconds=10):
+    deadline = time.monotonic() + seconds
+    while any((place.folder / STATE[1:] / name).exists() for name in ("journal", "undoing", "undone")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_nobody_watched_is_told_and_taken_back_by_the_next_command(place, monkeypatch, capsys):
+    class Killed(BaseException):
+        """Stands for SIGKILL of all that is ours."""
+
+    def die(*_):
+        raise Killed
+
     tree = place.tree()
     with monkeypatch.context() as patched:
+        patched.setattr(applying, "_purge", die)
         patched.setattr(applying.Undo, "__exit__", lambda *_: None)
-        place.services.fail.add(("restart", "chrony.service"))
-        with pytest.raises(HostError):
+        patched.setattr(journal.Journal, "__exit__", lambda *_: None)
+        patched.setattr(journal.Journal, "__enter__", lambda self: self)
+        with pytest.raises(Killed):
             applied(place, planned(place))
-    with pytest.raises(HostError):
-        applied(place, planned(place))
-    place.services.fail.clear()
-    assert remove(place.machine, lambda step: None)
-    assert place.tree() == tree
+    assert "interrupted" in look(place.machine).drifts[0].what
+    monkeypatch.setattr("fwpolicy.commands.operands.machine_of", lambda options: place.machine)
+    assert main(["status"]) == 2
+    assert capsys.readouterr().out == "an apply was interrupted: any other command takes it back first\n"
+    assert main(["remove"]) == 0
+    assert "generation 1 of 'ntp-client' was taken back: the apply was interrupted" in capsys.readouterr().out
+    assert place.tree() == tree and place.rules() == ""
 
 
 def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten(place, monkeypatch):
@@ -176,10 +190,11 @@ def test_a_damaged_state_is_a_message(place):
 
 def test_only_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr("fwpolicy.host.lock._PATIENCE", 0.2)
-    held = locked(str(tmp_path / "not/there/yet"))
-    with held, pytest.raises(HostError, match="another fwpolicy is at work"), locked(str(tmp_path / "not")):
+    state = str(tmp_path / "not/there/yet")
+    with locked(state), pytest.raises(HostError, match="another fwpolicy is at work"), locked(state):
         pytest.fail("two at a time")
-    with locked(str(tmp_path)):
+    assert list(tmp_path.iterdir()) == []
+    with locked(state):
         pass
 
 

@@ -1,0 +1,34 @@
+"""fwpolicy open: emergency, our rules out of the way now."""
+
+from __future__ import annotations
+
+from fwpolicy.commands import operands
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--for", dest="time", metavar="TIME", type=operands.seconds, help="they come back after TIME (15m)"
+    )
+    operands.host_arguments(parser)
+    operands.report_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from fwpolicy.deploy.opening import open_up  # noqa: PLC0415
+    from fwpolicy.errors import HostError  # noqa: PLC0415
+
+    with operands.at_work(options, "open") as machine:
+        if not machine.live:
+            raise HostError("an image has no rules that are in force")
+        open_up(machine, options.time or 0, operands.now())
+    if options.json:
+        operands.print_json({"changed": True, "seconds": options.time})
+    elif not options.quiet:
+        until = f"for {options.time} s" if options.time else "until the next apply or boot"
+        print(f"the host is open: our rules are out of the way {until}")
+        print(f"sooner: sh {machine.state_dir}/open.sh close")
+    return 0

@@ -1,0 +1,73 @@
+"""An apply that waits: confirmed, or taken back; and one that died, taken back by whoever comes next."""
+
+from __future__ import annotations
+
+from fwpolicy.deploy.journal import TIMER, close, pending, take_back
+from fwpolicy.deploy.state import State
+from fwpolicy.errors import HostError
+from fwpolicy.host import boottime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fwpolicy.deploy.journal import Entry
+    from fwpolicy.deploy.machine import Machine
+
+    Tell = Callable[[str], None]
+
+_DIED = "the apply was interrupted"
+_OVER = "not confirmed in time"
+
+
+def settled(machine: Machine, tell: Tell) -> Entry | None:
+    """Take back what must be; the apply that still waits to be confirmed, if there is one. The caller holds
+    the lock. Raises HostError."""
+    state = State(machine)
+    entry = pending(state)
+    if entry is None or not entry.is_over():
+        return entry
+    why = _OVER if entry.waits else _DIED
+    take_back(machine, state, entry, why)
+    tell(f"generation {entry.generation} of '{entry.policy}' was taken back: {why}")
+    return None
+
+
+def require_settled(machine: Machine, tell: Tell) -> None:
+    """HostError while an apply waits to be confirmed."""
+    entry = settled(machine, tell)
+    if entry is not None:
+        raise HostError(f"{waiting(entry)}; first: fwpolicy confirm, or fwpolicy rollback")
+
+
+def waiting(entry: Entry) -> str:
+    """The entry in words."""
+    left = max(0, round(entry.deadline - boottime.uptime()))
+    return f"generation {entry.generation} of '{entry.policy}' waits to be confirmed, {left} s more"
+
+
+def confirm(machine: Machine, entry: Entry) -> None:
+    """The apply counts from now on, at the next boots too. Raises HostError."""
+    state = State(machine)
+    # Until the journal is closed all of it is still taken back, these two links included.
+    state.make_current(entry.generation, boots=entry.persist)
+    close(machine, state)
+    machine.services.never_mind(TIMER)
+
+
+def refuse(machine: Machine, entry: Entry, why: str) -> None:
+    """Take it back now."""
+    take_back(machine, State(machine), entry, why)
+
+
+def too_old(entry: Entry, began: float | None) -> str | None:
+    """Why the operator's connection proves nothing; None where it does. `began`: in seconds since the boot,
+    None where that is unknown."""
+    if began is None:
+        return "when this connection began cannot be found out: confirm from a new SSH connection of its own"
+    if began < entry.applied:
+        return (
+            "this connection is older than the apply, and an established one proves nothing: "
+            "confirm from a new one (ssh -S none)"
+        )
+    return None

@@ -1,0 +1,47 @@
+"""Emergency: our rules out of the way now, and back again."""
+
+from __future__ import annotations
+
+from fwpolicy.deploy.persist import opener
+from fwpolicy.deploy.state import State
+from fwpolicy.errors import HostError
+from fwpolicy.host.guard import watch
+from fwpolicy.ir.ruleset import FAMILY, TABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.deploy.machine import Machine
+
+CLOSER = "fwpolicy-close"
+
+
+def open_up(machine: Machine, seconds: int, now: str) -> None:
+    """Take our table out of the kernel, for so many seconds (0: until the next apply or boot).
+
+    Raises HostError, also where nothing could bring it back in time.
+    """
+    import os  # noqa: PLC0415
+
+    from fwpolicy.deploy.journal import root_of  # noqa: PLC0415
+    from fwpolicy.host import boottime  # noqa: PLC0415
+    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+
+    state = State(machine)
+    script = opener(machine.state_dir).name
+    if seconds and (state.running() is None or not machine.files.exists(script)):
+        raise HostError("nothing was applied here that could come back: leave out --for")
+    Nftables().delete_table(FAMILY, TABLE)
+    if state.running() is None:
+        return
+    machine.files.write(state.path("opened"), f"{now}\n", 0o600)
+    machine.services.never_mind(CLOSER)
+    command = ("/bin/sh", f"{root_of(machine)}{script}", "close")
+    if seconds and not machine.services.later(CLOSER, seconds, command):
+        guard = watch(command, dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)})
+        guard.until(boottime.uptime() + seconds, str(machine.files.locate(machine.state_dir)))
+
+
+def opened(machine: Machine) -> str | None:
+    """Since when our rules are out of the way by somebody's wish; None where they are not."""
+    text = machine.files.read(f"{machine.state_dir}/opened")
+    return None if text is None else text.strip()

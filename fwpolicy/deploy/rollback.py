@@ -1,0 +1,162 @@
+"""The way back to an earlier generation: a plan like any other, made of what was stored.
+
+Its rules are the stored text, its files the stored texts, merged with what somebody edited since; nothing is
+compiled, so an upgrade of fwpolicy changes nothing about it.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+
+from fwpolicy.artifact import Artifact
+from fwpolicy.backends.nft.read import same
+from fwpolicy.backends.nft.reload import WHOLE, reload
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.deploy.changes import FileChange
+from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled
+from fwpolicy.deploy.proof import program_of
+from fwpolicy.deploy.state import Generation, State, known
+from fwpolicy.deploy.status import stored_table
+from fwpolicy.deploy.survey import survey
+from fwpolicy.deploy.timeservice import DaemonPlan
+from fwpolicy.errors import HostError
+from fwpolicy.ir.ruleset import Ruleset
+from fwpolicy.policy.model import ApplyOptions, Policy
+from fwpolicy.threeway import merge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.backends.nft.reload import Load
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.survey import Survey
+    from fwpolicy.host.services import ServiceState
+
+
+def target(state: State, number: int | None) -> Generation:
+    """The generation of this number; of None the one that ran before the present one. Raises HostError."""
+    running = state.running()
+    if running is None:
+        raise HostError("nothing was ever applied here")
+    wanted = running.before if number is None else number
+    if wanted is None:
+        raise HostError("nothing was applied before this: fwpolicy remove brings back the host without us")
+    found = state.generation(f"generations/{wanted}")
+    if found is None or not found.listing:
+        raise HostError(f"there is no generation {wanted} to go back to (see: fwpolicy history)")
+    if found.files and not state.texts(wanted):
+        raise HostError(f"generation {wanted} was stored without its files, by an older fwpolicy")
+    return found
+
+
+def plan_back(machine: Machine, number: int | None) -> Plan:
+    """What going back would do here. Raises HostError."""
+    state = State(machine)
+    wanted = target(state, number)
+    running = state.running()
+    assert running is not None  # noqa: S101  (target() has looked)
+    back = _Back(machine, state, running, wanted)
+    seen = survey(machine, known(running))
+    ruleset = Ruleset((stored_table(wanted),))
+    artifact = Artifact("ruleset.nft", wanted.ruleset)
+    changed = seen.ours is None or not same(Ruleset((seen.ours,)), ruleset)
+    boots = back.boot_files()
+    return Plan(
+        policy=Policy(wanted.policy, "", ("nft",), None, None, None, (), ApplyOptions()),
+        options=Options(persist=bool(wanted.boot), replace=True),
+        facts=Facts(nat=wanted.nat, servers=None),
+        ruleset=ruleset,
+        artifact=artifact,
+        emitted=program_of(artifact) if machine.live and changed else None,
+        loads=_loads(ruleset, seen, wanted) if changed else (),
+        survey=seen,
+        rules_changed=changed,
+        daemons=back.daemons(),
+        returned=back.returned(),
+        revived=back.revived(),
+        boot_files=boots,
+        boot=boot_changes(boots, machine),
+        enable_boot=bool(boots) and boot_is_disabled(machine),
+        purge=(),
+        losing=(),
+        current=running,
+        notes=(),
+        refusals=back.refusals(),
+        again=wanted,
+    )
+
+
+def _loads(ruleset: Ruleset, seen: Survey, wanted: Generation) -> tuple[Load, ...]:
+    from fwpolicy.backends.nft.reload import Load  # noqa: PLC0415
+
+    stored = Load(Artifact("ruleset.nft", wanted.ruleset))
+    return (stored,) if seen.ours is None else (reload(ruleset, seen.ours, wanted.policy), WHOLE, stored)
+
+
+class _Back:
+    """Files and services, from one generation to an earlier one."""
+
+    def __init__(self, machine: Machine, state: State, running: Generation, wanted: Generation) -> None:
+        self._machine, self._running, self._wanted = machine, running, wanted
+        self._originals = state.originals()
+        self._ours = {generation.number: state.texts(generation.number) for generation in (running, wanted)}
+        self._conflicts: list[str] = []
+        self._changes = tuple(change for path in self._paths() if (change := self._change(path)))
+
+    def boot_files(self) -> tuple[Artifact, ...]:
+        """What loaded the rules at boot then."""
+        boot, texts = dict(self._wanted.boot), self._ours[self._wanted.number]
+        return tuple(Artifact(path, texts[path], _mode(path)) for path in boot if path in texts)
+
+    def daemons(self) -> tuple[DaemonPlan, ...]:
+        """One for each service that the generation turned on or off; the first that runs has the files."""
+        plans, changes = [], self._changes
+        for unit, what in self._wanted.services:
+            state = self._machine.services.status((unit,))
+            off = what == "off" and state is not None and (state.active or state.enabled)
+            plans.append(DaemonPlan(unit, (), "", state, () if off else changes, stop=off))
+            changes = changes if off else ()
+        return tuple(plans)
+
+    def returned(self) -> tuple[FileChange, ...]:
+        """The files, where the generation knew no service."""
+        return () if any(what == "on" for _, what in self._wanted.services) else self._changes
+
+    def revived(self) -> tuple[ServiceState, ...]:
+        """What was taken off since."""
+        then, now = dict(self._wanted.services), dict(self._running.services)
+        units = {unit for unit, what in now.items() if what == "off" and then.get(unit) != "off"}
+        return tuple(state for state in self._originals.services if state.unit in units)
+
+    def refusals(self) -> tuple[str, ...]:
+        """Files that somebody edited where the way back changes them, too."""
+        return tuple(self._conflicts)
+
+    def _paths(self) -> list[str]:
+        boot = {path for generation in (self._running, self._wanted) for path, _ in generation.boot}
+        return sorted({path for texts in self._ours.values() for path in texts} - boot)
+
+    def _change(self, path: str) -> FileChange | None:
+        now = self._machine.files.read_guarded(path)
+        base = self._ours[self._running.number].get(path, self._original(path))
+        wanted = self._ours[self._wanted.number].get(path, self._original(path))
+        if now == wanted:
+            return None
+        if wanted is None or now is None or now == base:
+            return FileChange(path, now, wanted or "", gone=wanted is None)
+        merged = merge(base or "", now, wanted)
+        if merged is None:
+            self._conflicts.append(
+                f"{path} was edited since where the way back changes it too: put it right by hand first"
+            )
+            return None
+        return None if merged == now else FileChange(path, now, merged)
+
+    def _original(self, path: str) -> str | None:
+        for snapshot in self._originals.snapshots:
+            if snapshot.path == path and snapshot.existed:
+                return a2b_base64(snapshot.content).decode("utf-8", "surrogateescape")
+        return None
+
+
+def _mode(path: str) -> int:
+    return 0o700 if path.endswith(".sh") else 0o600 if path.endswith(".nft") else 0o644

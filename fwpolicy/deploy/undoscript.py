@@ -1,0 +1,157 @@
+"""What takes an apply back without Python: a shell script made before the apply's first step.
+
+It runs at boot, when a confirm window is over, and when an apply has died; as often as it takes: each step
+can be done twice, and it keeps its folder until all are done.
+"""
+
+from __future__ import annotations
+
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fwpolicy.host.files import Snapshot
+    from fwpolicy.host.services import Commands
+
+
+@record
+class Before:
+    """The host before an apply, as far as the apply touches it.
+
+    `files`: each as it was, in the order in which it is put back. `folders`: those that are missing, the
+    outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: a file of the state
+    directory that loads our table as it was, "" where no rule changes. `first`: commands to begin with, which
+    may fail. `live`, `boot`: commands that bring the services back here and now, or at a boot.
+    """
+
+    generation: int
+    files: tuple[Snapshot, ...]
+    folders: tuple[str, ...]
+    pointers: tuple[tuple[str, int | None], ...]
+    rules: str
+    first: Commands
+    live: Commands
+    boot: Commands
+
+
+_HEAD = """\
+#!/bin/sh
+# Written by fwpolicy before it applied generation {generation}: takes that back.
+# undo.sh live|boot [ID]: here and now, or before the network is up; with an ID only if it is ours.
+PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+root="${{FWPOLICY_ROOT-}}"
+state="$root"{state}
+mode="$1"
+if [ -n "${{2-}}" ] && [ "$2" != {identity} ]; then exit 0; fi
+if [ -z "${{FWPOLICY_LOCKED-}}" ] && command -v flock >/dev/null 2>&1; then
+    exec 9<"$state" && flock 9
+fi
+# One rename decides between this and a confirmation. What is found begun is gone on with.
+if [ -d "$state/journal" ]; then mv "$state/journal" "$state/undoing" || exit 1; fi
+here="$state/undoing"
+[ -f "$here/undo.sh" ] || exit 0
+failed=0
+
+try() {{
+    "$@" && return
+    failed=1
+    echo "fwpolicy: could not do: $*" >&2
+}}
+
+# COPY OWNER MODE PATH NEW: the file as it was. The present one lends its labels and extended attributes; what
+# somebody has written into it since is kept aside.
+put_back() {{
+    if [ -f "$4" ] && ! cmp -s "$here/before/$1" "$4" && ! cmp -s "$here/after/$1" "$4"; then
+        cp -p "$4" "$state/edited-{generation}-$1" &&
+            echo "fwpolicy: $4 was edited since: kept as $state/edited-{generation}-$1" >&2
+    fi
+    cp -a "$4" "$5" 2>/dev/null || cp -p "$here/before/$1" "$5" || return 1
+    cat "$here/before/$1" > "$5" && chown "$2" "$5" && chmod "$3" "$5" && touch -r "$here/before/$1" "$5" &&
+        mv -f "$5" "$4"
+}}
+
+# NAME GENERATION
+point() {{
+    rm -f "$state/$1" && ln -s "generations/$2" "$state/$1"
+}}
+
+"""
+
+_TAIL = """\
+if [ -d "$state/generations/{generation}" ]; then
+    echo "${{FWPOLICY_WHY-taken back}}" > "$state/generations/{generation}/undone"
+fi
+rm -f "$root"{marker}
+sync
+if [ "$failed" = 0 ]; then
+    mv "$here" "$state/undone" && sync && rm -rf "$state/undone"
+    rmdir "$state/generations" "$state" 2>/dev/null
+fi
+exit "$failed"
+"""
+
+
+def script(before: Before, identity: str, state: str, marker: str) -> str:
+    """The whole script; `state` is the state directory, `marker` the file that says it is the same boot."""
+    words = {
+        "generation": before.generation,
+        "state": quoted(state),
+        "identity": quoted(identity),
+        "marker": quoted(marker),
+    }
+    body = [
+        *(f"{_spoken(command)} 2>/dev/null || :" for command in before.first),
+        *_files(before.files),
+        *(f'rmdir "$root"{quoted(folder)} 2>/dev/null || :' for folder in reversed(before.folders)),
+        *_pointers(before.pointers),
+        'if [ "$mode" = live ]; then',
+        *_indented([*_rules(before.rules), *_commands(before.live)]),
+        "else",
+        *_indented(_commands(before.boot)),
+        "fi",
+    ]
+    return _HEAD.format(**words) + "\n".join(body) + "\n" + _TAIL.format(**words)
+
+
+def quoted(text: str) -> str:
+    """One word of a shell, whatever it holds (sh(1p), Single-Quotes)."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _files(files: tuple[Snapshot, ...]) -> list[str]:
+    lines = []
+    for number, file in enumerate(files):
+        path = f'"$root"{quoted(file.path)}'
+        if not file.existed:
+            lines.append(f"try rm -f {path}")
+            continue
+        folder, _, name = file.path.rpartition("/")
+        # No pattern of a daemon takes up a hidden file.
+        new = f'"$root"{quoted(f"{folder}/.{name}.undo.fwpolicy")}'
+        lines.append(f"try put_back {number} {file.uid}:{file.gid} {file.mode:04o} {path} {new}")
+    return lines
+
+
+def _pointers(pointers: Iterable[tuple[str, int | None]]) -> list[str]:
+    return [
+        f'try rm -f "$state"/{name}' if number is None else f"try point {name} {number}"
+        for name, number in pointers
+    ]
+
+
+def _rules(rules: str) -> list[str]:
+    return [f'try nft -f "$state"/{quoted(rules)}'] if rules else [":"]
+
+
+def _commands(commands: Commands) -> list[str]:
+    return [f"try {_spoken(command)}" for command in commands] or [":"]
+
+
+def _spoken(command: tuple[str, ...]) -> str:
+    return " ".join(map(quoted, command))
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

@@ -1,0 +1,75 @@
+"""What an apply is about to change, looked up for its journal before anything is touched."""
+
+from __future__ import annotations
+
+from fwpolicy.deploy.journal import Entry
+from fwpolicy.deploy.persist import UNIT, opener
+from fwpolicy.deploy.rules import whole_text
+from fwpolicy.deploy.undoscript import Before
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.deploy.changes import FileChange
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.plan import Plan
+    from fwpolicy.deploy.state import State
+    from fwpolicy.host.services import Commands, ServiceState
+
+    WrittenDown = tuple[Machine, State, Before, Entry, str, dict[str, str]]
+
+
+def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: str) -> WrittenDown:
+    """The arguments of journal.begin(); `was` is rules.as_they_were()."""
+    changes = (*plan.returned, *all_changes(plan))
+    paths = (*(change.path for change in changes), state.path("originals.json"), opener(state.directory).name)
+    services, first = _services(plan, machine)
+    restarts = plan.restarts if machine.live else ()
+    before = Before(
+        generation=entry.generation,
+        files=tuple(machine.files.snapshot(path) for path in dict.fromkeys(paths)),
+        folders=tuple(
+            folder for folder in missing_folders(changes, machine) if not folder.startswith(state.directory)
+        ),
+        pointers=tuple(state.pointers().items()),
+        rules=_rules(plan, was),
+        first=first,
+        live=machine.services.returning(services, restarts),
+        boot=machine.services.returning_at_boot(services),
+    )
+    rules = whole_text(plan.survey.ours, was) if before.rules.startswith("undoing/") else ""
+    return machine, state, before, entry, rules, {each.path: each.after for each in changes if not each.gone}
+
+
+def _rules(plan: Plan, was: str) -> str:
+    if not plan.rules_changed or plan.survey.unreadable:
+        return ""
+    if was or plan.current is None:
+        return "undoing/rules.nft"
+    return f"generations/{plan.current.number}/ruleset.nft"
+
+
+def _services(plan: Plan, machine: Machine) -> tuple[tuple[ServiceState, ...], Commands]:
+    """(the states to bring back, the commands to begin with): what stops, is revived, or loads the rules."""
+    states = [daemon.state for daemon in plan.daemons if daemon.stop and daemon.state]
+    units = [*(each.unit for each in plan.revived), *((UNIT,) if plan.options.persist else ())]
+    found = [machine.services.status((unit,)) for unit in units]
+    forget = plan.options.persist and bool(plan.boot_files) and found[-1:] == [None]
+    states += [state for state in found if state]
+    return tuple(states), machine.services.forgetting(UNIT) if forget else ()
+
+
+def missing_folders(changes: tuple[FileChange, ...] | list[FileChange], machine: Machine) -> tuple[str, ...]:
+    """The folders that the changes' files need and that are not there, the outermost first."""
+    found: dict[str, None] = {}
+    for change in changes:
+        parts = change.path.split("/")[1:-1]
+        for count in range(1, len(parts) + 1):
+            folder = "/" + "/".join(parts[:count])
+            if not machine.files.exists(folder):
+                found[folder] = None
+    return tuple(found)
+
+
+def all_changes(plan: Plan) -> tuple[FileChange, ...]:
+    """Of the time daemons' files, and of what loads the rules at boot."""
+    return (*(change for daemon in plan.daemons for change in daemon.changes), *plan.boot)

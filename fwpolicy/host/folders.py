@@ -1,0 +1,36 @@
+"""Whole folders of a host, moved and removed so that a power cut leaves them here or there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+
+from fwpolicy.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.host.files import Files
+
+
+def rename(files: Files, old: str, new: str) -> None:
+    """One step for all who look, durable when it returns: both have the same parent. Raises HostError."""
+    place = files.locate(old, follow=False)
+    try:
+        place.rename(files.locate(new, follow=False))
+        descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HostError(f"cannot rename {old}: {error.strerror}") from None
+
+
+def remove_tree(files: Files, path: str) -> None:
+    """The folder with all that is in it; nothing where there is none. Raises HostError."""
+    try:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(files.locate(path, follow=False))
+    except OSError as error:
+        raise HostError(f"cannot remove {path}: {error.strerror}") from None
