@@ -97,6 +97,7 @@ class Journal:
         now = boottime.uptime()
         self.entry = replace(self.entry, applied=now, deadline=now + seconds)
         _write_entry(self._state, OPEN, self.entry)
+        self._state.files.write(self._state.path(f"{OPEN}/waits"), "", 0o600)
         command, _ = _undo_command(self._machine, self._state, "live", self.entry.identity)
         timed = self._machine.services.later(TIMER, seconds, command)
         if self._guard and timed:

@@ -61,10 +61,11 @@ def texts(plan: Plan, state: State, before: int | None) -> dict[str, str]:
     """What a way back to this generation writes, by path."""
     if plan.again is not None:
         return state.texts(plan.again.number)
-    given_back = {change.path for change in plan.returned}
+    gone = {change.path for change in plan.returned if change.gone}
     kept = state.texts(before) if before is not None else {}
-    found = {path: text for path, text in kept.items() if path not in given_back}
-    found |= {change.path: change.after for change in _daemon_changes(plan)}
+    found = {path: text for path, text in kept.items() if path not in gone}
+    written = (*plan.returned, *_daemon_changes(plan))
+    found |= {change.path: change.after for change in written if not change.gone}
     return found | {artifact.name: artifact.text for artifact in plan.boot_files}
 
 

@@ -43,6 +43,7 @@ def remove(machine: Machine, tell: Tell) -> bool:
     originals = state.originals()
     running = state.running()
     if running is None and originals == Originals() and not _holds_our_table(machine):
+        state.forget()
         return False
     written = dict((*running.files, *running.boot)) if running else {}
     texts = state.texts(running.number) if running else {}

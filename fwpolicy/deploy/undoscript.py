@@ -81,7 +81,12 @@ point() {{
 
 _TAIL = """\
 if [ -d "$state/generations/{generation}" ]; then
-    echo "${{FWPOLICY_WHY-taken back}}" > "$state/generations/{generation}/undone"
+    why="the apply was interrupted"
+    if [ -f "$here/waits" ]; then
+        why="not confirmed in time"
+        if [ "$mode" = boot ]; then why="not confirmed before a reboot"; fi
+    fi
+    echo "${{FWPOLICY_WHY-$why}}" > "$state/generations/{generation}/undone"
 fi
 rm -f "$root"{marker}
 sync

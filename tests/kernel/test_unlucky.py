@@ -56,15 +56,11 @@ def test_what_dies_is_taken_back_by_its_watcher(place, monkeypatch):
     monkeypatch.setattr(applying.Undo, "__exit__", lambda *_: None)
     with pytest.raises(Killed):
         applied(place, planned(place))
-    wait_until_settled(place)
-    assert place.tree() == tree and place.rules() == ""
-
-
-def wait_until_settled(place, seconds=10):
-    deadline = time.monotonic() + seconds
-    while any((place.folder / STATE[1:] / name).exists() for name in ("journal", "undoing", "undone")):
+    deadline = time.monotonic() + 10
+    while (place.folder / STATE[1:]).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert place.tree() == tree and place.rules() == ""
 
 
 def test_what_nobody_watched_is_told_and_taken_back_by_the_next_command(place, monkeypatch, capsys):

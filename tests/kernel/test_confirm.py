@@ -1,0 +1,247 @@
+"""An apply that waits: confirmed, taken back in time, by hand, by the next command; and the ways back."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from fwpolicy.cli import main
+from fwpolicy.deploy import apply as applying
+from fwpolicy.deploy.apply import Asked
+from fwpolicy.deploy.confirm import confirm, refuse, settled, too_old
+from fwpolicy.deploy.history import history
+from fwpolicy.deploy.journal import pending
+from fwpolicy.deploy.rollback import plan_back
+from fwpolicy.deploy.state import State, fields
+from fwpolicy.deploy.status import look
+from fwpolicy.errors import HostError
+from fwpolicy.host import boottime
+from fwpolicy.record import replace
+from tests.kernel.place import AFTER, BEFORE, CONFIG, STATE, applied, place, planned
+
+pytestmark = pytest.mark.kernel
+
+__all__ = ["place"]  # a fixture: pytest finds it by its name here
+
+
+def apply_asking(place, seconds, case="ntp-client", **options):
+    plan = planned(place, case, **options)
+    return applying.carry_out(
+        plan, place.machine, ("t",), "2026-01-01T00:00:00Z", lambda _: None, Asked("me", seconds)
+    )
+
+
+def waits(place):
+    return pending(State(place.machine))
+
+
+def wait_until_taken_back(place, seconds=10):
+    deadline = time.monotonic() + seconds
+    while waits(place) or (place.folder / f"{STATE}/undone"[1:]).exists():
+        assert time.monotonic() < deadline, "nobody takes it back"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def by_command(place, monkeypatch):
+    """Runs a verb about this place."""
+    monkeypatch.setattr("fwpolicy.commands.operands.machine_of", lambda options: place.machine)
+    monkeypatch.setattr("fwpolicy.commands.who.over_ssh", lambda: None)
+    return lambda *words: main(list(words))
+
+
+def test_what_nobody_confirms_is_taken_back_in_time(place):
+    tree = place.tree()
+    apply_asking(place, 0.5)
+    assert place.rules() and (place.folder / CONFIG[1:]).read_text() == AFTER
+    assert not (place.folder / f"{STATE}/current"[1:]).exists()  # the next boot is the old one's
+    wait_until_taken_back(place)
+    assert place.rules() == "" and (place.folder / CONFIG[1:]).read_text() == BEFORE
+    (past,) = history(place.machine)
+    assert (past.number, past.fate, past.boots) == (1, "undone: not confirmed in time", False)
+    assert {path: entry for path, entry in place.tree().items() if STATE[1:] not in path} == tree
+
+
+def test_an_earlier_apply_comes_back(place):
+    applied(place, planned(place, "ntp-server"))
+    rules = place.rules()
+    apply_asking(place, 0.4, "ntp-closed", replace=True)
+    assert place.rules() != rules and not place.services.status(("chrony.service",)).active
+    wait_until_taken_back(place)
+    assert place.rules() == rules
+    pointers = State(place.machine).pointers()
+    assert pointers == {"running": 1, "current": 1, "previous": None}
+
+
+def test_confirmed_it_counts_at_the_next_boot_too(place, by_command, capsys):
+    applied(place, planned(place, "ntp-server"))
+    apply_asking(place, 60, replace=True)
+    assert State(place.machine).pointers() == {"running": 2, "current": 1, "previous": None}
+    assert by_command("status") == 2
+    assert "waits to be confirmed, 60 s more" in capsys.readouterr().out
+    assert by_command("confirm") == 0
+    assert capsys.readouterr().out == "confirmed ntp-client: generation 2\n"
+    assert State(place.machine).pointers() == {"running": 2, "current": 2, "previous": 1}
+    assert waits(place) is None and look(place.machine).drifts == ()
+    assert by_command("confirm") == 1
+    assert "nothing waits to be confirmed" in capsys.readouterr().err
+
+
+def test_while_it_waits_nothing_else_is_applied(place, by_command, capsys):
+    apply_asking(place, 60)
+    assert by_command("apply", "ntp-server", "--replace") == 1
+    assert "generation 1 of 'ntp-client' waits to be confirmed" in capsys.readouterr().err
+    assert by_command("rollback", "1") == 1
+    assert by_command("rollback") == 0
+    assert "the host is as before it" in capsys.readouterr().out
+    assert place.rules() == "" and waits(place) is None
+    assert by_command("history") == 0
+    assert "undone: rolled back by" in capsys.readouterr().out
+
+
+def test_too_late_is_too_late(place, by_command, capsys):
+    apply_asking(place, 60)
+    entry = waits(place)
+    State(place.machine).files.write(
+        f"{STATE}/journal/manifest.json", _manifest(replace(entry, deadline=1.0)), 0o600
+    )
+    assert by_command("confirm") == 1
+    said = capsys.readouterr()
+    assert "was taken back: not confirmed in time" in said.out and place.rules() == ""
+
+
+def _manifest(entry):
+    return json.dumps(fields(entry) | {"format": 1})
+
+
+def test_another_boot_takes_it_back(place):
+    apply_asking(place, 60)
+    entry = replace(waits(place), boot="another")
+    State(place.machine).files.write(f"{STATE}/journal/manifest.json", _manifest(entry), 0o600)
+    told: list[str] = []
+    assert settled(place.machine, told.append) is None
+    assert "taken back" in told[0] and (place.folder / CONFIG[1:]).read_text() == BEFORE
+
+
+def test_an_old_connection_proves_nothing(place):
+    apply_asking(place, 60)
+    entry = waits(place)
+    assert "older than the apply" in too_old(entry, entry.applied - 1)
+    assert "cannot be found out" in too_old(entry, None)
+    assert too_old(entry, boottime.uptime() + 1) is None
+    confirm(place.machine, entry)
+
+
+def test_remove_while_it_waits(place, by_command, capsys):
+    tree = place.tree()
+    apply_asking(place, 60)
+    assert by_command("remove") == 0
+    assert "which waited to be confirmed, was taken back" in capsys.readouterr().out
+    assert place.rules() == "" and place.tree() == tree
+
+
+def test_what_is_edited_in_the_window_is_kept_aside(place):
+    apply_asking(place, 60)
+    path = place.folder / CONFIG[1:]
+    path.write_text(AFTER + "# by hand\n")
+    refuse(place.machine, waits(place), "test")
+    assert path.read_text() == BEFORE
+    (kept,) = (place.folder / STATE[1:]).glob("edited-*")
+    assert kept.read_text() == AFTER + "# by hand\n"
+
+
+# The way back to an earlier generation
+
+
+def test_rollback_brings_rules_files_and_services_back(place, by_command, capsys):
+    applied(place, planned(place))
+    rules = place.rules()
+    applied(place, planned(place, "ntp-closed", replace=True))
+    assert not place.services.status(("chrony.service",)).active
+    assert by_command("rollback") == 0
+    assert "ntp-client: generation 3, which is 1 again" in capsys.readouterr().out
+    assert sorted(place.rules()) == sorted(rules) and (place.folder / CONFIG[1:]).read_text() == AFTER
+    assert place.services.status(("chrony.service",)).active
+    assert look(place.machine).drifts == ()
+    assert State(place.machine).pointers() == {"running": 3, "current": 3, "previous": 2}
+    assert not planned(place).rules_changed
+    assert by_command("rollback", "2") == 0
+    assert not place.services.status(("chrony.service",)).active and look(place.machine).drifts == ()
+    assert [(past.number, past.again) for past in history(place.machine)] == [
+        (4, 2),
+        (3, 1),
+        (2, None),
+        (1, None),
+    ]
+
+
+def test_rollback_merges_what_was_edited_since_or_refuses(place, by_command, capsys):
+    long = "".join(f"# line {number}\n" for number in range(20)) + BEFORE
+    path = place.folder / CONFIG[1:]
+    path.write_text(long)
+    applied(place, planned(place))
+    before = path.read_text()
+    holes = planned(place, "holes", replace=True)
+    applied(place, holes)
+    assert path.read_text() == long
+    edited = ("# line 9\n", "# line 9, edited\n")
+    path.write_text(long.replace(*edited))
+    assert by_command("rollback") == 0
+    assert path.read_text() == before.replace(*edited)
+    assert by_command("rollback") == 0
+    assert path.read_text() == long.replace(*edited)
+    path.write_text(long.replace("allow all", "allow 192.0.2.0/24"))
+    capsys.readouterr()
+    rules = place.rules()
+    assert by_command("rollback") == 1
+    assert "was edited since where the way back changes it too" in capsys.readouterr().err
+    assert place.rules() == rules
+
+
+def test_rollback_without_a_past(place, by_command, capsys):
+    assert by_command("rollback") == 1
+    assert "nothing was ever applied" in capsys.readouterr().err
+    applied(place, planned(place))
+    assert by_command("rollback") == 1
+    assert "nothing was applied before this" in capsys.readouterr().err
+    assert by_command("rollback", "7") == 1
+    assert "no generation 7" in capsys.readouterr().err
+
+
+def test_a_rollback_that_fails_changes_nothing(place, monkeypatch):
+    applied(place, planned(place))
+    applied(place, planned(place, "ntp-server", replace=True))
+    rules, tree = place.rules(), place.tree()
+    place.services.fail.add(("restart", "chrony.service"))
+    monkeypatch.setattr(applying, "_restart_all", lambda machine, units: None)
+    with pytest.raises(HostError):
+        applied(place, plan_back(place.machine, 1))
+    assert place.rules() == rules and place.tree() == tree
+
+
+# Emergency
+
+
+def test_open_and_closed_again(place, by_command, capsys):
+    applied(place, planned(place))
+    rules = place.rules()
+    assert by_command("open", "--for", "1s") == 0
+    assert place.rules() == ""
+    status = look(place.machine)
+    assert any("opened by hand" in note for note in status.notes) and status.drifts
+    deadline = time.monotonic() + 10
+    while place.rules() != rules:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert look(place.machine).notes == ()
+    assert by_command("open") == 0 and place.rules() == ""
+    applied(place, planned(place))
+    assert place.rules() == rules and look(place.machine).notes == ()
+
+
+def test_open_where_nothing_was_applied(place, by_command, capsys):
+    assert by_command("open", "--for", "5m") == 1
+    assert "nothing was applied here that could come back" in capsys.readouterr().err
+    assert by_command("open") == 0
