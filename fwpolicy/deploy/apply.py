@@ -8,6 +8,7 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy.backends.nft.reload import WHOLE
+from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.persist import UNIT, opener
 from fwpolicy.deploy.remembered import generation, texts
@@ -23,7 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.state import Generation
@@ -74,6 +74,7 @@ def carry_out(
         restarted: list[str] = []
         # Last on the way back: a daemon restarts once its files are what they were.
         undo.then(_restart_all, machine, restarted)
+        _install_boot(plan, machine, state, undo)
         _write_daemon_files(plan, machine, undo, tell)
         seen = load_rules(plan, machine, was, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
@@ -131,7 +132,36 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: Undo) -> N
     )
 
 
-# Step 1: the daemon's configuration
+# First the boot: from its first step on an apply that a power cut ends is taken back there
+
+
+def _install_boot(plan: Plan, machine: Machine, state: State, undo: Undo) -> None:
+    for change in (*plan.boot, *_opener(machine, state)):
+        for folder in machine.files.make_directory(change.path.rpartition("/")[0]):
+            undo.then(machine.files.remove_directory_if_empty, folder)
+        before = machine.files.snapshot(change.path)
+        machine.files.write(change.path, change.after, change.mode)
+        undo.then(machine.files.restore, before)
+    if not _boot_matters(plan):
+        return
+    machine.services.reload_manager()
+    found = machine.services.status((UNIT,))
+    if found is not None:
+        undo.then(machine.services.restore, found)
+        machine.services.enable(UNIT)
+
+
+def _boot_matters(plan: Plan) -> bool:
+    return plan.options.persist and bool(plan.boot or plan.enable_boot or plan.rules_changed)
+
+
+def _opener(machine: Machine, state: State) -> tuple[FileChange, ...]:
+    script = opener(state.directory)
+    before = machine.files.read(script.name)
+    return (FileChange(script.name, before, script.text, script.mode),) if before != script.text else ()
+
+
+# Then the daemon's configuration
 
 
 def _write_daemon_files(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
@@ -168,7 +198,7 @@ def _check_syntax(command: tuple[str, ...]) -> None:
         raise HostError(f"{command[0]} refuses its configuration: {said[-1] if said else done.returncode}")
 
 
-# Steps 3 and 4: daemons and connections
+# After the rules: daemons and connections
 
 
 def _restart_all(machine: Machine, units: list[str]) -> None:
@@ -208,47 +238,22 @@ def _purge(plan: Plan, machine: Machine, tell: Tell) -> tuple[Flow, ...]:
     return deleted
 
 
-# Step 5: the boot
+# The generation
 
 
 def _persist(
-    plan: Plan,
-    machine: Machine,
-    state: State,
-    new: Generation,
-    asked: Asked,
-    undo: Undo,
-    tell: Tell,
+    plan: Plan, machine: Machine, state: State, new: Generation, asked: Asked, undo: Undo, tell: Tell
 ) -> None:
     """Where somebody is asked first the boot goes on loading what it loads."""
     undo.then(state.drop, new.number)
     machine.files.remove(state.path("opened"))
     state.write(new, texts(plan, state, new.before))
-    script = opener(state.directory)
-    if machine.files.read(script.name) != script.text:
-        machine.files.write(script.name, script.text, script.mode)
-    for change in plan.boot:
-        for folder in machine.files.make_directory(change.path.rpartition("/")[0]):
-            undo.then(machine.files.remove_directory_if_empty, folder)
-        before = machine.files.snapshot(change.path)
-        machine.files.write(change.path, change.after, change.mode)
-        undo.then(machine.files.restore, before)
     undo.then(state.point, state.pointers())
     state.make_current(new.number, boots=plan.options.persist and not asked.seconds)
-    if plan.options.persist:
-        _enable_boot(plan, machine, undo, tell)
-
-
-def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
-    services = machine.services
-    if not plan.boot and not plan.enable_boot and not plan.rules_changed:
-        return
-    services.reload_manager()
-    found = services.status((UNIT,))
+    found = machine.services.status((UNIT,)) if _boot_matters(plan) else None
     if found is None:
         return
-    undo.then(services.restore, found)
-    services.enable(UNIT)
     if machine.live:
+        undo.then(machine.services.restore, found)
         boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{UNIT} loads the rules at boot, before the network")
