@@ -38,17 +38,21 @@ AFTER = hardened(BEFORE)
 class Place:
     """A host of the test's own: namespace, folder, services."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *, make: bool = True) -> None:
+        """`make`: its files; else they are there."""
         self.name, self.folder = name, folder
-        (folder / "etc/chrony").mkdir(parents=True)
-        (folder / "etc/systemd/system").mkdir(parents=True)
-        (folder / "var/lib").mkdir(parents=True)
-        (folder / CONFIG[1:]).write_text(BEFORE)
-        (folder / CONFIG[1:]).chmod(0o640)
+        if make:
+            self._make_files()
         self.services = FakeServices(
             ServiceState("chrony.service", True, True, False), ServiceState(UNIT, False, False, False)
         )
         self.machine = Machine(Files(str(folder)), self.services, STATE, live=True)
+
+    def _make_files(self) -> None:
+        for path in ("etc/chrony", "etc/systemd/system", "var/lib"):
+            (self.folder / path).mkdir(parents=True)
+        (self.folder / CONFIG[1:]).write_text(BEFORE)
+        (self.folder / CONFIG[1:]).chmod(0o640)
 
     def tree(self) -> dict[str, tuple[object, ...]]:
         """Every path with mode, content and time: what must be the same afterwards."""
