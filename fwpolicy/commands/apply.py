@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         report = plantext.as_json(plan) | {"generation": applied.generation, "connections": deleted}
         operands.print_json(report)
     elif not options.quiet:
-        for note in plan.notes:
+        for note in (*plan.notes, *(f"foreign: {each}" for each in plan.foreign)):
             print(f"note: {note}", file=sys.stderr)
         print(f"applied {plan.policy.name}: generation {applied.generation}")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import difftext, operands, plantext
+from fwpolicy.commands import difftext, operands, outlooktext, plantext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Apply's, too: a plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
+    parser.add_argument(
+        "--force", action="store_true", help="even if your own SSH connection could not be opened again"
+    )
     parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
     parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
     operands.prove_argument(parser)
@@ -25,16 +28,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from time import time  # noqa: PLC0415
+
+    from fwpolicy.deploy.outlook import look_ahead  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
 
     machine = operands.machine_of(options)
     with entered(options.netns):
         plan = planned(options, machine)
         traffic = _traffic(plan)
+        outlook = look_ahead(plan, machine, int(time()))
     if options.json:
-        operands.print_json(plantext.as_json(plan) | {"traffic": difftext.as_json(traffic)})
+        report = plantext.as_json(plan) | outlooktext.as_json(outlook)
+        report["notes"] = [*plan.notes, *outlook.notes]
+        operands.print_json(report | {"traffic": difftext.as_json(traffic)})
     elif not options.quiet:
-        print("\n".join([plantext.as_text(plan), *difftext.as_text(traffic)]))
+        said = [*outlooktext.as_text(outlook), *difftext.as_text(traffic), *plantext.endings(plan)]
+        print("\n".join([plantext.as_text(plan), *said]))
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0
@@ -51,7 +61,10 @@ def _traffic(plan: Plan) -> tuple[Change, ...]:
 
 def planned(options: argparse.Namespace, machine: Machine) -> Plan:
     """Read, test and plan. A named namespace has no daemons and no boot of its own."""
+    import os  # noqa: PLC0415
+
     from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
+    from fwpolicy.host.operator import operator  # noqa: PLC0415
 
     policy = operands.read_policy(options.policy)
     if not options.json and not options.quiet:
@@ -63,5 +76,7 @@ def planned(options: argparse.Namespace, machine: Machine) -> Plan:
         daemon=not (options.no_daemon or alone),
         replace=options.replace,
         prove=not options.no_prove,
+        force=options.force,
+        operator=operator(os.environ),
     )
     return make_plan(policy, machine, how)

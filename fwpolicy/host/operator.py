@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 @record
 class Operator:
-    """`address`: theirs, as text, without an interface; `port`: ours, which they came to."""
+    """`address`: theirs, as text, without an interface; `port`: ours, which they came to, at `here` ("" where
+    nobody says)."""
 
     address: str
     port: int
+    here: str = ""
 
 
 # Deeper than any shell: a cycle in a faked /proc ends here.
@@ -41,7 +43,7 @@ def _by_socket(proc: Path) -> Operator | None:
             connections = processes.connections(pid, str(proc))
             # The lowest descriptor: sshd has the connection before anything is forwarded.
             found = connections[0] if connections else found
-    return Operator(_plain(found.peer), found.port) if found else None
+    return Operator(_plain(found.peer), found.port, _plain(found.address)) if found else None
 
 
 def _ancestors(proc: Path) -> Iterator[int]:
@@ -71,7 +73,8 @@ def _by_environment(connection: str) -> Operator | None:
     words = connection.split()
     if len(words) != 4 or not words[3].isdigit():
         return None
-    return Operator(_plain(words[0].partition("%")[0]), int(words[3]))
+    peer, here = (_plain(word.partition("%")[0]) for word in (words[0], words[2]))
+    return Operator(peer, int(words[3]), here)
 
 
 def _plain(address: str) -> str:
