@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import difftext, operands, outlooktext, plantext
+from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.outlook import Outlook
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.model.compare import Change
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Apply's, too: a plan is what apply would do with the same words."""
+    parser.add_argument("-o", dest="output", metavar="FILE", help="save the plan, for apply FILE")
+    same_as_apply(parser)
+
+
+def same_as_apply(parser: argparse.ArgumentParser) -> None:
+    """A plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
     parser.add_argument(
@@ -35,19 +41,26 @@ def run(options: argparse.Namespace) -> int:
 
     machine = operands.machine_of(options)
     with entered(options.netns):
-        plan = planned(options, machine)
+        sources: dict[str, str] = {}
+        plan = planned(options, machine, sources)
         traffic = _traffic(plan)
         outlook = look_ahead(plan, machine, int(time()))
+    report = _report(plan, outlook, traffic) if options.json or options.output else {}
     if options.json:
-        report = plantext.as_json(plan) | outlooktext.as_json(outlook)
-        report["notes"] = [*plan.notes, *outlook.notes]
-        operands.print_json(report | {"traffic": difftext.as_json(traffic)})
+        operands.print_json(report)
     elif not options.quiet:
         said = [*outlooktext.as_text(outlook), *difftext.as_text(traffic), *plantext.endings(plan)]
         print("\n".join([plantext.as_text(plan), *said]))
+    if options.output:
+        savedplans.save(options, plan, machine, sources, report, operands.now())
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0
+
+
+def _report(plan: Plan, outlook: Outlook, traffic: tuple[Change, ...]) -> dict[str, object]:
+    report = plantext.as_json(plan) | outlooktext.as_json(outlook) | {"traffic": difftext.as_json(traffic)}
+    return report | {"notes": [*plan.notes, *outlook.notes]}
 
 
 def _traffic(plan: Plan) -> tuple[Change, ...]:
@@ -59,14 +72,15 @@ def _traffic(plan: Plan) -> tuple[Change, ...]:
     return traffic(plan.policy, plan.facts.servers, plan.survey.listing)
 
 
-def planned(options: argparse.Namespace, machine: Machine) -> Plan:
-    """Read, test and plan. A named namespace has no daemons and no boot of its own."""
+def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, str] | None = None) -> Plan:
+    """Read, test and plan; `sources` as read_policy fills it. A named namespace has no daemons and no boot of
+    its own."""
     import os  # noqa: PLC0415
 
     from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
     from fwpolicy.host.operator import operator  # noqa: PLC0415
 
-    policy = operands.read_policy(options.policy)
+    policy = operands.read_policy(options.policy, sources)
     if not options.json and not options.quiet:
         operands.warn(policy)
     operands.require_tests(policy)
