@@ -92,14 +92,26 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def read_policy(operands: list[str]) -> Policy:
-    """The policy that the operands make together. Raises PolicyError, HostError."""
+def read_policy(operands: list[str], sources: dict[str, str] | None = None) -> Policy:
+    """The policy that the operands make together; `sources` gets file -> SHA-256 of all that was read for it.
+    Raises PolicyError, HostError."""
     from time import time  # noqa: PLC0415
 
     from fwpolicy.policy.load import load  # noqa: PLC0415
 
     named = tuple(texts.read_operand(operand) for operand in operands)
-    return load(named, texts.read_file, int(time()))
+    if sources is None:
+        return load(named, texts.read_file, int(time()))
+    from hashlib import sha256  # noqa: PLC0415
+
+    def read_file(path: str) -> bytes:
+        data = texts.read_file(path)
+        sources[texts.absolute(path)] = sha256(data).hexdigest()
+        return data
+
+    for name, data in named:
+        sources[texts.absolute(name)] = sha256(data).hexdigest()
+    return load(named, read_file, int(time()))
 
 
 def read_subject(operand: str, options: argparse.Namespace) -> Subject:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import difftext, operands, plantext
+from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.outlook import Outlook
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.model.compare import Change
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Apply's, too: a plan is what apply would do with the same words."""
+    parser.add_argument("-o", dest="output", metavar="FILE", help="save the plan, for apply FILE")
+    same_as_apply(parser)
+
+
+def same_as_apply(parser: argparse.ArgumentParser) -> None:
+    """A plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
+    parser.add_argument(
+        "--force", action="store_true", help="even if your own SSH connection could not be opened again"
+    )
     parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
     parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
     operands.prove_argument(parser)
@@ -25,19 +34,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from time import time  # noqa: PLC0415
+
+    from fwpolicy.deploy.outlook import look_ahead  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
 
     machine = operands.machine_of(options)
     with entered(options.netns):
-        plan = planned(options, machine)
+        sources: dict[str, str] = {}
+        plan = planned(options, machine, sources)
         traffic = _traffic(plan)
+        outlook = look_ahead(plan, machine, int(time()))
+    report = _report(plan, outlook, traffic) if options.json or options.output else {}
     if options.json:
-        operands.print_json(plantext.as_json(plan) | {"traffic": difftext.as_json(traffic)})
+        operands.print_json(report)
     elif not options.quiet:
-        print("\n".join([plantext.as_text(plan), *difftext.as_text(traffic)]))
+        said = [*outlooktext.as_text(outlook), *difftext.as_text(traffic), *plantext.endings(plan)]
+        print("\n".join([plantext.as_text(plan), *said]))
+    if options.output:
+        savedplans.save(options, plan, machine, sources, report, operands.now())
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0
+
+
+def _report(plan: Plan, outlook: Outlook, traffic: tuple[Change, ...]) -> dict[str, object]:
+    report = plantext.as_json(plan) | outlooktext.as_json(outlook) | {"traffic": difftext.as_json(traffic)}
+    return report | {"notes": [*plan.notes, *outlook.notes]}
 
 
 def _traffic(plan: Plan) -> tuple[Change, ...]:
@@ -49,11 +72,15 @@ def _traffic(plan: Plan) -> tuple[Change, ...]:
     return traffic(plan.policy, plan.facts.servers, plan.survey.listing)
 
 
-def planned(options: argparse.Namespace, machine: Machine) -> Plan:
-    """Read, test and plan. A named namespace has no daemons and no boot of its own."""
-    from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
+def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, str] | None = None) -> Plan:
+    """Read, test and plan; `sources` as read_policy fills it. A named namespace has no daemons and no boot of
+    its own."""
+    import os  # noqa: PLC0415
 
-    policy = operands.read_policy(options.policy)
+    from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
+    from fwpolicy.host.operator import operator  # noqa: PLC0415
+
+    policy = operands.read_policy(options.policy, sources)
     if not options.json and not options.quiet:
         operands.warn(policy)
     operands.require_tests(policy)
@@ -63,5 +90,7 @@ def planned(options: argparse.Namespace, machine: Machine) -> Plan:
         daemon=not (options.no_daemon or alone),
         replace=options.replace,
         prove=not options.no_prove,
+        force=options.force,
+        operator=operator(os.environ),
     )
     return make_plan(policy, machine, how)

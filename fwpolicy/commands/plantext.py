@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fwpolicy.addresses import format_address
 from fwpolicy.backends.nft.render import render
+from fwpolicy.commands.outlooktext import foreign_json
+from fwpolicy.deploy.foreign import order
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.ir.ruleset import Ruleset
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def as_text(plan: Plan) -> str:
-    """The whole plan; sections without content are left out."""
+    """What would be done; sections without content are left out."""
     lines = [_headline(plan)]
     lines += _rules(plan)
     for daemon in plan.daemons:
@@ -31,9 +33,13 @@ def as_text(plan: Plan) -> str:
     lines += [f"boot: write {change.path}" for change in plan.boot]
     if plan.boot or plan.enable_boot:
         lines.append(f"boot: enable {UNIT}, which loads the rules before the network")
-    lines += [f"note: {note}" for note in plan.notes]
-    lines += [f"refused: {refusal}" for refusal in plan.refusals]
     return "\n".join(lines)
+
+
+def endings(plan: Plan) -> list[str]:
+    """What is to be known about it, and why it would not be done."""
+    notes = [f"note: {note}" for note in plan.notes]
+    return [*notes, *(f"refused: {refusal}" for refusal in plan.refusals)]
 
 
 def _headline(plan: Plan) -> str:
@@ -116,7 +122,7 @@ def as_json(plan: Plan) -> dict[str, object]:
         "connections": [flow_text(flow) for flow in plan.purge],
         "losing_clients": list(plan.losing),
         "boot": [change.path for change in plan.boot],
-        "foreign": [str(chain) for chain in plan.survey.foreign],
+        "foreign": [foreign_json(chain, order(chain, plan.ruleset)) for chain in plan.survey.foreign],
         "nat": plan.facts.nat,
         "notes": list(plan.notes),
         "refusals": list(plan.refusals),

@@ -10,18 +10,19 @@ from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.flows import condemned, losing_clients
+from fwpolicy.deploy.foreign import interference, of_legacy, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
 from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.state import Generation, Originals, State, known
-from fwpolicy.deploy.survey import ForeignChain, Survey, survey
+from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
 from fwpolicy.host.services import NoServices
 from fwpolicy.ir.ruleset import Ruleset
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.deploy.lockout import Lockout
     from fwpolicy.host.conntrack import Flow
+    from fwpolicy.host.operator import Operator
     from fwpolicy.host.services import ServiceState
     from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
@@ -43,12 +46,14 @@ NFT_PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/n
 @record
 class Options:
     """How to apply: without the boot unit (`persist`), without daemons, replacing another policy, without
-    proofs (`prove`)."""
+    proofs (`prove`), even if `operator` were locked out (`force`; None: nobody is connected over SSH)."""
 
     persist: bool = True
     daemon: bool = True
     replace: bool = False
     prove: bool = True
+    force: bool = False
+    operator: Operator | None = None
 
 
 @record
@@ -103,6 +108,15 @@ class Plan:
         return tuple(daemon.state.unit for daemon in self.daemons if daemon.stop and daemon.state)
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        """What other tools' chains on our hooks can mean for ours, as far as their words tell."""
+        return tuple(
+            f"{title(chain, order(chain, self.ruleset))} {interference(chain)}"
+            for chain in self.survey.foreign
+            if not chain.idle
+        )
+
+    @property
     def changed(self) -> bool:
         """Does the host differ from what the policy says?"""
         return (
@@ -122,6 +136,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     state = State(machine)
     current = _current(state)
     seen = survey(machine, known(current))
+    seen = replace(seen, foreign=(*seen.foreign, *of_legacy(seen.legacy)))
     service = compile_timeservice(policy) if options.daemon else None
     originals = _originals(state)
     revived = revived_services(current, originals, service) if options.daemon else ()
@@ -135,6 +150,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
     purge, losing, flow_notes = _connections(policy, machine, facts)
     boots, boot_notes = _boot_files(policy, machine, options)
+    out = _locked_out(policy, facts, options, machine) if rules_changed else None
     plan_notes = (
         *_chain_notes(policy, seen),
         *source_notes,
@@ -142,6 +158,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         *daemon_notes,
         *flow_notes,
         *boot_notes,
+        *((f"{out} (--force)",) if out and options.force else ()),
     )
     return Plan(
         policy=policy,
@@ -167,6 +184,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
             *_without_forwarding(policy, machine),
+            *((f"{out}; --force goes on all the same",) if out and not options.force else ()),
         ),
     )
 
@@ -218,16 +236,9 @@ def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
         )
     if seen.notrack and policy.ntp:
         notes.append("a foreign notrack rule: replies that are not tracked do not pass the role's filter")
-    notes += [f"foreign: {_interference(chain)}" for chain in seen.foreign]
     if seen.legacy:
         notes.append(f"foreign: iptables-legacy tables in use: {', '.join(seen.legacy)}; nft cannot see them")
     return tuple(notes)
-
-
-def _interference(chain: ForeignChain) -> str:
-    if chain.drops:
-        return f"{chain} may drop what this policy lets through; an accept of ours never overrides it"
-    return f"{chain} only accepts; that never overrides a drop of ours"
 
 
 def _connections(
@@ -316,6 +327,14 @@ def _refusals(
         ]
     found += [refusal for daemon in daemons for refusal in daemon.refusals]
     return tuple(found)
+
+
+def _locked_out(policy: Policy, facts: Facts, options: Options, machine: Machine) -> Lockout | None:
+    if options.operator is None:
+        return None
+    from fwpolicy.deploy.lockout import locked_out  # noqa: PLC0415
+
+    return locked_out(policy, facts.servers, options.operator, machine)
 
 
 def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ import posixpath
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
 from fwpolicy.model.of_policy import of_policy
-from fwpolicy.model.program import NotModelledError
+from fwpolicy.model.program import NotModelledError, of_tables
 from fwpolicy.policy.vocabulary import Vocabulary
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
@@ -51,7 +53,7 @@ def subject(operand: str, machine: Machine) -> Subject:
     """Read an operand. Raises PolicyError, HostError; what the model refuses to read is a HostError."""
     try:
         if operand == "live":
-            return Subject(operand, _live(), _own_names())
+            return Subject(operand, live(), _own_names())
         kind, _, rest = operand.partition(":")
         if kind == "generation" and rest.isascii() and rest.isdigit() and len(rest) < _LONGEST:
             return Subject(operand, _generation(int(rest), machine), _own_names())
@@ -126,13 +128,13 @@ def _of_git(revision: str, path: str) -> Subject:
     return of_text(f"git:{revision}:{path}", git.show(revision, path), read)
 
 
-def _live() -> Program:
-    """The kernel's nftables, and iptables-legacy beside it, which nft cannot see."""
+def live() -> Program:
+    """The kernel's nftables, and iptables-legacy beside it, which nft cannot see. Raises HostError, and
+    NotModelledError for what the model refuses to read."""
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
     from fwpolicy.host.xtables import saved  # noqa: PLC0415
-    from fwpolicy.model import nft  # noqa: PLC0415
 
-    found = nft.of_json(Nftables().listing("ruleset"))
+    found = of_listing(Nftables().listing("ruleset"))
     texts = saved()
     if not texts:
         return found
@@ -140,6 +142,48 @@ def _live() -> Program:
 
     legacy = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
     return iptables.merged((found, *legacy))
+
+
+def of_listing(listing: dict[str, Any]) -> Program:
+    """`nft -j list ruleset`; of tables that iptables keeps there, and whose matches nft only names, what
+    iptables says. Raises NotModelledError."""
+    from fwpolicy.model import nft  # noqa: PLC0415
+
+    theirs = {table for table in map(_of_iptables, listing["nftables"]) if table}
+    said = _said_by_iptables(theirs) if theirs else None
+    if said is None:
+        return nft.of_json(listing)
+    from fwpolicy.model import iptables  # noqa: PLC0415
+
+    others = [entry for entry in listing["nftables"] if _table(entry) not in theirs]
+    return iptables.merged((nft.of_json({"nftables": others}), *said))
+
+
+def _said_by_iptables(tables: set[str]) -> list[Program] | None:
+    """These tables; None where iptables does not say them all."""
+    from fwpolicy.host.xtables import saved_nft  # noqa: PLC0415
+    from fwpolicy.model import iptables  # noqa: PLC0415
+
+    try:
+        texts = saved_nft()
+        programs = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
+    except (HostError, NotModelledError):
+        return None
+    every = {chain.rpartition(" ")[0] for program in programs for chain in program.chains}
+    if not tables <= every:
+        return None
+    return [of_tables(program, tables) for program in programs]
+
+
+def _of_iptables(entry: dict[str, Any]) -> str | None:
+    """The table of a rule that only iptables can tell."""
+    rule = entry.get("rule")
+    return _table(entry) if rule and any("xt" in each for each in rule["expr"]) else None
+
+
+def _table(entry: dict[str, Any]) -> str:
+    ((kind, body),) = entry.items()
+    return f"{body.get('family')} {body.get('name' if kind == 'table' else 'table')}"
 
 
 def _generation(number: int, machine: Machine) -> Program:

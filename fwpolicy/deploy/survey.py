@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.backends.nft.read import UnknownExpressionError, read
+from fwpolicy.deploy import foreign
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Table
 from fwpolicy.record import record
@@ -12,33 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fwpolicy.deploy.elements import Known
+    from fwpolicy.deploy.foreign import ForeignChain
     from fwpolicy.deploy.machine import Machine
-
-# Our hooks; prerouting because of the early drops.
-HOOKS = ("prerouting", "input", "output", "forward")
-# arp, bridge and netdev chains see other packets than ours.
-FAMILIES = ("ip", "ip6", "inet")
-
-
-@record
-class ForeignChain:
-    """A base chain of somebody else's on one of our hooks.
-
-    `policy` is the chain's; `drops`: its table drops or rejects somewhere; `accepts`: it
-    accepts somewhere.
-    """
-
-    table: str
-    chain: str
-    hook: str
-    priority: int
-    policy: str
-    drops: bool
-    accepts: bool
-
-    def __str__(self) -> str:
-        where = f"{self.hook}, priority {self.priority}, policy {self.policy}"
-        return f"table {self.table}, chain {self.chain} ({where})"
 
 
 @record
@@ -78,12 +54,11 @@ def survey(machine: Machine, known: Known | None = None) -> Survey:
         return Survey(unreadable=str(error))
     legacy = legacy_tables()
     ours, strange = _ours(listing)
-    foreign = _foreign(listing)
     return Survey(
         ours=ours,
         listing=own_listing(listing),
         moment=moment,
-        foreign=foreign,
+        foreign=foreign.of_listing(listing),
         nat=_has_nat(listing) or "nat" in legacy,
         notrack=any(
             "notrack" in each for e in listing["nftables"] for each in e.get("rule", {}).get("expr", ())
@@ -131,33 +106,3 @@ def _has_nat(listing: dict[str, Any]) -> bool:
         chain.get("type") == "nat" and (chain["family"], chain["table"]) != (FAMILY, TABLE)
         for chain in chains
     )
-
-
-def _foreign(listing: dict[str, Any]) -> tuple[ForeignChain, ...]:
-    verdicts: dict[str, set[str]] = {}
-    for entry in listing["nftables"]:
-        if "rule" in entry:
-            rule = entry["rule"]
-            said = verdicts.setdefault(f"{rule['family']} {rule['table']}", set())
-            said.update(key for expression in rule["expr"] for key in expression)
-    found = []
-    for entry in listing["nftables"]:
-        chain = entry.get("chain", {})
-        if chain.get("hook") not in HOOKS or chain["type"] != "filter" or chain["family"] not in FAMILIES:
-            continue
-        table = f"{chain['family']} {chain['table']}"
-        if table == f"{FAMILY} {TABLE}":
-            continue
-        said = verdicts.get(table, set())
-        found.append(
-            ForeignChain(
-                table,
-                chain["name"],
-                chain["hook"],
-                chain["prio"],
-                chain["policy"],
-                drops=chain["policy"] == "drop" or bool(said & {"drop", "reject", "xt"}),
-                accepts=bool(said & {"accept", "xt", "vmap", "queue"}),
-            )
-        )
-    return tuple(found)

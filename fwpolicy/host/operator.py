@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @record
 class Operator:
-    """`address`: theirs, as text, without an interface; `port`: ours, which they came to. `began`: when the
-    connection did, in seconds since the boot (boottime.uptime), None where that is unknown."""
+    """`address`: theirs, as text, without an interface; `port`: ours, which they came to, at `here` ("" where
+    nobody says). `began`: when the connection did, in seconds since the boot (boottime.uptime), None where
+    that is unknown."""
 
     address: str
     port: int
+    here: str = ""
     began: float | None = None
 
 
@@ -47,7 +49,8 @@ def _by_socket(proc: Path) -> Operator | None:
         return None
     pid, connection = found
     # sshd(8) forks a process for each connection, as soon as it is there.
-    return Operator(_plain(connection.peer), connection.port, boottime.started(pid, str(proc)))
+    began = boottime.started(pid, str(proc))
+    return Operator(_plain(connection.peer), connection.port, _plain(connection.address), began)
 
 
 def _ancestors(proc: Path) -> Iterator[int]:
@@ -77,7 +80,8 @@ def _by_environment(connection: str) -> Operator | None:
     words = connection.split()
     if len(words) != 4 or not words[3].isdigit():
         return None
-    return Operator(_plain(words[0].partition("%")[0]), int(words[3]))
+    peer, here = (_plain(word.partition("%")[0]) for word in (words[0], words[2]))
+    return Operator(peer, int(words[3]), here)
 
 
 def _plain(address: str) -> str:

@@ -40,7 +40,7 @@ class Process:
 class Listener:
     """A socket that takes packets from anybody: listening TCP, or UDP without a fixed other end.
 
-    `pid` is None where we may not know, then `process` is "".
+    `pid` is None where we may not know, then `process` is "". `unit`: as Process has it.
     """
 
     protocol: str
@@ -49,6 +49,7 @@ class Listener:
     port: int
     pid: int | None
     process: str
+    unit: str = ""
 
 
 @record
@@ -162,7 +163,7 @@ def listeners(protocol: str, port: int | None = None, proc: str = "/proc") -> tu
                 found.append((family, address, here, fields[9]))
     owners = _owners(folder, {inode for *_, inode in found})
     return tuple(
-        Listener(protocol, family, address, here, *owners.get(inode, (None, "")))
+        Listener(protocol, family, address, here, *owners.get(inode, (None, "", "")))
         for family, address, here, inode in found
     )
 
@@ -215,10 +216,10 @@ def _address(text: str) -> str:
     return addresses.format_address(4 if len(ordered) == 4 else 6, int.from_bytes(ordered, "big"))
 
 
-def _owners(proc: Path, inodes: set[str]) -> dict[str, tuple[int, str]]:
-    """inode -> (PID, name); the lowest PID of those that share a socket."""
+def _owners(proc: Path, inodes: set[str]) -> dict[str, tuple[int, str, str]]:
+    """inode -> (PID, name, unit); the lowest PID of those that share a socket."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    owners: dict[str, tuple[int, str]] = {}
+    owners: dict[str, tuple[int, str, str]] = {}
     if not wanted:
         return owners
     for pid in sorted(int(folder.name) for folder in proc.iterdir() if folder.name.isdigit()):
@@ -229,9 +230,15 @@ def _owners(proc: Path, inodes: set[str]) -> dict[str, tuple[int, str]]:
         except OSError:
             continue
         for link in links:
-            if link in wanted:
-                owners.setdefault(wanted[link], (pid, name))
+            if link in wanted and wanted[link] not in owners:
+                owners[wanted[link]] = (pid, name, _unit(folder))
     return owners
+
+
+def interfaces(proc: str = "/proc") -> tuple[str, ...]:
+    """The names of this network namespace's interfaces, loopback's among them."""
+    lines = _net_lines(Path(proc), "dev")[2:]
+    return tuple(line.partition(":")[0].strip() for line in lines)
 
 
 def own_addresses(proc: str = "/proc") -> AddressSet:

@@ -66,6 +66,45 @@ def write_new(path: str, text: str) -> None:
         stream.write(text)
 
 
+def write_private(path: str, text: str, head: str, what: str) -> None:
+    """Make the file, readable by its owner alone, or replace one that begins with `head` (`what` it is);
+    whole or not at all. HostError for any other file that is there, and for a link."""
+    try:
+        if os.path.lexists(path) and not _begins_with(path, head.encode()):
+            raise HostError(f"{path} exists and is no {what}; name another file")
+        temporary = f"{path}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, path)  # noqa: PTH105
+        except BaseException:
+            os.unlink(temporary)  # noqa: PTH108
+            raise
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _begins_with(path: str, head: bytes) -> bool:
+    if os.path.islink(path):  # noqa: PTH114
+        return False
+    try:
+        return read_file(path).startswith(head)
+    except OSError:
+        return False
+
+
+def writable_by_others(path: str) -> bool:
+    return bool(os.stat(path).st_mode & 0o022)  # noqa: PTH116
+
+
+def absolute(operand: str) -> str:
+    """The operand as it is understood in any folder: a path from the root, or a shipped policy's name."""
+    return operand if _shipped(operand) else os.path.abspath(operand)  # noqa: PTH100
+
+
 def shipped_names() -> tuple[str, ...]:
     """The names of the policies that come with the program."""
     found = {name.removesuffix(".yaml") for d in SHIPPED if os.path.isdir(d) for name in os.listdir(d)}  # noqa: PTH112, PTH208

@@ -26,14 +26,25 @@ def saved() -> tuple[str, ...]:
     Raises HostError where they cannot be run."""
     if not legacy_tables():
         return ()
+    try:
+        return _printed("legacy")
+    except HostError as error:
+        raise HostError(f"iptables-legacy tables are in use: {error}") from None
+
+
+def saved_nft() -> tuple[str, ...]:
+    """What iptables-nft-save and ip6tables-nft-save print: the tables that iptables keeps in nftables, with
+    the matches that nft only names. Raises HostError where they cannot be run."""
+    return _printed("nft")
+
+
+def _printed(variant: str) -> tuple[str, ...]:
     texts = []
-    for program in ("iptables-legacy-save", "ip6tables-legacy-save"):
+    for program in (f"iptables-{variant}-save", f"ip6tables-{variant}-save"):
         try:
             done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise HostError(
-                f"iptables-legacy tables are in use, and {program} cannot be run: {error}"
-            ) from None
+            raise HostError(f"{program} cannot be run: {error}") from None
         if done.returncode != 0:
             raise HostError(f"{program}: {done.stderr.strip() or done.returncode}")
         texts.append(done.stdout)

@@ -34,11 +34,11 @@ class Cube:
     values: Mapping[str, Intervals]
 
 
-def cubes(build: Build, region: int) -> Iterator[Cube]:
+def cubes(build: Build, region: int, given: int = YES) -> Iterator[Cube]:
     """Cubes that cover the condition `region` and, of all packets that can be, no others; they are as few
     as splitting at fields that are entangled finds. What is true of every packet is left out, and
-    that it is not over `lo` and can be read."""
-    care = build.possible
+    that it is not over `lo` and can be read; and what the condition `given` says anyway."""
+    care = build.diagrams.both(build.possible, given)
     for rarity in build.rarities:
         if build.diagrams.both(region, rarity) == NO:
             care = build.diagrams.both(care, build.diagrams.negated(rarity))

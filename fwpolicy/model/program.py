@@ -12,7 +12,7 @@ from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from fwpolicy.addresses import Interval, Intervals
 
@@ -297,8 +297,13 @@ def _with_fields(expr: Expr, names: Mapping[str, str]) -> Expr:
 
 def of_table(program: Program, table: str) -> Program:
     """Only the chains of one table ("inet fwpolicy")."""
-    chains = {name: chain for name, chain in program.chains.items() if name.startswith(f"{table} ")}
-    unmodelled = tuple(where for where in program.unmodelled if where.chain.startswith(f"{table} "))
+    return of_tables(program, {table})
+
+
+def of_tables(program: Program, tables: Container[str]) -> Program:
+    """Only the chains of these tables."""
+    chains = {name: chain for name, chain in program.chains.items() if name.rpartition(" ")[0] in tables}
+    unmodelled = tuple(where for where in program.unmodelled if where.chain.rpartition(" ")[0] in tables)
     return Program(chains, unmodelled, program.limiters)
 
 

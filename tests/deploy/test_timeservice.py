@@ -180,6 +180,13 @@ def test_lines_are_those_of_the_daemon() -> None:
         'crypto randfile "/a b" pw"S3CRET"',
         "#crypto pw S3CRET",
         "crypto pw \x85S3CRET",
+        "crypto pw=S3CRET",
+        "1 SHA1 S3CRET # somebody included ntp.keys",
+        "  15 M S3CRET",
+        "#2 AES128CMAC S3CRET",
+        "10 SHA256 HEX:S3CRET",
+        "1 ASCII:S3CRET",
+        'constraint from "https://user:S3CRET@www.example"',
     ],
 )
 def test_secrets_are_not_shown(line: str) -> None:
@@ -201,5 +208,11 @@ def test_what_is_no_secret_is_shown() -> None:
         "commandkey 1",
         "keys /k",
         "crypto randfile /r",
+        "# 3 servers are asked",
+        "keyfile /etc/chrony/chrony.keys",
+        "mailonchange root@localhost 0.5",
+        "ntsserverkey /etc/k.pem",
+        'constraint from "https://www.example/user@host"',
+        "server 192.0.2.1 key 5 iburst",
     ]
     assert shown("", "".join(f"{line}\n" for line in lines)) == [f"+{line}" for line in lines]

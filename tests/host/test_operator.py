@@ -33,22 +33,22 @@ def test_by_the_socket_of_sshd(proc: FakeProc) -> None:
     (proc.folder / "12" / "fd" / "300").symlink_to("socket:[300]")
     # What the user forwards: sshd connects to it, with a lower inode for once.
     proc.socket("tcp", "7f000001", 50000, 200, pid=12, state="01", peer=("7f000001", 5432))
-    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 22)
+    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 22, "192.0.2.1")
     stale = {"SSH_CONNECTION": "203.0.113.1 5 192.0.2.1 22"}
-    assert operator(stale, str(proc.folder)) == Operator("198.51.100.7", 22)
+    assert operator(stale, str(proc.folder)) == Operator("198.51.100.7", 22, "192.0.2.1")
 
 
 def test_the_lowest_descriptor_is_the_connection(proc: FakeProc) -> None:
     proc.socket("tcp", US, 22, 4, pid=11, state="01", peer=(THEM, 40000))
     proc.socket("tcp", US, 8080, 10, pid=11, state="01", peer=("cb007101", 40000))
     assert [each.port for each in processes.connections(11, str(proc.folder))] == [22, 8080]
-    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 22)
+    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 22, "192.0.2.1")
 
 
 def test_an_ipv4_peer_of_an_ipv6_socket(proc: FakeProc) -> None:
     mapped = "00000000000000000000ffff"
     proc.socket("tcp6", mapped + US, 2222, 300, pid=11, state="01", peer=(mapped + THEM, 40000))
-    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 2222)
+    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 2222, "192.0.2.1")
     assert processes.connections(11, str(proc.folder)) == (
         Connection("::ffff:192.0.2.1", 2222, "::ffff:198.51.100.7", 40000),
     )
@@ -57,8 +57,8 @@ def test_an_ipv4_peer_of_an_ipv6_socket(proc: FakeProc) -> None:
 @pytest.mark.parametrize(
     ("connection", "found"),
     [
-        ("198.51.100.7 40000 192.0.2.1 22", Operator("198.51.100.7", 22)),
-        ("fe80::1%eth0 40000 fe80::2%eth0 2222", Operator("fe80::1", 2222)),
+        ("198.51.100.7 40000 192.0.2.1 22", Operator("198.51.100.7", 22, "192.0.2.1")),
+        ("fe80::1%eth0 40000 fe80::2%eth0 2222", Operator("fe80::1", 2222, "fe80::2")),
         ("", None),
         ("198.51.100.7 40000", None),
         ("a b c d", None),

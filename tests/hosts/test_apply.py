@@ -135,10 +135,11 @@ def test_plan_names_losing_clients_and_foreign_chains(host: Host, attacker: Name
     said = guest.fwpolicy(host, "plan", "ntp-client", expect=2)
     assert f"clients that lose their time server: {attacker.ipv4}, {attacker.ipv6}\n" in said
     assert "connections to delete: 2\n" in said
-    assert "foreign: table inet site, chain traffic (input, priority 5, policy accept) may drop" in said
+    assert "chain traffic (input, priority 5, policy accept), after ours, may drop" in said
     plan = guest.report(host, "plan", "ntp-client", expect=2)
     assert plan["losing_clients"] == [attacker.ipv4, attacker.ipv6]
-    assert plan["foreign"] == ["table inet site, chain traffic (input, priority 5, policy accept)"]
+    (foreign,) = plan["foreign"]
+    assert (foreign["table"], foreign["chain"], foreign["order"]) == ("inet site", "traffic", "after")
     assert guest.differences(before, look(host)) == []
     done = guest.report(host, "apply", "ntp-client")
     assert len(done["connections"]) == 2

@@ -211,8 +211,8 @@ def test_foreign_chains_and_nat(place):
     assert plan.facts.nat
     assert [chain.name for table in plan.ruleset.tables for chain in table.chains] == ["input", "output"]
     assert any("NAT" in note for note in plan.notes)
-    assert any("table inet other, chain in" in note and "may drop" in note for note in plan.notes)
-    assert any("table inet lists, chain in" in note and "only accepts" in note for note in plan.notes)
+    assert any("table inet other, chain in" in said and "may drop" in said for said in plan.foreign)
+    assert any("table inet lists, chain in" in said and "only accepts" in said for said in plan.foreign)
     assert "drops everything" in plan.refusals[0]
     kept = make_plan(keep_foreign(), place.machine, Options())
     assert kept.refusals == ()

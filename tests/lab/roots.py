@@ -54,6 +54,13 @@ LAYERS = {
     "timesyncd": Layer(("systemd-timesyncd",)),
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
     "ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25")),
+    "ssh": Layer(("openssh-server",)),
+    # Those whose chains stand beside ours (tests/deploy/foreign).
+    "ufw": Layer(("ufw",)),
+    "firewalld": Layer(("firewalld",)),
+    "fail2ban": Layer(("fail2ban", "python3-systemd", "iptables", "openssh-server")),
+    "docker": Layer(("docker.io", "iptables")),
+    "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
 }
 
 
