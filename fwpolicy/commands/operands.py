@@ -154,7 +154,12 @@ def refuse_errors(problems: list[Problem]) -> None:
 
 
 def require_tests(policy: Policy) -> int:
-    """Run the policy's own tests; how many held. Raises CheckFailedError with those that did not."""
+    """Run the policy's own tests; how many held. Raises CheckFailedError with those that did not, and
+    PolicyError with gates that the policy itself shuts."""
+    if policy.apply.gates:
+        from fwpolicy.model.expect import shut  # noqa: PLC0415
+
+        refuse_errors([_with_line(problem) for problem in shut(policy)])
     if not policy.tests:
         return 0
     from fwpolicy.model.expect import failures  # noqa: PLC0415
@@ -166,14 +171,19 @@ def require_tests(policy: Policy) -> int:
 
 
 def located(problem: Problem) -> str:
+    """The problem as it is told, with its source line."""
+    return _with_line(problem).render()
+
+
+def _with_line(problem: Problem) -> Problem:
     """The problem with its source line, read again where it came without."""
     from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
     from fwpolicy.record import replace  # noqa: PLC0415
 
     if problem.text is None and problem.span is not None:
         text = line_texts(_read_source)(problem.span)
-        return replace(problem, text=text or None).render()
-    return problem.render()
+        return replace(problem, text=text or None)
+    return problem
 
 
 def line_reader() -> Callable[[str, int], str]:

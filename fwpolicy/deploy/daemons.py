@@ -6,6 +6,7 @@ What differs between distributions is data: paths, service names, commands.
 from __future__ import annotations
 
 from fwpolicy.backends import chrony, ntpd, openntpd, timesyncd
+from fwpolicy.deploy import clocks
 from fwpolicy.errors import HostError
 from fwpolicy.host import timedaemons
 from fwpolicy.host.timedaemons import Found, Look
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.deploy.clocks import Clock
     from fwpolicy.host.files import Files
     from fwpolicy.ir.timeservice import DaemonConfig, Source, TimeService
 
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 
 @record
 class Daemon:
-    """A kind of time daemon: who writes its configuration, how it is found, and can it be a server?"""
+    """A kind of time daemon: how it is found, who writes its configuration, how it is asked for its clock,
+    and can it be a server?"""
 
     look: Look
     backend: Backend
+    clock: Clock
     serves: bool = True
 
     @property
@@ -60,6 +64,7 @@ DAEMONS: tuple[Daemon, ...] = (
             copies=(("/run/ntp.conf.dhcp", "/etc/ntp.conf"),),
         ),
         ntpd,
+        clocks.NTPD,
     ),
     Daemon(
         Look(
@@ -74,6 +79,7 @@ DAEMONS: tuple[Daemon, ...] = (
             copies=(("/run/ntpsec/ntp.conf.dhcp", "/etc/ntpsec/ntp.conf"),),
         ),
         ntpd,
+        clocks.NTPD,
     ),
     Daemon(
         Look(
@@ -88,6 +94,7 @@ DAEMONS: tuple[Daemon, ...] = (
             accounts=("_chrony", "chrony"),
         ),
         chrony,
+        clocks.CHRONY,
     ),
     Daemon(
         Look(
@@ -103,6 +110,7 @@ DAEMONS: tuple[Daemon, ...] = (
             accounts=("openntpd", "_ntp", "ntpd"),
         ),
         openntpd,
+        clocks.OPENNTPD,
     ),
     Daemon(
         Look(
@@ -114,6 +122,7 @@ DAEMONS: tuple[Daemon, ...] = (
             accounts=("systemd-timesync",),
         ),
         timesyncd,
+        clocks.TIMESYNCD,
         serves=False,
     ),
 )

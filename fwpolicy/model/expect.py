@@ -1,15 +1,20 @@
-"""The `tests:` of a policy, held against it for every packet that a test stands for."""
+"""The `tests:` of a policy, held against it for every packet that a test stands for; its gates, too."""
 
 from __future__ import annotations
 
+from fwpolicy.addresses import LOOPBACK
 from fwpolicy.errors import Problem
 from fwpolicy.model.decide import Decision, decide
 from fwpolicy.model.universe import AXES, left_out, said
+from fwpolicy.policy.model import Test
+from fwpolicy.policy.services import Service
+from fwpolicy.protocols import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.model.packet import Packet
-    from fwpolicy.policy.model import Policy, Test
+    from fwpolicy.policy.gates import Reach
+    from fwpolicy.policy.model import Policy
 
     Judged = list[tuple[Packet, Decision]]
 
@@ -30,6 +35,30 @@ def failure(policy: Policy, test: Test) -> Problem | None:
             return _undecided(test, judged, wrong[0])
         if wrong:
             return _failed(test, *wrong[0])
+    return None
+
+
+def shut(policy: Policy) -> tuple[Problem, ...]:
+    """An error for each gate that reaches somebody to whom the policy itself lets nothing out."""
+    from fwpolicy.policy.gates import Reach  # noqa: PLC0415  (most policies have no gates)
+
+    found = (_shut(policy, gate) for gate in policy.apply.gates if isinstance(gate, Reach))
+    return tuple(problem for problem in found if problem is not None)
+
+
+def _shut(policy: Policy, gate: Reach) -> Problem | None:
+    """Where it depends on something (an interface, the day), the gate tells when it is asked."""
+    service = Service(NUMBERS["tcp"], ((gate.port, gate.port),))
+    test = Test(True, "output", (service,), gate.what, gate.origin, destination=gate.to)
+    cases = left_out(policy, test)
+    for packet in said(policy, test):
+        if (packet.family, packet.destination) in LOOPBACK:
+            continue
+        judged = [(case, decide(policy, case)) for case in cases(packet)]
+        if all(_denies(decision) for _, decision in judged):
+            case, decision = judged[0]
+            message = f"this gate never holds: the policy says {decision.verdict} for: {case}"
+            return Problem(message, gate.origin, None, _reason(decision))
     return None
 
 

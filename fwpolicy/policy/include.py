@@ -6,7 +6,7 @@ import posixpath
 
 from fwpolicy import source
 from fwpolicy.errors import PolicyError
-from fwpolicy.policy.parse import parse
+from fwpolicy.policy.parse import APPLY_CHOICES, parse
 from fwpolicy.policy.reader import nearest
 
 TYPE_CHECKING = False
@@ -20,8 +20,11 @@ MAX_DEPTH = 32
 SCALARS = (
     *("input.default", "output.default", "forward.default", "roles.ntp"),
     *(f"log.{key}" for key in ("denied", "rate", "prefix", "group")),
-    *(f"apply.{key}" for key in ("conntrack", "foreign", "daemon-config", "on-boot-failure")),
+    *(f"apply.{key}" for key in APPLY_CHOICES),
+    "apply.confirm",
 )
+# Lists join; this one may be put in the included ones' place, too.
+LISTS = ("apply.gates",)
 
 
 class Gathering:
@@ -140,7 +143,7 @@ def _rules(files: tuple[PolicyText, ...]) -> list[tuple[tuple[str, str], RuleTex
 def check_overrides(sources: Sources, names: Names) -> None:
     """Every word of `override` is known, and in the place of something."""
     ids = {text.label.id.text for _, text in _rules(sources.files) if text.label.id}
-    known = {*SCALARS, *ids}
+    known = {*SCALARS, *LISTS, *ids}
     for table, what in ((names.groups, "groups"), (names.services, "services"), (names.zones, "zones")):
         known |= {f"{what}.{name}" for name in table}
     for file in sources.files:

@@ -13,6 +13,7 @@ from fwpolicy.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.addresses import Intervals
+    from fwpolicy.policy.gates import Gate
 
 HOOKS = ("input", "output", "forward")
 
@@ -195,12 +196,17 @@ class Test:
 
 @record
 class ApplyOptions:
-    """`apply:`: how the policy is put in force (docs/language.md)."""
+    """`apply:`: how the policy is put in force (docs/language.md).
+
+    `confirm`: the seconds that an operator has for it, 0 where nobody is asked, None where nothing is said.
+    """
 
     conntrack: str = "purge-denied"
     foreign: str = "refuse"
     daemon_config: str = "manage"
     on_boot_failure: str | None = None
+    confirm: int | None = None
+    gates: tuple[Gate, ...] = ()
 
 
 @record

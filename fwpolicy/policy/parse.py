@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from fwpolicy.policy.gates import GateText
     from fwpolicy.policy.zones import ZoneText
 
     T = TypeVar("T")
@@ -49,6 +50,7 @@ APPLY_CHOICES = {
     "daemon-config": ("manage", "verify", "leave"),
     "on-boot-failure": ("ssh-only", "open", "closed"),
 }
+APPLY_KEYS = ("confirm", "gates", *APPLY_CHOICES)
 # A name becomes part of a set's name in the ruleset: the kernel's identifiers, and short.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z")
 POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -90,6 +92,7 @@ def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyTe
 
         log = logging.parse(reader, top["log"]) if "log" in top else None
         nat = translation.parse(reader, reader.key_word(root, "nat"), top["nat"]) if "nat" in top else None
+    apply, gates = _apply(reader, top.get("apply"))
     return PolicyText(
         text=reader.text,
         name=_name(reader, top.get("name")),
@@ -100,7 +103,8 @@ def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyTe
         ntp=_roles(reader, top.get("roles")),
         sections=tuple(_section(reader, root, hook, top[hook]) for hook in HOOKS if root and hook in top),
         tests=reader.each(top.get("tests"), "tests", lambda node: lines.test(reader, node)),
-        apply=_apply(reader, top.get("apply")),
+        apply=apply,
+        gates=gates,
         zones=_named(reader, top.get("zones"), "zone", _zone),
         log=log,
         nat=nat,
@@ -244,9 +248,18 @@ def _section(reader: Reader, root: Node, hook: str, node: Node) -> SectionText:
     )
 
 
-def _apply(reader: Reader, node: Node | None) -> tuple[tuple[str, Word], ...]:
+def _apply(reader: Reader, node: Node | None) -> tuple[tuple[tuple[str, Word], ...], tuple[GateText, ...]]:
+    """(words by key, gates)."""
     if node is None:
-        return ()
-    found = reader.keys(node, "apply", tuple(APPLY_CHOICES), ("confirm", "gates"))
-    words = ((key, reader.choice(value, f"'{key}'", APPLY_CHOICES[key])) for key, value in found.items())
-    return tuple((key, word) for key, word in words if word is not None)
+        return (), ()
+    found = reader.keys(node, "apply", APPLY_KEYS)
+    words = {
+        key: reader.choice(found.get(key), f"'{key}'", choices) for key, choices in APPLY_CHOICES.items()
+    }
+    items: tuple[GateText, ...] = ()
+    if "confirm" in found or "gates" in found:
+        from fwpolicy.policy import gates  # noqa: PLC0415  (most policies have neither)
+
+        words["confirm"] = gates.confirm(reader, found["confirm"]) if "confirm" in found else None
+        items = gates.parse(reader, found["gates"]) if "gates" in found else ()
+    return tuple((key, word) for key, word in words.items() if word is not None), items

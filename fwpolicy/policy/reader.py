@@ -83,11 +83,10 @@ class Reader:
         node: Node,
         what: str,
         known: tuple[str, ...],
-        later: tuple[str, ...] = (),
         elsewhere: dict[str, str] = _NOTHING,
     ) -> dict[str, Node]:
-        """The values of a mapping by key. `later`: keys of the language that this version lacks;
-        `elsewhere`: keys that stand in other places of it, and a hint for each."""
+        """The values of a mapping by key. `elsewhere`: keys that stand in other places of the language, and a
+        hint for each."""
         if not isinstance(node, Mapping):
             self.error(f"{what} must be a mapping (KEY: VALUE), not {kind(node)}", node)
             return {}
@@ -97,8 +96,6 @@ class Reader:
                 found[key.value] = value
             elif key.value in elsewhere:
                 self.error(f"'{key.value}' does not belong in {what}", key, elsewhere[key.value])
-            elif key.value in later:
-                self.error(f"'{key.value}' is not supported by this version yet", key)
             elif key.value == "<<":
                 self.error("merge keys ('<<') are not part of the language", key, "write the keys out")
             else:

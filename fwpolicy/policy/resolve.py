@@ -20,6 +20,8 @@ from fwpolicy.policy.roles import check_conflicts, resolve_ntp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fwpolicy.policy.model import Log, Nat, Test
     from fwpolicy.policy.names import ReadFile
     from fwpolicy.policy.services import Service
@@ -47,7 +49,7 @@ def resolve(sources: Sources, read_file: ReadFile) -> Policy:
         check_conflicts(role, sections, names)
     log, nat = _log(files, names), _nat(files, names)
     tests = _tests(files, names)
-    apply = _apply_options(files, names)
+    apply = _apply_options(files, role, names)
     name = _name(sources, names)
     names.check_unused()
     if sources.now is not None:
@@ -323,10 +325,16 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     return BOTH if None in families else tuple(sorted(filter(None, families)))
 
 
-def _apply_options(files: tuple[PolicyText, ...], names: Names) -> ApplyOptions:
+def _apply_options(files: tuple[PolicyText, ...], role: NtpRole | None, names: Names) -> ApplyOptions:
     said: dict[str, list[Word]] = {}
     for file in files:
         for key, word in file.apply:
             said.setdefault(key, []).append(word)
     settled = {key: names.settle(f"apply.{key}", words, f"apply.{key}") for key, words in said.items()}
-    return ApplyOptions(**{key.replace("-", "_"): word.text for key, word in settled.items() if word})
+    confirm = settled.pop("confirm", None)
+    words: dict[str, Any] = {key.replace("-", "_"): word.text for key, word in settled.items() if word}
+    if confirm is None and not any(file.gates for file in files):
+        return ApplyOptions(**words)
+    from fwpolicy.policy import gates  # noqa: PLC0415
+
+    return ApplyOptions(**words, confirm=gates.seconds(confirm), gates=gates.resolve(files, role, names))

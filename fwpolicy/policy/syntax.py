@@ -9,6 +9,7 @@ from fwpolicy.source import Text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.policy.expectations import TestMoreText
+    from fwpolicy.policy.gates import GateText
     from fwpolicy.policy.groups import HostsText
     from fwpolicy.policy.model import Limit
     from fwpolicy.policy.nat import NatText
@@ -154,6 +155,7 @@ class PolicyText:
     nat: NatText | None = None
     includes: tuple[Word, ...] = ()
     overrides: tuple[Word, ...] = ()
+    gates: tuple[GateText, ...] = ()
 
 
 @record

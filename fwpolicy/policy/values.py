@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fwpolicy.source import Node
 
 UNITS = ("second", "minute", "hour", "day")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # The kernel counts in milliseconds of 32 bits in some versions.
 LONGEST = 30 * 86400
 MOST = 999_999
@@ -61,15 +61,15 @@ def duration(reader: Reader, node: Node | None, what: str) -> int | None:
     if word is None or word.text == "0":
         return None if word is None else 0
     amount, unit = word.text[:-1], word.text[-1]
-    if unit not in _SECONDS or not (amount.isascii() and amount.isdigit()):
+    if unit not in SECONDS or not (amount.isascii() and amount.isdigit()):
         hint = "write 90s, 30m, 1h or 7d; 0 is without end"
         reader.error(f"{what} is '{word.text}', not a duration", word.span, hint)
         return None
     value = number(reader, Word(amount, word.span), 1, MOST, what)
-    if value is not None and value * _SECONDS[unit] > LONGEST:
+    if value is not None and value * SECONDS[unit] > LONGEST:
         reader.error(f"{what} is longer than 30 days", word.span, "0 is without end")
         return None
-    return None if value is None else value * _SECONDS[unit]
+    return None if value is None else value * SECONDS[unit]
 
 
 def midnight(reader: Reader, node: Node | None, what: str) -> int | None:

@@ -287,10 +287,11 @@ APPLY = Place(
     "apply",
     "How apply goes about it.",
     (
-        Key("confirm", "confirm", "Take it back after this time unless the operator confirms it.", "60s",
-            "60s from a terminal"),
-        Key("gates", "gates", "What confirms in an operator's place where there is no terminal.",
-            [{"allow": "ssh", "from": "192.0.2.10"}]),
+        Key("confirm", "confirm",
+            "Take it back after this time, 5s to 1h, unless the operator confirms it; false asks nobody.",
+            "60s", "60s from a terminal"),
+        Key("gates", "gates", "What must hold after the apply for it to count without an operator.",
+            [{"reach": "tcp/443", "to": "192.0.2.10"}, "synchronised"]),
         Key("conntrack", "word", "Connections that the new policy denies.", "keep", "purge-denied", (
             ("purge-denied", "Their entries are deleted."), ("keep", "They go on until they end."))),
         Key("foreign", "word", "Another table drops what this policy allows.", "keep", "refuse", (
@@ -306,9 +307,24 @@ APPLY = Place(
     ),
 )  # fmt: skip
 
+GATE = Place(
+    "apply.gates",
+    "What must hold after an apply. The bare word synchronised: the role's time daemon has a "
+    "synchronised clock, by an answer newer than the apply.",
+    (
+        Key("reach", "tcp-service", "A TCP connection to this port succeeds.", "tcp/443"),
+        Key("to", "addresses", "Whom it reaches: an address, a group or a list, every one of them.",
+            "192.0.2.10"),
+        Key("run", "command", "A program and its arguments, run without a shell, that ends with status 0.",
+            ["/usr/local/sbin/smoke-test", "--fast"]),
+    ),
+    one=("reach", "run"),
+    needs=(("reach", ("to",)), ("to", ("reach",))),
+)  # fmt: skip
+
 # In the order of the manual page.
 PLACES = (
-    TOP, GROUP, ROLES, NTP, SECTION, RULE, NAT, MASQUERADE, PORT_FORWARD, SNAT, LOG, TEST, APPLY,
+    TOP, GROUP, ROLES, NTP, SECTION, RULE, NAT, MASQUERADE, PORT_FORWARD, SNAT, LOG, TEST, APPLY, GATE,
 )  # fmt: skip
 
 

@@ -79,6 +79,15 @@ _PREFIX = r"^[A-Za-z0-9]([A-Za-z0-9 ._:/-]{0,25}[A-Za-z0-9._:/-])?$"
 _HOST = r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9-]*[a-z][a-z0-9-]*$"
 
 
+# 5s to 1h, in each unit.
+_WINDOW = "([5-9]|[1-9][0-9]{1,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|([1-9]|[1-5][0-9]|60)m|1h"
+
+
+def _has_one_tcp_port(text: str) -> bool:
+    ports = [part for part in text.split() if part.startswith("tcp/")]
+    return len(ports) == 1 and "-" not in ports[0]
+
+
 def number(low: int, high: int) -> Schema:
     """A number, with or without quotes."""
     digits = pattern(r"^(0|[1-9][0-9]{0,5})$", f"A number, {low} to {high}.")
@@ -129,7 +138,7 @@ KINDS: dict[str, Schema] = {
     },
     "confirm": {
         "anyOf": [
-            pattern(r"^[1-9][0-9]{0,5}[smhd]$", "A time, as in 60s or 5m; false asks for nothing."),
+            pattern(f"^({_WINDOW})$", "A time of 5s to 1h, as in 60s or 5m; false asks nobody."),
             {"const": False},
         ]
     },
@@ -139,7 +148,23 @@ KINDS: dict[str, Schema] = {
     "log-prefix": {"type": ["boolean", *_NUMBER_OR], "pattern": _PREFIX},
     "dynamic-groups": one_or_more(pattern(f"^{_NAME}$", "A dynamic group, or none.")),
     "ntp-mode": {"enum": [*range(8), *map(str, range(8))]},
-    "gates": {"type": "array"},
+    "tcp-service": {
+        "anyOf": [
+            {"enum": [name for name, text in BUILT_IN.items() if _has_one_tcp_port(text)]},
+            pattern(f"^(tcp/{_PORT}|{_NAME})$", "A service with one TCP port: a name, or tcp/8443."),
+        ]
+    },
+    "command": {
+        "anyOf": [
+            pattern(r"^/[^\s\x00-\x1f\x7f]*$", "The absolute path of a program."),
+            {
+                "type": "array",
+                "items": [pattern(r"^/([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", "The absolute path.")],
+                "additionalItems": {"type": _NUMBER_OR, "pattern": _WORD},
+                "minItems": 1,
+            },
+        ]
+    },
 }
 
 GROUP_NAMES: Schema = {"pattern": f"^{_NAME}$", "not": {"enum": [*BUILT_IN_GROUPS, *RESERVED_GROUPS]}}

@@ -143,7 +143,9 @@ FORMS = {
     "port": "PORT", "ports": "PORT|FIRST-LAST|[...]", "zone-list": "ZONE|[...]",
     "rate": "N/second|minute|hour|day", "duration": "N{s|m|h|d}|0", "confirm": "N{s|m|h|d}|false",
     "date": "YYYY-MM-DD", "id": "ID", "prefix": "TEXT",
-    "dynamic-groups": "GROUP|none|[...]", "log-prefix": "true|PREFIX", "ntp-mode": "0-7", "gates": "[...]",
+    "dynamic-groups": "GROUP|none|[...]", "log-prefix": "true|PREFIX", "ntp-mode": "0-7",
+    "gates": "[synchronised|MAPPING, ...]", "tcp-service": "SERVICE|tcp/PORT",
+    "command": "PROGRAM|[PROGRAM, ARGUMENT, ...]",
     "rules": "[SERVICE|RULE, ...]", "holes": "RULE|[...]", "groups": "{NAME: GROUP, ...}",
     "zones": "{NAME: INTERFACE|[...], ...}", "services": "{NAME: SERVICE|[...], ...}",
     "section": "SECTION", "tests": "[TEST, ...]", "ntp": "MODE|MAPPING", "roles": "MAPPING", "nat": "MAPPING",
@@ -165,8 +167,7 @@ def language_page() -> str:
             *(roff.entry(f"{number}.", rule) for number, rule in enumerate(RULES, 1)),
             roff.code(POLICY),
             roff.paragraph(
-                "A key of version 1 that this program lacks yet is refused by name, never ignored. Unknown "
-                "keys, duplicates and what YAML 1.1 reads otherwise than it looks are errors, too."
+                "Unknown keys, duplicates and what YAML 1.1 reads otherwise than it looks are errors."
             ),
             roff.heading("keys"),
             *(part for place in keys.PLACES for part in _place(place)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.policy.gates import SYNCHRONISED
 from fwpolicy.policy.roles import WITHOUT_NTS
 from fwpolicy.record import replace
 from fwpolicy.reference import keys, kinds
@@ -155,4 +156,6 @@ _MAPPINGS |= {
         ("snat", keys.SNAT),
     )
 }
-_MAPPINGS |= {"nat": mapping(keys.NAT), "log": mapping(keys.LOG), "apply": mapping(keys.APPLY)}
+_MAPPINGS |= {"nat": mapping(keys.NAT), "log": mapping(keys.LOG)}
+_MAPPINGS["gates"] = kinds.listed({"anyOf": [{"const": SYNCHRONISED}, mapping(keys.GATE)]})
+_MAPPINGS["apply"] = mapping(keys.APPLY)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..lab.peers import Namespace, TimeServer
 
 POLICY = "ntp-client"
+# What would confirm the apply without an operator.
+GATES = "version: 1\nroles: {ntp: client-only}\napply: {gates: [synchronised]}\n"
+HOUR = 3600
 # What a host's own operator asks his daemon, and what must stand in the answer.
 OWN_TOOLS: dict[str, tuple[tuple[str, ...], ...]] = {
     "chrony": (("chronyc", "-n", "sources"),),
@@ -38,7 +41,9 @@ class Journey:
 
     `before`, `after`, `rebooted`, `removed`: the probe at each stage; `filtered` the one where the
     filter stands alone before a daemon that was left as it is. `seconds` from the end of
-    `apply` until a sample was taken after it and the daemon called itself synchronised. `found`,
+    `apply` until a sample was taken after it and the daemon called itself synchronised. `unmet`: what
+    of the gate `synchronised` did not hold then; `unmet_later` the same of an apply an hour later; and
+    `unmet_stopped` without the daemon. `found`,
     `planned`, `applied`, `again`, `restored`: everything on the host that an apply could touch.
     """
 
@@ -52,6 +57,9 @@ class Journey:
     status: dict[str, Any]
     after: Probed
     seconds: float
+    unmet: tuple[str, ...]
+    unmet_later: tuple[str, ...]
+    unmet_stopped: tuple[str, ...]
     tools: tuple[str, ...]
     rebooted_rules: str
     rebooted_status: dict[str, Any]
@@ -76,7 +84,10 @@ def travel(host: Host, attacker: Namespace, clock: TimeServer, kind: str) -> Jou
     again = guest.look(host, daemon.unit)
     status = guest.report(host, "status")
     after, seconds = _probed_while_synchronising(host, attacker, clock, kind, since)
+    unmet, unmet_later = (guest.unmet(host, GATES, after) for after in (since, since + HOUR))
     tools = tuple(host.run(*command).stdout for command in OWN_TOOLS[kind])
+    host.run("systemctl", "stop", daemon.unit)
+    unmet_stopped = guest.unmet(host, GATES, since)
     host.reboot()
     rebooted_rules, rebooted_status = guest.rules(host), guest.report(host, "status")
     rebooted = outside.probe(attacker, host, clock)
@@ -94,6 +105,9 @@ def travel(host: Host, attacker: Namespace, clock: TimeServer, kind: str) -> Jou
         status=status,
         after=after,
         seconds=seconds,
+        unmet=unmet,
+        unmet_later=unmet_later,
+        unmet_stopped=unmet_stopped,
         tools=tools,
         rebooted_rules=rebooted_rules,
         rebooted_status=rebooted_status,

@@ -141,6 +141,16 @@ def test_it_synchronises_with_samples_since_the_apply(seen: Journey, case: Case)
     assert 0 < seen.seconds <= DAEMONS[case[0]].seconds
 
 
+def test_the_gate_is_what_the_daemon_says(seen: Journey, case: Case) -> None:
+    """Met by a sample since the apply, not by an older one, and by none without the daemon."""
+    kind = KINDS[case[0]][0]
+    assert seen.unmet == ()
+    (sentence,) = seen.unmet_later
+    assert sentence.startswith(f"{kind} has had no answer since the apply; the last came ")
+    assert 3000 < int(sentence.split()[-4]) < 3600
+    assert seen.unmet_stopped == ("no time daemon runs here",)
+
+
 def test_a_second_apply_changes_nothing_and_says_so(seen: Journey) -> None:
     assert seen.again_said == "ntp-client: nothing to change\n"
     # Times of files and folders and the handles of rules included.

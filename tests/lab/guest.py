@@ -37,6 +37,20 @@ _OTHERS = "/var/lib/systemd /var/lib/private /var/lib/chrony /var/lib/ntp /var/l
 REGULAR = "0o10"  # the first digits of a regular file's mode
 
 
+# Asked of the gates of a policy inside: what is unmet, at once or after so many seconds.
+_UNMET = """
+import json, sys, time
+from fwpolicy.deploy import gates
+from fwpolicy.deploy.machine import machine
+from fwpolicy.policy.load import load
+policy = load((("gates.yaml", sys.stdin.buffer.read()),), None)
+asked, host, since, seconds = policy.apply.gates, machine("/", None, None), *map(float, sys.argv[1:])
+deadline = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+found = gates.wait(asked, host, since, deadline, print) if seconds else gates.unmet(asked, host, since)
+print(json.dumps(found))
+"""
+
+
 @record
 class Found:
     """Everything of a host that `apply` could touch.
@@ -66,6 +80,12 @@ def fwpolicy(host: Host, *arguments: str, expect: int = 0) -> str:
         f"{host.name}: fwpolicy {' '.join(arguments)}: {done.returncode}\n{said}"
     )
     return said
+
+
+def unmet(host: Host, policy: str, since: float, seconds: float = 0) -> tuple[str, ...]:
+    """What of the gates of `policy` (its text) does not hold inside, or does not within `seconds`."""
+    done = host.run("python3", "-c", _UNMET, str(since), str(seconds), input=policy)
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def report(host: Host, *arguments: str, expect: int = 0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.model.expect import failures
-from fwpolicy.policy import include, lines, log, nat, parse
+from fwpolicy.policy import gates, include, lines, log, nat, parse
 from tests.policy.reading import read
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
@@ -19,7 +19,8 @@ KEYS = {
     *parse.GROUP_SOURCES,
     *parse.HOSTS_KEYS,
     *parse.NTP_KEYS,
-    *parse.APPLY_CHOICES,
+    *parse.APPLY_KEYS,
+    *gates.KEYS,
     *(key for keys in lines.MATCH_KEYS.values() for key in keys),
     *lines.LIMIT_KEYS,
     *lines.LABEL_KEYS,
@@ -47,8 +48,8 @@ def test_every_key_is_described(key):
     assert re.search(rf"`[^`\n]*\b{re.escape(key)}\b[^`\n]*`|^ *{re.escape(key)}:", TEXT, re.M), key
 
 
-@pytest.mark.parametrize("key", include.SCALARS)
+@pytest.mark.parametrize("key", (*include.SCALARS, *include.LISTS))
 def test_what_can_be_overridden_is_a_key(key):
     top, _, rest = key.partition(".")
     assert top in parse.TOP
-    assert rest == "default" or rest in {"ntp", *log.KEYS, *parse.APPLY_CHOICES}
+    assert rest == "default" or rest in {"ntp", *log.KEYS, *parse.APPLY_KEYS}

@@ -55,7 +55,9 @@ tests:
   - {allow: ssh, from: 192.0.2.10, at: 2027-01-31, source-in: none}
   - {deny: ntp, from: any, mode: 7, state: new}
   - {allow: tcp/8443, from: any, to: 192.168.1.10, in: wan, out: lan, published: 443, sport: 9}
-apply: {conntrack: keep, foreign: keep, daemon-config: verify, on-boot-failure: ssh-only}
+apply:
+  {conntrack: keep, foreign: keep, daemon-config: verify, on-boot-failure: ssh-only, confirm: 5m,
+   gates: [synchronised, {reach: metrics, to: [192.0.2.10, "2001:db8:1::7"]}, {run: [/bin/test, -d, /]}]}
 """
 TOKENS = (
     *("version: 1\n", "version", "groups", "services", "roles", "input", "output", "tests", "apply", "name"),
@@ -74,6 +76,7 @@ TOKENS = (
     ),
     *("zones", "forward", "nat", "log", "include", "override", "in", "out", "sport", "limit", "id", "family"),
     *("expires", "dynamic", "hosts", "wan", "lan", "eth0", "wg*", "+", "1h", "3/minute", "2027-01-31"),
+    *("confirm", "gates", "60s", "reach", "run", "synchronised", "/bin/true"),
     *("addresses", "ntp", "client-only", "server", "serve", "servers", "monitors", "mode", "drop", "accept"),
     *(
         ": ",

@@ -23,6 +23,7 @@ PROBES = {
     "log": "log: {@}",
     "test": "tests: [{@}]",
     "apply": "apply: {@}",
+    "apply.gates": "apply: {gates: [{@}]}",
 }
 PROBES |= {hook: f"{hook}: {{@}}" for hook in keys.HOOKS}
 PROBES |= {
@@ -55,25 +56,20 @@ def problems(text: str) -> list[str]:
     return [problem.message for problem in parse(source.load("probe.yaml", text.encode())).problems]
 
 
-def known(place: str, monkeypatch) -> tuple[set[str], set[str]] | None:
-    """(keys, keys of a later version) that the parser has there; None where it never looks."""
+def known(place: str, monkeypatch) -> set[str] | None:
+    """The keys that the parser has there; None where it never looks."""
     found = []
     original = Reader.keys
 
-    def spy(self, node, what, known, later=(), elsewhere=None):
+    def spy(self, node, what, known, elsewhere=None):
         if any(key.value == STRANGE for key, _ in getattr(node, "pairs", ())):
-            found.append((set(known), set(later)))
-        return original(self, node, what, known, later, elsewhere or {})
+            found.append(set(known))
+        return original(self, node, what, known, elsewhere or {})
 
     with monkeypatch.context() as patch:
         patch.setattr(Reader, "keys", spy)
         problems(document(place, f"{STRANGE}: 1"))
     return found[0] if found else None
-
-
-def is_whole(monkeypatch) -> bool:
-    """Whether the parser has all of the language's places."""
-    return not known("policy", monkeypatch)[1]
 
 
 def choices(place: str, key: str, monkeypatch) -> set[str] | None:

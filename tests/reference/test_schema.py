@@ -40,6 +40,8 @@ NOT_OF_FORM = {
         "role-clients-blocked", "role-closed-denies-output", "role-denies-allow-of-others",
         "role-denies-allow", "role-denies-other-servers", "role-empty-groups", "role-exchange-blocked",
         "top-says-nothing", "nat-contradictions", "rule-id-twice",
+        "apply-gates-shut", "apply-gates-synchronised-closed", "apply-gates-synchronised-no-daemon",
+        "apply-gates-synchronised-no-role",
     ],
     "other files": [
         "group-file-bad-lines", "group-file-beyond-the-folder", "group-file-is-a-device",
@@ -53,9 +55,6 @@ NOT_OF_FORM = {
         "ipv6-unquoted-group", "ipv6-unquoted-in-braces", "ipv6-unquoted-in-list", "ipv6-unquoted-range",
         "name-boolean", "rule-boolean", "version-float", "version-octal", "yaml-duplicate-key",
         "yaml-duplicate-keys-everywhere", "yaml-tag", "yaml-utf16", "yaml-utf16-big-endian",
-    ],
-    "of the language, and not supported by this version yet": [
-        "apply-later", "group-later-kinds", "rule-later-keys", "test-both-directions", "top-later-keys",
     ],
 }  # fmt: skip
 # LANGUAGE's big example: every part of the language.
@@ -134,6 +133,11 @@ def test_an_unknown_key_is_refused_everywhere(place, validator):
             "input: {default: drop, block: [{service: ssh, limit: 3/minute}]}",
         ),
         ("nat: {snat: [{out: wan, to: 192.0.2.1}]}", "nat: {snat: [{out: wan}]}"),
+        ("apply: {confirm: 3600s}", "apply: {confirm: 3601s}"),
+        ("apply: {confirm: 5s}", "apply: {confirm: 4s}"),
+        ("apply: {gates: [synchronised]}", "apply: {gates: [synchronized]}"),
+        ("apply: {gates: [{reach: tcp/1, to: '::1'}]}", "apply: {gates: [{reach: udp/1, to: '::1'}]}"),
+        ("apply: {gates: [{run: [/bin/sleep, 5]}]}", "apply: {gates: [{run: [sleep, 5]}]}"),
     ],
 )
 def test_forms(right, wrong, validator):
