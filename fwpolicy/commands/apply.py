@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from time import time
 
 from fwpolicy.commands import operands, plantext, savedplans, who
 from fwpolicy.commands.plan import planned, same_as_apply
@@ -10,11 +11,14 @@ from fwpolicy.commands.plan import planned, same_as_apply
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from fwpolicy.deploy.apply import Applied, Asked
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.savedplan import SavedPlan
+    from fwpolicy.policy.gates import Gate
+    from fwpolicy.policy.model import ApplyOptions
 
 # Long enough to open another connection, short enough to wait for.
 _ASKED_FOR = 60
@@ -43,11 +47,27 @@ def run(options: argparse.Namespace) -> int:
         if not plan.changed and not plan.refusals:
             _report_unchanged(options, plan)
             return 0
-        asked = _asked(options)
+        asked = _asked(options, plan.policy.apply)
+        since = time()
         with whole():
             applied = carry_out(plan, machine, tuple(options.policy), operands.now(), tell, asked)
-    _report(options, plan, applied, asked)
+        gates = plan.policy.apply.gates if asked.seconds else ()
+        if gates:
+            _through(gates, machine, since, tell)
+    _report(options, plan, applied, 0 if gates else asked.seconds)
     return 0
+
+
+def _through(gates: tuple[Gate, ...], machine: Machine, since: float, tell: Callable[[str], None]) -> None:
+    """Raises CheckFailedError where a gate does not hold in time; then the apply has been taken back."""
+    from fwpolicy.deploy.confirm import by_gates, settled  # noqa: PLC0415
+    from fwpolicy.errors import CheckFailedError  # noqa: PLC0415
+
+    entry = settled(machine, tell)
+    unmet = by_gates(machine, entry, gates, since, tell) if entry else ("the time was over at once",)
+    if unmet:
+        raise CheckFailedError("\n".join(f"taken back, a gate does not hold: {each}" for each in unmet))
+    tell("confirmed: all gates hold")
 
 
 def _as_shown(name: str, saved: SavedPlan, options: argparse.Namespace, machine: Machine) -> Plan:
@@ -60,15 +80,18 @@ def _as_shown(name: str, saved: SavedPlan, options: argparse.Namespace, machine:
     return plan
 
 
-def _asked(options: argparse.Namespace) -> Asked:
-    """From a terminal or over SSH somebody is there to be asked (docs/cli.md)."""
+def _asked(options: argparse.Namespace, wanted: ApplyOptions) -> Asked:
+    """From a terminal or over SSH somebody is there to be asked; else the gates are (docs/cli.md)."""
     from fwpolicy.deploy.apply import Asked  # noqa: PLC0415
 
-    seconds = 0
     if options.confirm is not None:
         seconds = options.confirm
-    elif not options.no_confirm and who.is_there(options):
+    elif options.no_confirm or not (wanted.gates or who.is_there(options)):
+        seconds = 0
+    elif wanted.confirm is None or (wanted.gates and not wanted.confirm):
         seconds = _ASKED_FOR
+    else:
+        seconds = wanted.confirm
     return Asked(who.am_i(), seconds)
 
 
@@ -79,17 +102,17 @@ def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
         print(f"{plan.policy.name}: nothing to change")
 
 
-def _report(options: argparse.Namespace, plan: Plan, applied: Applied, asked: Asked) -> None:
+def _report(options: argparse.Namespace, plan: Plan, applied: Applied, seconds: float) -> None:
     if options.json:
         deleted = [plantext.flow_text(flow) for flow in applied.purged]
-        more = {"generation": applied.generation, "connections": deleted, "confirm": asked.seconds or None}
+        more = {"generation": applied.generation, "connections": deleted, "confirm": seconds or None}
         operands.print_json(plantext.as_json(plan) | more)
     elif not options.quiet:
         for note in (*plan.notes, *(f"foreign: {each}" for each in plan.foreign)):
             print(f"note: {note}", file=sys.stderr)
         print(f"applied {plan.policy.name}: generation {applied.generation}")
-        if asked.seconds:
+        if seconds:
             print(
-                f"it is taken back in {asked.seconds:.0f} s unless you confirm it, from a new connection: "
+                f"it is taken back in {seconds:.0f} s unless you confirm it, from a new connection: "
                 "fwpolicy confirm"
             )

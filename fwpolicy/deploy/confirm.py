@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.journal import Entry
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.policy.gates import Gate
 
     Tell = Callable[[str], None]
 
@@ -53,6 +54,21 @@ def confirm(machine: Machine, entry: Entry) -> None:
     state.make_current(entry.generation, boots=entry.persist)
     close(machine, state)
     machine.services.never_mind(TIMER)
+
+
+def by_gates(
+    machine: Machine, entry: Entry, gates: tuple[Gate, ...], since: float, tell: Tell
+) -> tuple[str, ...]:
+    """Confirm what waits as soon as all gates hold: (); or take it back and say which do not. `since` is the
+    Unix time of the apply. The caller holds the lock, so nobody else decides meanwhile."""
+    from fwpolicy.deploy.gates import wait  # noqa: PLC0415
+
+    unmet = wait(gates, machine, since, entry.deadline, tell)
+    if unmet:
+        refuse(machine, entry, f"a gate did not hold: {unmet[0]}")
+    else:
+        confirm(machine, entry)
+    return unmet
 
 
 def refuse(machine: Machine, entry: Entry, why: str) -> None:

@@ -67,14 +67,11 @@ class Entry:
 class Journal:
     """The journal of one apply, from begin() to close()."""
 
-    def __init__(self, machine: Machine, state: State, entry: Entry) -> None:
-        self._machine, self._state, self.entry = machine, state, entry
-        self._guard: Guard | None = None
+    def __init__(self, machine: Machine, state: State, entry: Entry, guard: Guard | None) -> None:
+        self._machine, self._state, self.entry, self._guard = machine, state, entry, guard
         self._closed = False
 
     def __enter__(self) -> Journal:
-        if self._machine.live:
-            self._guard = watch(*_undo_command(self._machine, self._state, "live", self.entry.identity))
         return self
 
     def __exit__(
@@ -134,8 +131,15 @@ def begin(
     _write_entry(state, f"{OPEN}.new", entry)
     if machine.live and files.exists(_PASSING):
         files.write(marker(state.directory), f"{entry.identity}\n", 0o600)
-    rename(files, new, state.path(OPEN))
-    return Journal(machine, state, entry)
+    # Watched before there is anything to take back: until then what is run finds nothing.
+    guard = watch(*_undo_command(machine, state, "live", entry.identity)) if machine.live else None
+    try:
+        rename(files, new, state.path(OPEN))
+    except HostError:
+        if guard:
+            guard.release()
+        raise
+    return Journal(machine, state, entry, guard)
 
 
 def marker(state_dir: str) -> str:

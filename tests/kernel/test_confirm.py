@@ -245,3 +245,24 @@ def test_open_where_nothing_was_applied(place, by_command, capsys):
     assert by_command("open", "--for", "5m") == 1
     assert "nothing was applied here that could come back" in capsys.readouterr().err
     assert by_command("open") == 0
+
+
+# Gates: nobody is there to be asked
+
+
+def test_gates_confirm_or_take_back(place, by_command, capsys, tmp_path):
+    policy = tmp_path / "p.yaml"
+    text = "version: 1\nname: p\nroles: {ntp: client-only}\napply: {confirm: 5s, gates: [{run: [PROGRAM]}]}\n"
+    policy.write_text(text.replace("PROGRAM", "/bin/true"))
+    assert by_command("apply", str(policy)) == 0
+    said = capsys.readouterr().out
+    assert "confirmed: all gates hold" in said and "unless you confirm" not in said
+    assert waits(place) is None and State(place.machine).pointers()["current"] == 1
+    rules = place.rules()
+    policy.write_text(text.replace("PROGRAM", "/bin/false").replace("client-only", "closed"))
+    assert by_command("apply", str(policy)) == 3
+    assert "taken back, a gate does not hold" in capsys.readouterr().err
+    assert place.rules() == rules and waits(place) is None
+    assert history(place.machine)[0].fate.startswith("undone: a gate did not hold")
+    assert by_command("apply", "--no-confirm", str(policy)) == 0
+    assert place.rules() != rules
