@@ -110,7 +110,7 @@ esac
 printf 'table inet fwpolicy\\ndelete table inet fwpolicy\\n' | nft -f - || exit 1
 date -u +%Y-%m-%dT%H:%M:%SZ > "$state/opened"
 [ -n "${{1-}}" ] || exit 0
-timer="--quiet --collect --unit=fwpolicy-close"
+timer="--quiet --collect --unit=fwpolicy-close --timer-property=AccuracySec=100ms"
 systemd-run $timer --on-active="$1" -- /bin/sh "$state/open.sh" close 2>/dev/null && exit
 (trap "" HUP INT TERM; sleep "$1"; exec /bin/sh "$state/open.sh" close) </dev/null >/dev/null 2>&1 &
 """
