@@ -86,7 +86,9 @@ def _timesyncd(ask: Ask, now: float) -> float | None:  # noqa: ARG001
     import json  # noqa: PLC0415
 
     name, interface = "org.freedesktop.timesync1", "org.freedesktop.timesync1.Manager"
-    said = ask(("--json=short", "get-property", name, "/org/freedesktop/timesync1", interface, "NTPMessage"))
+    # Nobody is to start it by our question.
+    quiet = ("--auto-start=no", "--json=short")
+    said = ask((*quiet, "get-property", name, "/org/freedesktop/timesync1", interface, "NTPMessage"))
     try:
         message = json.loads(said)["data"]
         leap, arrival, ignored = int(message[0]), int(message[11]), bool(message[12])

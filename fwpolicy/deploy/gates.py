@@ -44,8 +44,8 @@ def unmet(gates: tuple[Gate, ...], machine: Machine, since: float) -> tuple[str,
 def wait(
     gates: tuple[Gate, ...], machine: Machine, since: float, deadline: float, tell: Tell
 ) -> tuple[str, ...]:
-    """Ask again until all gates hold in one round: (); or until `deadline` (seconds of CLOCK_BOOTTIME): as
-    unmet(). `tell` hears once of each thing that is waited for."""
+    """Ask again until all gates hold in one round: (), at once where there are none; or until `deadline`
+    (seconds of CLOCK_BOOTTIME): as unmet(). `tell` hears once of each thing that is waited for."""
     told: set[str] = set()
     asked = gates
     while True:

@@ -10,6 +10,7 @@ import pytest
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import programs
+from fwpolicy.host.netns import entered
 
 SH = "/bin/sh"
 
@@ -124,6 +125,13 @@ def test_what_cannot_be_started(tmp_path: Path, mode: int | None, content: str, 
     with pytest.raises(HostError) as caught:
         programs.run((str(program),), 5)
     assert str(caught.value) == f"{program} cannot be started: {why}"
+
+
+@pytest.mark.kernel
+def test_its_network_is_the_callers(netns: str) -> None:
+    with entered(netns):
+        ended = programs.run(("/bin/cat", "/proc/self/net/dev"), 5)
+    assert [line.split(":")[0].strip() for line in ended.out.splitlines()[2:]] == ["lo"]
 
 
 def test_an_interruption_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ import jsonschema
 import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from fwpolicy.cli import main
 from fwpolicy.errors import PolicyError
 from fwpolicy.policy.services import BUILT_IN
 from fwpolicy.reference.schema import schema
+from tests.policy import reading as policies
 from tests.policy.gallery import ALSO, FOLDER, cases
 from tests.property import strategies
 from tests.reference import places, yaml12
@@ -143,6 +145,19 @@ def test_an_unknown_key_is_refused_everywhere(place, validator):
 def test_forms(right, wrong, validator):
     assert refusals(validator, f"version: 1\n{right}\n") == []
     assert refusals(validator, f"version: 1\n{wrong}\n") != []
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(written=st.from_regex(r"[0-9]{0,4}[smhdw]?|false|true", fullmatch=True))
+def test_the_window_is_the_parsers(written, validator):
+    """Each time that one of the two takes the other takes, too."""
+    text = f"version: 1\nroles: {{ntp: closed}}\napply: {{confirm: {written}}}\n"
+    try:
+        policies.read(text)
+    except PolicyError:
+        assert refusals(validator, text) != []
+    else:
+        assert refusals(validator, text) == []
 
 
 def test_hover_texts_and_suggestions():
