@@ -6,6 +6,7 @@ import sys
 
 from fwpolicy.commands import operands, plantext
 from fwpolicy.commands.plan import arguments, planned
+from fwpolicy.deploy.purge import flow_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         with whole():
             applied = carry_out(plan, machine, tuple(options.policy), _now(), _silence if quiet else _tell)
     if options.json:
-        deleted = [plantext.flow_text(flow) for flow in applied.purged]
+        deleted = [flow_text(flow) for flow in applied.purged]
         report = plantext.as_json(plan) | {"generation": applied.generation, "connections": deleted}
         operands.print_json(report)
     elif not options.quiet:

@@ -57,7 +57,7 @@ def carry_out(plan: Plan, machine: Machine, sources: tuple[str, ...], now: str, 
         _write_daemon_files(plan, machine, undo, tell)
         seen = load_rules(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
-        purged = _purge(plan, machine, tell)
+        purged = _purge(plan, machine, undo, tell)
         number = _persist(plan, machine, state, seen, sources, now, undo, tell)
     return Applied(number, purged)
 
@@ -187,18 +187,12 @@ def _turn_daemons(plan: Plan, machine: Machine, undo: Undo, restarted: list[str]
         tell(f"restarted {unit}")
 
 
-def _purge(plan: Plan, machine: Machine, tell: Tell) -> tuple[Flow, ...]:
-    if not machine.live or plan.policy.ntp is None or plan.policy.apply.conntrack == "keep":
+def _purge(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
+    if not machine.live:
         return ()
-    from fwpolicy.deploy.flows import condemned  # noqa: PLC0415
-    from fwpolicy.host.conntrack import purge  # noqa: PLC0415
-    from fwpolicy.host.processes import own_addresses  # noqa: PLC0415
+    from fwpolicy.deploy.purge import ALL, purge  # noqa: PLC0415
 
-    here = own_addresses()
-    deleted = purge(lambda flow: bool(condemned(plan.policy, (flow,), here, plan.facts.servers)))
-    if deleted:
-        tell(f"deleted {len(deleted)} connection tracking entr{'y' if len(deleted) == 1 else 'ies'}")
-    return deleted
+    return purge(plan.policy, machine, plan.facts.servers, undo, tell, ALL)
 
 
 # Step 5: the boot

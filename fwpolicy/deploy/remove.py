@@ -6,6 +6,7 @@ from binascii import a2b_base64
 
 from fwpolicy import markedtext
 from fwpolicy.deploy.persist import BOOT_FOLDER, UNIT
+from fwpolicy.deploy.purge import forget
 from fwpolicy.deploy.state import Originals, State, digest
 from fwpolicy.deploy.survey import survey
 from fwpolicy.errors import HostError
@@ -98,6 +99,7 @@ def _take_rules_out(machine: Machine, tell: Tell) -> None:
 
         Nftables().delete_table(FAMILY, TABLE)
         tell(f"deleted table {FAMILY} {TABLE}")
+        forget()
 
 
 def _restore_services(machine: Machine, originals: Originals, tell: Tell) -> None:

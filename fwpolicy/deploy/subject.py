@@ -17,6 +17,8 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
@@ -132,7 +134,7 @@ def _live() -> Program:
     from fwpolicy.host.xtables import saved  # noqa: PLC0415
     from fwpolicy.model import nft  # noqa: PLC0415
 
-    found = nft.of_json(Nftables().listing("ruleset"))
+    found = nft.of_json(_without_graves(Nftables().listing("ruleset")))
     texts = saved()
     if not texts:
         return found
@@ -140,6 +142,19 @@ def _live() -> Program:
 
     legacy = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
     return iptables.merged((found, *legacy))
+
+
+def _without_graves(listing: dict[str, Any]) -> dict[str, Any]:
+    """What keeps single connections dead that a policy ended is about no others."""
+    from fwpolicy.backends.nft.purged import TABLE  # noqa: PLC0415
+
+    entries = [each for each in listing["nftables"] if not _is_of(next(iter(each.items())), TABLE)]
+    return {"nftables": entries}
+
+
+def _is_of(entry: tuple[str, dict[str, Any]], table: str) -> bool:
+    kind, body = entry
+    return (body.get("family"), body.get("name" if kind == "table" else "table")) == ("inet", table)
 
 
 def _generation(number: int, machine: Machine) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.backends.nft.purged import TABLE as PURGED
 from fwpolicy.backends.nft.read import UnknownExpressionError, read
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 HOOKS = ("prerouting", "input", "output", "forward")
 # arp, bridge and netdev chains see other packets than ours.
 FAMILIES = ("ip", "ip6", "inet")
+_OURS = (f"{FAMILY} {TABLE}", f"{FAMILY} {PURGED}")
 
 
 @record
@@ -146,7 +148,7 @@ def _foreign(listing: dict[str, Any]) -> tuple[ForeignChain, ...]:
         if chain.get("hook") not in HOOKS or chain["type"] != "filter" or chain["family"] not in FAMILIES:
             continue
         table = f"{chain['family']} {chain['table']}"
-        if table == f"{FAMILY} {TABLE}":
+        if table in _OURS:
             continue
         said = verdicts.get(table, set())
         found.append(

@@ -292,7 +292,7 @@ APPLY = Place(
         Key("gates", "gates", "What confirms in an operator's place where there is no terminal.",
             [{"allow": "ssh", "from": "192.0.2.10"}]),
         Key("conntrack", "word", "Connections that the new policy denies.", "keep", "purge-denied", (
-            ("purge-denied", "Their entries are deleted."), ("keep", "They go on until they end."))),
+            ("purge-denied", "They end."), ("keep", "They go on until they end."))),
         Key("foreign", "word", "Another table drops what this policy allows.", "keep", "refuse", (
             ("refuse", "Nothing is applied."), ("keep", "It is said, and applied."))),
         Key("daemon-config", "word", "The time daemon's configuration.", "verify", "manage", (
