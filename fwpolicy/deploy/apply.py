@@ -11,6 +11,7 @@ from fwpolicy import VERSION
 from fwpolicy.backends.nft.reload import WHOLE
 from fwpolicy.compiler.lower import lower
 from fwpolicy.deploy.counters import line_texts, policy_lines
+from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.rules import boots_the_same, load_rules
 from fwpolicy.deploy.state import Generation, Originals, State, digest
@@ -234,6 +235,7 @@ def _enable_boot(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
         return
     undo.then(services.restore, found)
     services.enable(UNIT)
+    turn(plan.policy.apply.drift, services, undo)
     if machine.live:
         boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{UNIT} loads the rules at boot, before the network")

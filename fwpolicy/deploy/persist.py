@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
+from fwpolicy.deploy.drift import drift_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,4 +113,4 @@ def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
     if mode != "open":
         text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
         files.append(Artifact(f"{state_dir}/fallback.nft", text, 0o600))
-    return tuple(files)
+    return (*files, *drift_files(policy.apply.drift, state_dir, BOOT_FOLDER))

@@ -9,6 +9,7 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
+from fwpolicy.deploy.drift import is_turned
 from fwpolicy.deploy.flows import losing_clients
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
@@ -157,7 +158,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         revived=revived,
         boot_files=boots,
         boot=_boot_changes(boots, machine),
-        enable_boot=bool(boots) and _boot_is_disabled(machine),
+        enable_boot=bool(boots)
+        and (_boot_is_disabled(machine) or not is_turned(policy.apply.drift, machine.services)),
         purge=purge,
         losing=losing,
         current=current,

@@ -119,6 +119,10 @@ class Netfilter:
         (body,) = self._ask(_GET_GENERATION, 0, b"")
         return int.from_bytes(attributes(body)[1], "big")
 
+    def moment(self) -> str:
+        """This state of the ruleset, as no other is called. Raises HostError before Linux 5.14."""
+        return f"{self.instance()} {self.generation()}"
+
     def set_kind(self, where: bytes) -> SetKind | None:
         """What kind of set is there; None where none is. `where`: its table's and its own name."""
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from fwpolicy.errors import HostError
 
 _NAMES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
@@ -26,6 +24,8 @@ def saved() -> tuple[str, ...]:
     Raises HostError where they cannot be run."""
     if not legacy_tables():
         return ()
+    import subprocess  # noqa: PLC0415 (15 ms, and nobody has legacy tables)
+
     texts = []
     for program in ("iptables-legacy-save", "ip6tables-legacy-save"):
         try:

@@ -20,7 +20,7 @@ MAX_DEPTH = 32
 SCALARS = (
     *("input.default", "output.default", "forward.default", "roles.ntp"),
     *(f"log.{key}" for key in ("denied", "rate", "prefix", "group")),
-    *(f"apply.{key}" for key in ("conntrack", "foreign", "daemon-config", "on-boot-failure")),
+    *(f"apply.{key}" for key in ("conntrack", "foreign", "daemon-config", "on-boot-failure", "drift")),
 )
 
 

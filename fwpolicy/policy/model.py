@@ -201,6 +201,7 @@ class ApplyOptions:
     foreign: str = "refuse"
     daemon_config: str = "manage"
     on_boot_failure: str | None = None
+    drift: str = "ignore"
 
 
 @record

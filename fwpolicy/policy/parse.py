@@ -48,6 +48,7 @@ APPLY_CHOICES = {
     "foreign": ("refuse", "keep"),
     "daemon-config": ("manage", "verify", "leave"),
     "on-boot-failure": ("ssh-only", "open", "closed"),
+    "drift": ("ignore", "report", "heal"),
 }
 # A name becomes part of a set's name in the ruleset: the kernel's identifiers, and short.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z")

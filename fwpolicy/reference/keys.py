@@ -303,6 +303,9 @@ APPLY = Place(
             "ssh-only, for an overlay open", (
             ("ssh-only", "SSH stays open, the rest is closed."), ("open", "Everything is open."),
             ("closed", "Everything is closed."))),
+        Key("drift", "word", "A timer that looks whether the host is what was applied.", "report", "ignore", (
+            ("ignore", "Nobody looks."), ("report", "It tells the journal."),
+            ("heal", "It tells, and puts the rules back."))),
     ),
 )  # fmt: skip
 
