@@ -104,7 +104,9 @@ def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
 
 def _report(options: argparse.Namespace, plan: Plan, applied: Applied, seconds: float) -> None:
     if options.json:
-        deleted = [plantext.flow_text(flow) for flow in applied.purged]
+        from fwpolicy.deploy.purge import flow_text  # noqa: PLC0415
+
+        deleted = [flow_text(flow) for flow in applied.purged]
         more = {"generation": applied.generation, "connections": deleted, "confirm": seconds or None}
         operands.print_json(plantext.as_json(plan) | more)
     elif not options.quiet:

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         why = too_old(entry, found.began) if found else None
         if why:
             raise HostError(why)
-        confirm(machine, entry)
+        confirm(machine, entry, operands.teller(options))
     if options.json:
         operands.print_json({"changed": True, "generation": entry.generation, "policy": entry.policy})
     elif not options.quiet:

@@ -60,9 +60,13 @@ def at_work(options: argparse.Namespace, verb: str) -> Iterator[Machine]:
 
     machine = machine_of(options)
     require_root(machine.live, verb)
-    place = f"{str(machine.files.root).rstrip('/')}{machine.state_dir}"
-    with locked(place), entered(options.netns):
+    with locked(lock_place(machine)), entered(options.netns):
         yield machine
+
+
+def lock_place(machine: Machine) -> str:
+    """The folder whose lock keeps two changes of one host apart."""
+    return f"{str(machine.files.root).rstrip('/')}{machine.state_dir}"
 
 
 def teller(options: argparse.Namespace) -> Callable[[str], None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import format_address
 from fwpolicy.backends.nft.render import render
 from fwpolicy.commands.outlooktext import foreign_json
 from fwpolicy.deploy.foreign import order
 from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.purge import flow_text
 from fwpolicy.ir.ruleset import Ruleset
 
 TYPE_CHECKING = False
@@ -85,13 +85,6 @@ def _flows(flows: tuple[Flow, ...]) -> list[str]:
     shown = [f"  {flow_text(flow)}" for flow in flows[:5]]
     more = [f"  ... and {len(flows) - 5} more"] if len(flows) > 5 else []
     return [f"connections to delete: {len(flows)}", *shown, *more]
-
-
-def flow_text(flow: Flow) -> str:
-    """`udp ADDR port N -> ADDR port N`."""
-    source, destination = (format_address(flow.family, each) for each in (flow.source, flow.destination))
-    protocol = {6: "tcp", 17: "udp"}.get(flow.protocol, str(flow.protocol))
-    return f"{protocol} {source} port {flow.sport} -> {destination} port {flow.dport}"
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -2,33 +2,152 @@
 
 from __future__ import annotations
 
+import sys
+
 from fwpolicy.commands import operands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.status import Status
+
+# Files make no noise when they change; seconds.
+_LOOK_AGAIN = 2.0
+# sd-daemon(3): a warning, and a notice.
+_WARNING, _NOTICE = "<4>", "<5>"
+_MOST = 30
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="go on, and tell of every change as it comes")
+    parser.add_argument("--heal", action="store_true", help="put the rules back if somebody changed them")
+    parser.add_argument(
+        "--journal", action="store_true", help="tell the journal of differences and of nothing else"
+    )
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.deploy.status import look  # noqa: PLC0415
-    from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
     machine = operands.machine_of(options)
     require_root(machine.live, "status")
+    if options.netns is None:
+        return _watch(options, machine) if options.watch else _once(options, machine)
+    from fwpolicy.host.netns import entered  # noqa: PLC0415
+
     with entered(options.netns):
+        return _watch(options, machine) if options.watch else _once(options, machine)
+
+
+def _once(options: argparse.Namespace, machine: Machine) -> int:
+    if options.heal or options.journal:
+        status = _between_applies(options, machine)
+    else:
+        from fwpolicy.deploy.status import look  # noqa: PLC0415
+
         status = look(machine)
+    _report(options, status)
+    return _code(status)
+
+
+def _between_applies(options: argparse.Namespace, machine: Machine) -> Status:
+    """As the host is when nobody is about to change it; with `--heal` afterwards."""
+    from fwpolicy.deploy.confirm import settled  # noqa: PLC0415
+    from fwpolicy.deploy.status import look  # noqa: PLC0415
+    from fwpolicy.host.lock import locked  # noqa: PLC0415
+
+    with locked(operands.lock_place(machine)):
+        settled(machine, _tell_settled(options))
+        status = look(machine)
+        if not options.heal or not status.drifts:
+            return status
+        from fwpolicy.deploy.ruledrift import heal  # noqa: PLC0415
+
+        if not heal(machine):
+            return status
+        _tell_healed(options, status)
+        return look(machine)
+
+
+def _tell_settled(options: argparse.Namespace) -> Callable[[str], None]:
+    if options.journal:
+        return lambda step: print(f"{_NOTICE}{step}")
+    return operands.teller(options)
+
+
+def _tell_healed(options: argparse.Namespace, before: Status) -> None:
+    """What was found, and that it is no more."""
+    if options.json or options.quiet:
+        return
+    if options.journal:
+        _tell_journal(before)
+        print(f"{_NOTICE}the rules were put back")
+    else:
+        print("\n".join([*_differences(before), "the rules were put back"]))
+
+
+def _watch(options: argparse.Namespace, machine: Machine) -> int:
+    """Until it is interrupted: a report to begin with, and one whenever something else is to be said."""
+    from fwpolicy.host.events import RulesetEvents  # noqa: PLC0415
+
+    said: object = None
+    status: Status | None = None
+    by: tuple[str, ...] = ()
+    with RulesetEvents() as events:
+        try:
+            while True:
+                status = _between_applies(options, machine)
+                if _content(status) != said:
+                    said = _content(status)
+                    _report_change(options, status, by)
+                by = events.wait(_LOOK_AGAIN)
+        except KeyboardInterrupt:
+            return _code(status) if status else 0
+
+
+def _content(status: Status) -> object:
+    number = status.generation.number if status.generation else None
+    return number, status.drifts, status.notes
+
+
+def _report_change(options: argparse.Namespace, status: Status, by: tuple[str, ...]) -> None:
+    import time  # noqa: PLC0415
+
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if options.json:
+        import json  # noqa: PLC0415
+
+        print(json.dumps({"at": now, "by": list(by)} | _as_json(status), sort_keys=True))
+    elif not options.quiet:
+        who = f", after a change by {', '.join(by)}" if by else ""
+        print(f"{now}{who}\n{_as_text(status)}")
+    sys.stdout.flush()
+
+
+def _report(options: argparse.Namespace, status: Status) -> None:
     if options.json:
         operands.print_json(_as_json(status))
+    elif options.journal:
+        _tell_journal(status)
     elif not options.quiet:
         print(_as_text(status))
+
+
+def _tell_journal(status: Status) -> None:
+    """Not all of what a table that is gone had denied."""
+    lines = _differences(status)
+    rest = len(lines) - _MOST
+    more = [f"... and {rest} more lines: fwpolicy status"] if rest > 0 else []
+    for line in (*lines[:_MOST], *more):
+        print(f"{_WARNING}{line}")
+
+
+def _code(status: Status) -> int:
     return 2 if status.drifts or status.generation is None else 0
 
 
@@ -38,10 +157,23 @@ def _as_text(status: Status) -> str:
         return "\n".join(drift.what for drift in status.drifts) or "nothing was ever applied here"
     lines = [f"{generation.policy}: generation {generation.number}, applied {generation.time}"]
     lines.append("the host is what was applied" if not status.drifts else "the host differs:")
+    return "\n".join([*lines, *(f"  {line}" for line in _differences(status))])
+
+
+def _differences(status: Status) -> list[str]:
+    lines = []
     for drift in status.drifts:
-        lines += [f"  {drift.what}", *(f"    {line}" for line in drift.detail)]
-    lines += [f"note: {note}" for note in status.notes]
-    return "\n".join(lines)
+        lines += [drift.what, *(f"  {line}" for line in drift.detail)]
+    lines += _traffic(status)
+    return lines + [f"note: {note}" for note in status.notes]
+
+
+def _traffic(status: Status) -> list[str]:
+    if status.traffic is None:
+        return []
+    from fwpolicy.commands import difftext  # noqa: PLC0415
+
+    return difftext.as_text(status.traffic) or ["the same traffic all the same: no packet meets another end"]
 
 
 def _as_json(status: Status) -> dict[str, object]:
@@ -53,5 +185,14 @@ def _as_json(status: Status) -> dict[str, object]:
         "generation": generation.number if generation else None,
         "time": generation.time if generation else None,
         "drift": [{"what": drift.what, "detail": list(drift.detail)} for drift in status.drifts],
+        "traffic": _traffic_json(status),
         "notes": list(status.notes),
     }
+
+
+def _traffic_json(status: Status) -> list[dict[str, object]] | None:
+    if status.traffic is None:
+        return None
+    from fwpolicy.commands import difftext  # noqa: PLC0415
+
+    return difftext.as_json(status.traffic)

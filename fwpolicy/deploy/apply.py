@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fwpolicy.backends.nft.reload import WHOLE
 from fwpolicy.deploy.changes import FileChange
+from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.persist import UNIT, opener
 from fwpolicy.deploy.remembered import generation, texts
@@ -78,10 +79,11 @@ def carry_out(
         _write_daemon_files(plan, machine, undo, tell)
         seen = load_rules(plan, machine, was, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
-        purged = _purge(plan, machine, tell)
+        purged = _purge(plan, machine, asked, undo, tell)
         new = generation(plan, state, number, seen, sources, now, asked.by)
         _persist(plan, machine, state, new, asked, undo, tell)
         if asked.seconds:
+            _put_off(plan, machine, state)
             journal.wait(asked.seconds)
         else:
             journal.close()
@@ -149,6 +151,7 @@ def _install_boot(plan: Plan, machine: Machine, state: State, undo: Undo) -> Non
     if found is not None:
         undo.then(machine.services.restore, found)
         machine.services.enable(UNIT)
+        turn(plan.policy.apply.drift, machine.services, undo)
 
 
 def _boot_matters(plan: Plan) -> bool:
@@ -224,18 +227,23 @@ def _turn_daemons(plan: Plan, machine: Machine, undo: Undo, restarted: list[str]
         tell(f"restarted {unit}")
 
 
-def _purge(plan: Plan, machine: Machine, tell: Tell) -> tuple[Flow, ...]:
-    if not machine.live or plan.policy.ntp is None or plan.policy.apply.conntrack == "keep":
+def _purge(plan: Plan, machine: Machine, asked: Asked, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
+    """Where somebody is asked first, only what a role denies ends now."""
+    if not machine.live:
         return ()
-    from fwpolicy.deploy.flows import condemned  # noqa: PLC0415
-    from fwpolicy.host.conntrack import purge  # noqa: PLC0415
-    from fwpolicy.host.processes import own_addresses  # noqa: PLC0415
+    from fwpolicy.deploy.purge import ALL, ROLES, purge  # noqa: PLC0415
 
-    here = own_addresses()
-    deleted = purge(lambda flow: bool(condemned(plan.policy, (flow,), here, plan.facts.servers)))
-    if deleted:
-        tell(f"deleted {len(deleted)} connection tracking entr{'y' if len(deleted) == 1 else 'ies'}")
-    return deleted
+    which = ROLES if asked.seconds else ALL
+    return purge(plan.policy, machine, plan.facts.servers, undo, tell, which)
+
+
+def _put_off(plan: Plan, machine: Machine, state: State) -> None:
+    if not machine.live:
+        return
+    from fwpolicy.deploy import purge  # noqa: PLC0415
+    from fwpolicy.deploy.putoff import put_off  # noqa: PLC0415
+
+    put_off(state, purge.put_off(plan.policy, machine, plan.facts.servers))
 
 
 # The generation

@@ -47,13 +47,20 @@ def waiting(entry: Entry) -> str:
     return f"generation {entry.generation} of '{entry.policy}' waits to be confirmed, {left} s more"
 
 
-def confirm(machine: Machine, entry: Entry) -> None:
-    """The apply counts from now on, at the next boots too. Raises HostError."""
+def confirm(machine: Machine, entry: Entry, tell: Tell) -> None:
+    """The apply counts from now on, at the next boots too, and what it denies ends. Raises HostError."""
+    from fwpolicy.deploy.putoff import waiting_flows  # noqa: PLC0415
+
     state = State(machine)
+    flows = waiting_flows(state)
     # Until the journal is closed all of it is still taken back, these two links included.
     state.make_current(entry.generation, boots=entry.persist)
     close(machine, state)
     machine.services.never_mind(TIMER)
+    if flows:
+        from fwpolicy.deploy.purge import finish  # noqa: PLC0415
+
+        finish(flows, tell)
 
 
 def by_gates(
@@ -67,7 +74,7 @@ def by_gates(
     if unmet:
         refuse(machine, entry, f"a gate did not hold: {unmet[0]}")
     else:
-        confirm(machine, entry)
+        confirm(machine, entry, tell)
     return unmet
 
 

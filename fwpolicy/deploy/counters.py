@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fwpolicy.record import record
-from fwpolicy.source import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def policy_lines(policy: Policy, ruleset: Ruleset, text_of: Callable[[Span], str
 
 def line_texts(read_file: Callable[[str], bytes]) -> Callable[[Span], str]:
     """The text at a span's line, of files that `read_file` gives or raises OSError for."""
+    from fwpolicy.source import Text  # noqa: PLC0415
+
     files: dict[str, Text] = {}
 
     def text_of(span: Span) -> str:

@@ -72,7 +72,7 @@ def _quick_listing(nft: Nftables, kernel: Netfilter, known: Known | None) -> tup
 
 def moment(kernel: Netfilter) -> str:
     """This state of the ruleset, as no other is called."""
-    return f"{kernel.instance()} {kernel.generation()}"
+    return kernel.moment()
 
 
 def _ours(listed: Json) -> list[tuple[str, Json]]:

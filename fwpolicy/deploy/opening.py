@@ -23,6 +23,7 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     import os  # noqa: PLC0415
 
     from fwpolicy.deploy.journal import root_of  # noqa: PLC0415
+    from fwpolicy.deploy.purge import forget  # noqa: PLC0415
     from fwpolicy.host import boottime  # noqa: PLC0415
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
@@ -31,6 +32,7 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     if seconds and (state.running() is None or not machine.files.exists(script)):
         raise HostError("nothing was applied here that could come back: leave out --for")
     Nftables().delete_table(FAMILY, TABLE)
+    forget()
     if state.running() is None:
         return
     machine.files.write(state.path("opened"), f"{now}\n", 0o600)

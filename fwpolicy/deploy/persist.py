@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
+from fwpolicy.backends.nft.purged import TABLE as PURGED
+from fwpolicy.deploy.drift import drift_files
 from fwpolicy.deploy.journal import marker
 
 TYPE_CHECKING = False
@@ -107,7 +109,9 @@ close)
     exit 64
     ;;
 esac
-printf 'table inet fwpolicy\\ndelete table inet fwpolicy\\n' | nft -f - || exit 1
+for table in fwpolicy {purged}; do
+    printf 'table inet %s\\ndelete table inet %s\\n' $table $table | nft -f - || exit 1
+done
 date -u +%Y-%m-%dT%H:%M:%SZ > "$state/opened"
 [ -n "${{1-}}" ] || exit 0
 timer="--quiet --collect --unit=fwpolicy-close --timer-property=AccuracySec=100ms"
@@ -142,7 +146,7 @@ def fallback_mode(policy: Policy) -> str:
 
 def opener(state_dir: str) -> Artifact:
     """The script for who is locked out of everything but a console; it needs no Python."""
-    return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir), 0o700)
+    return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir, purged=PURGED), 0o700)
 
 
 def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
@@ -165,4 +169,4 @@ def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
     if mode != "open":
         text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
         files.append(Artifact(f"{state_dir}/fallback.nft", text, 0o600))
-    return tuple(files)
+    return (*files, *drift_files(policy.apply.drift, state_dir, BOOT_FOLDER))

@@ -9,7 +9,8 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.flows import condemned, losing_clients
+from fwpolicy.deploy.drift import is_turned
+from fwpolicy.deploy.flows import losing_clients
 from fwpolicy.deploy.foreign import interference, of_legacy, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
@@ -175,7 +176,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         revived=revived,
         boot_files=boots,
         boot=boot_changes(boots, machine),
-        enable_boot=bool(boots) and boot_is_disabled(machine),
+        enable_boot=bool(boots)
+        and (boot_is_disabled(machine) or not is_turned(policy.apply.drift, machine.services)),
         purge=purge,
         losing=losing,
         current=current,
@@ -244,23 +246,24 @@ def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
 def _connections(
     policy: Policy, machine: Machine, facts: Facts
 ) -> tuple[tuple[Flow, ...], tuple[str, ...], tuple[str, ...]]:
-    """(entries to delete, clients that lose their time server, notes): of time, the one service that is kept
-    from its clients' connections (importing pyroute2 alone is 120 ms)."""
-    if not machine.live or policy.ntp is None:
+    """(entries to delete, clients that lose their time server, notes)."""
+    from fwpolicy.deploy import purge  # noqa: PLC0415
+
+    if not machine.live or not purge.denies_anything(policy):
         return (), (), ()
     from fwpolicy.host.conntrack import flows  # noqa: PLC0415
-    from fwpolicy.host.processes import own_addresses  # noqa: PLC0415
 
     try:
         every = flows()
+        if not every:
+            return (), (), ()
+        scene = purge.scene_of(policy, machine)
+        found = purge.look(policy, scene, facts.servers, every)
+        losing = losing_clients(policy, every, scene, facts.servers)
     except HostError as error:
         return (), (), (f"connections were not looked at: {error}",)
-    here = own_addresses()
-    losing = losing_clients(policy, every, here, facts.servers)
     shown = tuple(format_address(family, address) for family, address in losing)
-    if policy.apply.conntrack == "keep":
-        return (), shown, ()
-    return condemned(policy, every, here, facts.servers), shown, ()
+    return found.condemned, shown, found.notes
 
 
 def _boot_files(

@@ -12,7 +12,7 @@ import json
 from fwpolicy.backends.nft.elements import from_text
 from fwpolicy.backends.nft.render import render
 from fwpolicy.backends.nft.words import interval_texts
-from fwpolicy.errors import CheckFailedError
+from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Set
 from fwpolicy.model import hooks, nft, prove
 from fwpolicy.model.concrete import to_packet
@@ -132,12 +132,27 @@ def traffic(policy: Policy, servers: AddressSet | None, listing: str) -> tuple[C
     from fwpolicy.model.compare import changes  # noqa: PLC0415
 
     new = of_policy(policy, servers)
-    found = json.loads(listing) if listing else {"nftables": []}
     try:
-        listed = of_table(nft.of_json(_spelled_out(found), "live"), OURS)
+        listed = _listed(listing)
     except NotModelledError:
         return ()
     return tuple(changes(paired(listed, new, OURS, lambda _: None), new))
+
+
+def traffic_between(old: str, new: str) -> tuple[Change, ...]:
+    """What our table does otherwise as the listing `new` has it than as `old` had it ("": nothing of ours).
+    Raises HostError where the model does not know what is in it."""
+    from fwpolicy.model.compare import changes  # noqa: PLC0415
+
+    try:
+        return tuple(changes(_listed(old), _listed(new)))
+    except NotModelledError as error:
+        raise HostError(f"the packet model does not know this: {error}") from None
+
+
+def _listed(text: str) -> Program:
+    found = json.loads(text) if text else {"nftables": []}
+    return of_table(nft.of_json(_spelled_out(found), "live"), OURS)
 
 
 def _spelled_out(listing: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from binascii import a2b_base64
 
 from fwpolicy import markedtext
+from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.persist import BOOT_FOLDER, UNIT
+from fwpolicy.deploy.purge import forget
 from fwpolicy.deploy.state import Originals, State, digest
 from fwpolicy.deploy.survey import survey
 from fwpolicy.errors import HostError
@@ -99,14 +101,16 @@ def _restore(machine: Machine, restoration: Restoration, tell: Tell) -> None:
 
 
 def _take_rules_out(machine: Machine, tell: Tell) -> None:
-    """The boot unit first: stopping it must not be mistaken for a change of rules."""
-    if machine.services.status((UNIT,)) is not None:
-        machine.services.restore(ServiceState(UNIT, active=False, enabled=False, masked=False))
+    """The units first: stopping one must not be mistaken for a change of rules, nor a change be healed."""
+    for unit in (TIMER, UNIT):
+        if machine.services.status((unit,)) is not None:
+            machine.services.restore(ServiceState(unit, active=False, enabled=False, masked=False))
     if machine.live:
         from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
         Nftables().delete_table(FAMILY, TABLE)
         tell(f"deleted table {FAMILY} {TABLE}")
+        forget()
 
 
 def _restore_services(machine: Machine, originals: Originals, tell: Tell) -> None:

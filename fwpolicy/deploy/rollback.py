@@ -13,10 +13,11 @@ from fwpolicy.backends.nft.read import same
 from fwpolicy.backends.nft.reload import WHOLE, reload
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
+from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER, is_turned
 from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled
 from fwpolicy.deploy.proof import program_of
+from fwpolicy.deploy.ruledrift import stored_table
 from fwpolicy.deploy.state import Generation, State, known
-from fwpolicy.deploy.status import stored_table
 from fwpolicy.deploy.survey import survey
 from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.errors import HostError
@@ -61,7 +62,7 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
     changed = seen.ours is None or not same(Ruleset((seen.ours,)), ruleset)
     boots = back.boot_files()
     return Plan(
-        policy=Policy(wanted.policy, "", ("nft",), None, None, None, (), ApplyOptions()),
+        policy=Policy(wanted.policy, "", ("nft",), None, None, None, (), ApplyOptions(drift=_drift(wanted))),
         options=Options(persist=bool(wanted.boot), replace=True),
         facts=Facts(nat=wanted.nat, servers=None),
         ruleset=ruleset,
@@ -75,7 +76,8 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
         revived=back.revived(),
         boot_files=boots,
         boot=boot_changes(boots, machine),
-        enable_boot=bool(boots) and boot_is_disabled(machine),
+        enable_boot=bool(boots)
+        and (boot_is_disabled(machine) or not is_turned(_drift(wanted), machine.services)),
         purge=(),
         losing=(),
         current=running,
@@ -90,6 +92,11 @@ def _loads(ruleset: Ruleset, seen: Survey, wanted: Generation) -> tuple[Load, ..
 
     stored = Load(Artifact("ruleset.nft", wanted.ruleset))
     return (stored,) if seen.ours is None else (reload(ruleset, seen.ours, wanted.policy), WHOLE, stored)
+
+
+def _drift(wanted: Generation) -> str:
+    """Whether somebody looks; how, the unit's file says."""
+    return REPORT if any(path.endswith(f"/{TIMER}") for path, _ in wanted.boot) else IGNORE
 
 
 class _Back:

@@ -1,25 +1,23 @@
-"""Is the host what was applied? Own table, own files, own services."""
+"""Is the host what was applied? Own table, own files, own services.
+
+Mostly it is, and then nothing is listed: a generation of the ruleset never comes back, so what was found
+right at the one that is there still is. All that reads rules is imported when it is not.
+"""
 
 from __future__ import annotations
 
-import difflib
-import json
-
-from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
-from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.confirm import waiting
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.opening import opened
 from fwpolicy.deploy.persist import UNIT
-from fwpolicy.deploy.state import Generation, Originals, State, digest, known
-from fwpolicy.deploy.survey import Survey, survey
+from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.errors import HostError
-from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.model.compare import Change
 
 
 @record
@@ -32,11 +30,16 @@ class Drift:
 
 @record
 class Status:
-    """`generation` is None where nothing was ever applied; `drifts` is empty where nothing differs."""
+    """`generation` is None where nothing was ever applied; `drifts` is empty where nothing differs.
+
+    `traffic`: what the rules that are there do otherwise than those that were applied; None where nobody
+    had to ask, or could. `notes` say why.
+    """
 
     generation: Generation | None
     drifts: tuple[Drift, ...]
     notes: tuple[str, ...] = ()
+    traffic: tuple[Change, ...] | None = None
 
 
 def look(machine: Machine) -> Status:
@@ -45,29 +48,27 @@ def look(machine: Machine) -> Status:
     generation = state.running()
     if generation is None:
         return _never(state, machine)
-    seen = survey(machine, known(generation))
-    if machine.live and seen.unreadable:
-        raise HostError(f"cannot look at the rules: {seen.unreadable}")
-    drifts = [
+    rules = _rules(generation, state, machine)
+    drifts = (
         *_unsettled(state),
-        *_rules(generation, seen),
-        *_nat(generation, seen),
+        *rules.drifts,
         *_files(generation.files, machine),
         *_boot(generation, state, machine),
         *_services(generation, machine),
-    ]
+    )
     since = opened(machine)
-    notes = (f"opened by hand at {since}: fwpolicy apply closes",) if since else ()
-    return Status(generation, tuple(drifts), notes)
+    by_hand = (f"opened by hand at {since}: fwpolicy apply closes",) if since else ()
+    return Status(generation, drifts, (*rules.notes, *by_hand), rules.traffic)
 
 
 def _never(state: State, machine: Machine) -> Status:
     """Nothing was applied; a table of ours may be there all the same."""
+    from fwpolicy.deploy.survey import survey  # noqa: PLC0415
+
     drifts = _unsettled(state)
     if not drifts and (state.originals() != Originals() or survey(machine).ours is not None):
-        drifts = [
-            Drift("there are rules of ours that no apply is remembered of: apply, or run fwpolicy remove")
-        ]
+        what = "there are rules of ours that no apply is remembered of: apply, or run fwpolicy remove"
+        drifts = [Drift(what)]
     return Status(None, tuple(drifts))
 
 
@@ -78,51 +79,64 @@ def _unsettled(state: State) -> list[Drift]:
         return []
     if not entry.waits:
         return [Drift("an apply was interrupted: any other command takes it back first")]
-    return [
-        Drift(
-            f"{waiting(entry)}: fwpolicy confirm"
-            if not entry.is_over()
-            else "an apply was not confirmed in time: any other command takes it back first"
-        )
-    ]
+    if entry.is_over():
+        return [Drift("an apply was not confirmed in time: any other command takes it back first")]
+    return [Drift(f"{waiting(entry)}: fwpolicy confirm")]
 
 
-def _nat(generation: Generation, seen: Survey) -> list[Drift]:
-    if not seen.nat or generation.nat or "chain prefilter" not in generation.ruleset:
-        return []
-    what = "NAT has appeared since the apply, and what is dropped before it may be its replies: apply again"
-    return [Drift(what)]
+def _rules(generation: Generation, state: State, machine: Machine) -> Status:
+    if not machine.live or not generation.listing:
+        return Status(generation, ())
+    now = _moment()
+    # Legacy tables are no part of the ruleset that a moment stands for.
+    if now and now in (generation.moment, _seen(generation, state)) and not _may_break_nat(generation):
+        return Status(generation, ())
+    from fwpolicy.deploy.ruledrift import compare  # noqa: PLC0415
+
+    found, moment = compare(generation, machine)
+    if moment and not found.drifts:
+        _remember(generation, state, moment)
+    return found
 
 
-def _rules(generation: Generation, seen: Survey) -> list[Drift]:
-    if not generation.listing or seen.unreadable:
-        return []
-    applied = stored_table(generation)
-    if seen.strange:
-        return [Drift(f"table {FAMILY} {TABLE} holds what fwpolicy never writes: {seen.strange}")]
-    if seen.ours is None:
-        return [Drift(f"table {FAMILY} {TABLE} is gone: the host is as open as without it")]
-    if same(Ruleset((applied,)), Ruleset((seen.ours,))):
-        return []
-    return [Drift(f"table {FAMILY} {TABLE} was changed since the apply", _difference(applied, seen.ours))]
+def _moment() -> str:
+    """What the ruleset's state is called now; "" where the kernel has no name for it."""
+    from fwpolicy.host.nfnetlink import Netfilter  # noqa: PLC0415
 
-
-def stored_table(generation: Generation) -> Table:
-    """Our table as it was read back at the apply. Raises HostError where the state is damaged."""
     try:
-        table = read(json.loads(generation.listing), FAMILY, TABLE)
-    except (ValueError, UnknownExpressionError) as error:
-        raise HostError(f"the state's listing.json is damaged: {error}") from None
-    if table is None:
-        raise HostError("the state's listing.json is damaged: it holds no table")
-    return table
+        with Netfilter() as kernel:
+            return kernel.moment()
+    except HostError:
+        return ""
 
 
-def _difference(applied: Table, live: Table) -> tuple[str, ...]:
-    before = render(Ruleset((applied,)), "").text.splitlines()
-    after = render(Ruleset((live,)), "").text.splitlines()
-    lines = difflib.unified_diff(before, after, "applied", "live", n=0, lineterm="")
-    return tuple(line for line in lines if not line.startswith("@@"))
+def may_meet_nat(generation: Generation) -> bool:
+    """Does it drop before connection tracking what NAT would make a reply of?"""
+    return not generation.nat and "chain prefilter" in generation.ruleset
+
+
+def _may_break_nat(generation: Generation) -> bool:
+    if not may_meet_nat(generation):
+        return False
+    from fwpolicy.host.xtables import legacy_tables  # noqa: PLC0415
+
+    return "nat" in legacy_tables()
+
+
+def _seen_path(generation: Generation, state: State) -> str:
+    return state.path(f"generations/{generation.number}/seen")
+
+
+def _seen(generation: Generation, state: State) -> str:
+    """When the table was found to be the generation's last."""
+    return (state.files.read(_seen_path(generation, state)) or "").strip()
+
+
+def _remember(generation: Generation, state: State, moment: str) -> None:
+    try:
+        state.files.write(_seen_path(generation, state), f"{moment}\n", 0o600)
+    except HostError:
+        return  # a full disk or a read-only one: the next look takes as long as this
 
 
 def _files(written: tuple[tuple[str, str], ...], machine: Machine) -> list[Drift]:

@@ -134,7 +134,7 @@ def live() -> Program:
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
     from fwpolicy.host.xtables import saved  # noqa: PLC0415
 
-    found = of_listing(Nftables().listing("ruleset"))
+    found = of_listing(_without_graves(Nftables().listing("ruleset")))
     texts = saved()
     if not texts:
         return found
@@ -184,6 +184,14 @@ def _of_iptables(entry: dict[str, Any]) -> str | None:
 def _table(entry: dict[str, Any]) -> str:
     ((kind, body),) = entry.items()
     return f"{body.get('family')} {body.get('name' if kind == 'table' else 'table')}"
+
+
+def _without_graves(listing: dict[str, Any]) -> dict[str, Any]:
+    """What keeps single connections dead that a policy ended is about no others."""
+    from fwpolicy.backends.nft.purged import TABLE  # noqa: PLC0415
+
+    entries = [each for each in listing["nftables"] if _table(each) != f"inet {TABLE}"]
+    return {"nftables": entries}
 
 
 def _generation(number: int, machine: Machine) -> Program:

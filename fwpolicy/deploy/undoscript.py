@@ -6,6 +6,7 @@ can be done twice, and it keeps its folder until all are done.
 
 from __future__ import annotations
 
+from fwpolicy.backends.nft.purged import TABLE as PURGED
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -147,7 +148,11 @@ def _pointers(pointers: Iterable[tuple[str, int | None]]) -> list[str]:
 
 
 def _rules(rules: str) -> list[str]:
-    return [f'try nft -f "$state"/{quoted(rules)}'] if rules else [":"]
+    """What was denied since, and is remembered as dead (backends/nft/purged.py), lives again."""
+    if not rules:
+        return [":"]
+    relent = f"printf 'table inet {PURGED}\\ndelete table inet {PURGED}\\n' | nft -f - 2>/dev/null || :"
+    return [f'try nft -f "$state"/{quoted(rules)}', relent]
 
 
 def _commands(commands: Commands) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.journal import Entry
 from fwpolicy.deploy.persist import UNIT, opener
 from fwpolicy.deploy.rules import whole_text
@@ -51,11 +52,13 @@ def _rules(plan: Plan, was: str) -> str:
 def _services(plan: Plan, machine: Machine) -> tuple[tuple[ServiceState, ...], Commands]:
     """(the states to bring back, the commands to begin with): what stops, is revived, or loads the rules."""
     states = [daemon.state for daemon in plan.daemons if daemon.stop and daemon.state]
-    units = [*(each.unit for each in plan.revived), *((UNIT,) if plan.options.persist else ())]
-    found = [machine.services.status((unit,)) for unit in units]
-    forget = plan.options.persist and bool(plan.boot_files) and found[-1:] == [None]
-    states += [state for state in found if state]
-    return tuple(states), machine.services.forgetting(UNIT) if forget else ()
+    states += [state for each in plan.revived if (state := machine.services.status((each.unit,)))]
+    forget: Commands = ()
+    for unit in (UNIT, TIMER) if plan.boot_files else ():
+        found = machine.services.status((unit,))
+        states += [found] if found else []
+        forget += () if found else machine.services.forgetting(unit)
+    return tuple(states), forget
 
 
 def missing_folders(changes: tuple[FileChange, ...] | list[FileChange], machine: Machine) -> tuple[str, ...]:

@@ -1,26 +1,37 @@
-"""Connection tracking entries over netlink, by pyroute2 (imported only here, and only when used:
-it takes fifteen times as long to import as Python to start)."""
+"""Connection tracking entries over netlink (linux/netfilter/nfnetlink_conntrack.h)."""
 
 from __future__ import annotations
 
 import errno
+import re
+import struct
 
-from fwpolicy.addresses import format_address, parse
 from fwpolicy.errors import HostError
+from fwpolicy.host.netlink import NESTED, NETFILTER, Netlink, attribute, attributes
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Iterable, Iterator
 
-UDP, TCP = 17, 6
-_AF = {4: 2, 6: 10}
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+# IPS_*: the kernel's word on a connection (nf_conntrack_common.h).
+EXPECTED, SOURCE_CHANGED, DESTINATION_CHANGED, OFFLOADED = 1 << 0, 1 << 4, 1 << 5, 3 << 14
+_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
+# CTA_*: tuples of either direction, status, time left, id, the connection that this one came of, zone.
+_ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _ID, _MASTER, _ZONE = 1, 2, 3, 7, 12, 14, 18
+_FAMILIES = {4: 2, 6: 10}
+
+Tuple = tuple[int, int, int, int, int]
 
 
 @record
 class Flow:
-    """The original direction of an entry: who asked whom. Addresses as integers."""
+    """An entry: who asked whom, its original direction. Addresses as integers; no ports are 0.
+
+    `end`, `end_port`: where it goes to once its destination was translated, None for the same. `back`,
+    `back_port`: whom the answer is for, as the other end knows us. `entry`: the kernel's own words.
+    """
 
     family: int
     protocol: int
@@ -28,77 +39,194 @@ class Flow:
     destination: int
     sport: int
     dport: int
+    end: int | None = None
+    end_port: int | None = None
+    back: int | None = None
+    back_port: int | None = None
+    icmp_type: int | None = None
+    status: int = 0
+    zone: int = 0
+    entry: bytes = b""
 
+    @property
+    def original(self) -> Tuple:
+        return self.protocol, self.source, self.sport, self.destination, self.dport
 
-def purge(doomed: Callable[[Flow], bool]) -> tuple[Flow, ...]:
-    """Delete the entries that `doomed` picks, both families; the flows that were deleted.
+    @property
+    def seen(self) -> Tuple:
+        """As a filter sees it: after its destination was translated, before its source is."""
+        end = self.destination if self.end is None else self.end
+        return self.protocol, self.source, self.sport, end, self._end_port
 
-    An entry that ends by itself meanwhile is no error. Raises HostError without CAP_NET_ADMIN.
-    """
-    deleted: list[Flow] = []
-    for family in (4, 6):
-        with _socket(family) as conntrack:
-            condemned = [flow for flow in _entries(conntrack, family) if doomed(flow)]
-            deleted += [flow for flow in condemned if _delete(conntrack, flow)]
-    return tuple(deleted)
+    @property
+    def reply(self) -> Tuple:
+        """As an answer comes back, before anything is translated."""
+        _, source, sport, end, port = self.seen
+        back = source if self.back is None else self.back
+        return self.protocol, end, port, back, sport if self.back_port is None else self.back_port
+
+    @property
+    def _end_port(self) -> int:
+        return self.dport if self.end_port is None else self.end_port
+
+    @property
+    def is_redirected(self) -> bool:
+        return bool(self.status & DESTINATION_CHANGED)
+
+    @property
+    def is_offloaded(self) -> bool:
+        """Its packets pass by the rules, as a flowtable or the card knows the way."""
+        return bool(self.status & OFFLOADED)
+
+    @property
+    def master(self) -> Tuple | None:
+        """The original direction of the connection that expected this one."""
+        if not self.status & EXPECTED:
+            return None
+        tuple_ = attributes(self.entry).get(_MASTER)
+        return _tuple(self.family, tuple_)[:5] if tuple_ else None
+
+    @property
+    def seconds(self) -> int:
+        """How long the kernel would remember it in silence."""
+        return int.from_bytes(attributes(self.entry).get(_TIMEOUT, b""), "big")
 
 
 def flows() -> tuple[Flow, ...]:
-    """Every UDP and TCP entry, both families."""
-    found: list[Flow] = []
-    for family in (4, 6):
-        with _socket(family) as conntrack:
-            found += _entries(conntrack, family)
-    return tuple(found)
-
-
-def _socket(family: int) -> Any:
+    """Every entry, both families. Raises HostError without CAP_NET_ADMIN."""
     try:
-        from pyroute2 import NFCTSocket  # noqa: PLC0415
-    except ImportError:
-        raise HostError("no pyroute2: install it (python3-pyroute2)") from None
-    return NFCTSocket(nfgen_family=_AF[family])
+        with Netlink(NETFILTER) as kernel:
+            return tuple(flow for family in (4, 6) for flow in _entries(kernel, family))
+    except OSError as error:
+        raise HostError(f"cannot read connection tracking: {error.strerror}") from None
 
 
-def _entries(conntrack: Any, family: int) -> list[Flow]:
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+def delete(doomed: Iterable[Flow]) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
+    """(deleted, those that the kernel does not let go yet: a flowtable has them).
 
+    One that ended by itself meanwhile is no error and in neither; the same ports in use again are not the
+    same entry. Raises HostError.
+    """
+    every = tuple(doomed)
+    with _socket() as kernel:
+        errors = kernel.tell(_DELETE, (_named(flow) for flow in every))
+    for error in errors:
+        if error and error.errno not in (errno.ENOENT, errno.EBUSY):
+            raise HostError(f"cannot delete a connection tracking entry: {error.strerror}")
+    told = tuple(zip(every, errors, strict=True))
+    busy = tuple(flow for flow, error in told if error and error.errno == errno.EBUSY)
+    return tuple(flow for flow, error in told if error is None), busy
+
+
+def _socket() -> Netlink:
     try:
-        originals = [message.get_attr("CTA_TUPLE_ORIG") for message in conntrack.dump()]
-    except (NetlinkError, PermissionError) as error:
-        raise HostError(f"cannot read connection tracking: {error.args[-1]}") from None
-    return [flow for original in originals if original and (flow := _flow(family, original))]
+        return Netlink(NETFILTER)
+    except OSError as error:
+        raise HostError(f"no netfilter socket: {error.strerror}") from None
 
 
-def _flow(family: int, original: Any) -> Flow | None:
-    protocol = original.get_attr("CTA_TUPLE_PROTO")
-    addresses = original.get_attr("CTA_TUPLE_IP")
-    number = protocol.get_attr("CTA_PROTO_NUM")
-    source = addresses.get_attr(f"CTA_IP_V{family}_SRC")
-    destination = addresses.get_attr(f"CTA_IP_V{family}_DST")
-    if number not in (UDP, TCP) or source is None or destination is None:
-        return None
-    ports = (protocol.get_attr("CTA_PROTO_SRC_PORT"), protocol.get_attr("CTA_PROTO_DST_PORT"))
-    return Flow(family, number, parse(source)[1], parse(destination)[1], *ports)
+def _named(flow: Flow) -> bytes:
+    """What names an entry: its tuple, its zone and its number, as the kernel said them."""
+    said = attributes(flow.entry)
+    body = attribute(NESTED | _ORIGINAL, said[_ORIGINAL])
+    body += b"".join(attribute(kind, said[kind]) for kind in (_ID, _ZONE) if kind in said)
+    return struct.pack("=BBH", _FAMILIES[flow.family], 0, 0) + body
 
 
-def _delete(conntrack: Any, flow: Flow) -> bool:
-    """Delete one entry; False where it ended before we came (ENOENT)."""
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple  # noqa: PLC0415
+# A dump
 
-    original = NFCTAttrTuple(
-        family=_AF[flow.family],
-        saddr=format_address(flow.family, flow.source),
-        daddr=format_address(flow.family, flow.destination),
-        proto=flow.protocol,
-        sport=flow.sport,
-        dport=flow.dport,
+
+def _entries(kernel: Netlink, family: int) -> Iterator[Flow]:
+    regular, ports = _shape(family)
+    where = struct.pack("=BBH", _FAMILIES[family], 0, 0)
+    for data, start, end in kernel.dump(_GET, where):
+        at = start + len(where)
+        if regular.match(data, at):
+            yield _regular(family, ports, data[at:end])
+        else:
+            flow = _any(family, data[at:end])
+            if flow:
+                yield flow
+
+
+def _regular(family: int, ports: struct.Struct, entry: bytes) -> Flow:
+    """One with ports and without a zone: nine of ten; a third of the time of `_any`."""
+    found = ports.unpack_from(entry)
+    if family == 4:
+        source, destination, protocol, sport, dport, end, back, end_port, back_port, status = found
+    else:
+        (high, low, high2, low2, protocol, sport, dport, high3, low3, high4, low4) = found[:11]
+        source, destination, end, back = high << 64 | low, high2 << 64 | low2, high3 << 64 | low3, 0
+        back = high4 << 64 | low4
+        end_port, back_port, status = found[11:]
+    return Flow(
+        family,
+        protocol,
+        source,
+        destination,
+        sport,
+        dport,
+        end,
+        end_port,
+        back,
+        back_port,
+        status=status,
+        entry=entry,
     )
-    try:
-        conntrack.entry("del", tuple_orig=original)
-    except NetlinkError as error:
-        if error.code == errno.ENOENT:
-            return False
-        raise HostError(f"cannot delete a connection tracking entry: {error.args[-1]}") from None
-    return True
+
+
+def _shape(family: int) -> tuple[re.Pattern[bytes], struct.Struct]:
+    """How the kernel writes an entry with ports: what must stand there, and what is to be read."""
+    width = {4: 4, 6: 16}[family]
+    address = {4: (1, 2), 6: (3, 4)}[family]
+    hole = b"(?s:.{%d})"
+    addresses = b"".join(re.escape(_head(kind, 4 + width)) + hole % width for kind in address)
+    ports = b"".join(re.escape(_head(kind, 6)) + hole % 4 for kind in (2, 3))
+    protocol = re.escape(_head(1, 5)) + rb"[\x06\x11\x21\x84\x88]\0\0\0"
+    ip = re.escape(_head(NESTED | 1, 4 + 2 * (4 + width))) + addresses
+    proto = re.escape(_head(NESTED | 2, 28)) + protocol + ports
+    size = 4 + 4 + 2 * (4 + width) + 28
+    tuples = (re.escape(_head(NESTED | kind, size)) + ip + proto for kind in (_ORIGINAL, _REPLY))
+    number = {4: "I", 6: "QQ"}[family]
+    one = f"8x4x{number}4x{number}4x4x"
+    packed = f">{one}B3x4xH2x4xH2x{one}4x4xH2x4xH2x4xI"
+    return re.compile(b"".join(tuples) + re.escape(_head(_STATUS, 8))), struct.Struct(packed)
+
+
+def _head(kind: int, size: int) -> bytes:
+    return struct.pack("=HH", size, kind)
+
+
+def _any(family: int, entry: bytes) -> Flow | None:
+    found = attributes(entry)
+    if _ORIGINAL not in found or _REPLY not in found:
+        return None
+    protocol, source, sport, destination, dport, icmp_type = _tuple(family, found[_ORIGINAL])
+    _, end, end_port, back, back_port, _ = _tuple(family, found[_REPLY])
+    return Flow(
+        family,
+        protocol,
+        source,
+        destination,
+        sport,
+        dport,
+        end,
+        end_port,
+        back,
+        back_port,
+        icmp_type,
+        int.from_bytes(found.get(_STATUS, b""), "big"),
+        int.from_bytes(found.get(_ZONE, b""), "big"),
+        entry,
+    )
+
+
+def _tuple(family: int, data: bytes) -> tuple[int, int, int, int, int, int | None]:
+    found = attributes(data)
+    ends, protocol = attributes(found.get(1, b"")), attributes(found.get(2, b""))
+    first = {4: 1, 6: 3}[family]
+    source, destination = (int.from_bytes(ends.get(kind, b""), "big") for kind in (first, first + 1))
+    number = int.from_bytes(protocol.get(1, b""), "big")
+    sport, dport = (int.from_bytes(protocol.get(kind, b""), "big") for kind in (2, 3))
+    types = [protocol[kind][0] for kind in (5, 8) if protocol.get(kind)]
+    return number, source, sport, destination, dport, types[0] if types else None

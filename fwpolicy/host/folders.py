@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 
 from fwpolicy.errors import HostError
@@ -29,6 +28,8 @@ def rename(files: Files, old: str, new: str) -> None:
 
 def remove_tree(files: Files, path: str) -> None:
     """The folder with all that is in it; nothing where there is none. Raises HostError."""
+    import shutil  # noqa: PLC0415 (5 ms, and mostly nothing is removed)
+
     try:
         with suppress(FileNotFoundError):
             shutil.rmtree(files.locate(path, follow=False))

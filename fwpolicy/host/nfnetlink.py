@@ -12,6 +12,20 @@ import struct
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.netlink import (
+    ACK,
+    DONE,
+    DUMP,
+    DUMP_INTERRUPTED,
+    ERROR,
+    HEADER,
+    LARGEST,
+    NETFILTER,
+    REQUEST,
+    SOL_NETLINK,
+    attributes,
+    messages,
+)
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -30,19 +44,16 @@ if TYPE_CHECKING:
         def body(self) -> bytes: ...
 
 
-_NETLINK_NETFILTER, _NF_TABLES, _INET = 12, 10, 1
+_NF_TABLES, _INET = 10, 1
 _SNDBUFFORCE, _RCVBUFFORCE, _NETNS_COOKIE = 32, 33, 71  # asm-generic/socket.h
-_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
-_REQUEST, _ACK, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
-_ERROR, _DONE, _BATCH_BEGIN, _BATCH_END = 2, 3, 16, 17
+_CAP_ACK, _EXT_ACK = 10, 11
+_BATCH_BEGIN, _BATCH_END = 16, 17
 _GET_SET, _GET_ELEMENTS, _GET_GENERATION = 10, 13, 16
 _OFFSET = 2  # NLMSGERR_ATTR_OFFS
 # NFTA_SET_*: table, name, flags, the key's type and length, description, id, userdata, handle, and (Linux
 # 6.16) what the set is made of and how many it holds.
 _COUNT, _DESCRIPTION, _PLAIN = 20, 9, frozenset((1, 2, 3, 4, 5, 9, 10, 13, 16, 19, 20))
-_HEADER = struct.Struct("=IHHII")
 _PREFIX = 20  # nlmsghdr and nfgenmsg
-_LARGEST = 1 << 16  # the kernel makes no larger piece of a dump than 32 KiB
 # Elements in the kernel's memory take more than in a message; a batch beyond this is not ours.
 _MOST = 1 << 30
 
@@ -76,10 +87,10 @@ class Netfilter:
 
     def __init__(self) -> None:
         try:
-            self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETLINK_NETFILTER)
+            self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETFILTER)
             self._socket.bind((0, 0))
             for option in (_CAP_ACK, _EXT_ACK):
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+                self._socket.setsockopt(SOL_NETLINK, option, 1)
             # A dump's chunks wait here, 32 KiB each and counted larger.
             self._force(_RCVBUFFORCE, 1 << 22)
         except OSError as error:
@@ -106,7 +117,11 @@ class Netfilter:
     def generation(self) -> int:
         """Counted by every transaction on this namespace's tables, anybody's."""
         (body,) = self._ask(_GET_GENERATION, 0, b"")
-        return int.from_bytes(_attributes(body)[1], "big")
+        return int.from_bytes(attributes(body)[1], "big")
+
+    def moment(self) -> str:
+        """This state of the ruleset, as no other is called. Raises HostError before Linux 5.14."""
+        return f"{self.instance()} {self.generation()}"
 
     def set_kind(self, where: bytes) -> SetKind | None:
         """What kind of set is there; None where none is. `where`: its table's and its own name."""
@@ -114,7 +129,7 @@ class Netfilter:
             (body,) = self._ask(_GET_SET, 0, where)
         except FileNotFoundError:
             return None
-        found = _attributes(body)
+        found = attributes(body)
         numbers = {kind: int.from_bytes(found.get(kind, b""), "big") for kind in (3, 4)}
         plain = found.keys() <= _PLAIN and not found.get(_DESCRIPTION)
         count = int.from_bytes(found[_COUNT], "big") if _COUNT in found else None
@@ -122,7 +137,7 @@ class Netfilter:
 
     def elements(self, where: bytes) -> list[bytes]:
         """The bodies of a dump of a set. Raises HostError, InterruptedError where it changed meanwhile."""
-        return self._ask(_GET_ELEMENTS, _DUMP, where)
+        return self._ask(_GET_ELEMENTS, DUMP, where)
 
     def lookup(self, body: bytes) -> bytes | None:
         """The element that the kernel finds for one that is asked for, as an attribute list."""
@@ -130,7 +145,7 @@ class Netfilter:
             (answer,) = self._ask(_GET_ELEMENTS, 0, body)
         except FileNotFoundError:
             return None
-        return _attributes(answer).get(3)
+        return attributes(answer).get(3)
 
     def commit(self, batch: Iterable[Message], generation: int | None) -> None:
         """All of `batch` as one transaction, on top of `generation` (None: of whatever is there).
@@ -154,18 +169,18 @@ class Netfilter:
         refused: BatchRefusedError | None = None
         while True:
             try:
-                data = self._socket.recv(_LARGEST, 0x40)  # MSG_DONTWAIT: it is all here
+                data = self._socket.recv(LARGEST, 0x40)  # MSG_DONTWAIT: it is all here
             except BlockingIOError:
                 break
             except OSError as error:
                 raise HostError(f"the kernel's answer was lost: {error.strerror}") from None
-            for kind, _, number, body in _messages(data):
-                code = -struct.unpack_from("=i", body)[0] if kind == _ERROR else 0
+            for kind, _, number, body in messages(data):
+                code = -struct.unpack_from("=i", body)[0] if kind == ERROR else 0
                 if code == errno.ERESTART:
                     raise StaleError("somebody changed the ruleset meanwhile; nothing was changed")
                 if code and refused is None:
                     refused = BatchRefusedError(number - 1, _offset(body), code)
-                acknowledged = acknowledged or (kind == _ERROR and code == 0)
+                acknowledged = acknowledged or (kind == ERROR and code == 0)
         if refused:
             raise refused
         if not acknowledged:
@@ -175,18 +190,18 @@ class Netfilter:
         """The bodies of all answers; FileNotFoundError for ENOENT, else HostError."""
         found: list[bytes] = []
         try:
-            self._socket.send(_message(_NF_TABLES << 8 | kind, _REQUEST | flags, _INET, 0, body, 0))
+            self._socket.send(_message(_NF_TABLES << 8 | kind, REQUEST | flags, _INET, 0, body, 0))
             while True:
-                for answer, answer_flags, _, rest in _messages(self._socket.recv(_LARGEST)):
-                    if answer == _DONE:
+                for answer, answer_flags, _, rest in messages(self._socket.recv(LARGEST)):
+                    if answer == DONE:
                         return found
-                    if answer == _ERROR:
+                    if answer == ERROR:
                         code = -struct.unpack_from("=i", rest)[0]
                         raise OSError(code, os.strerror(code))
-                    if answer_flags & _DUMP_INTERRUPTED:
+                    if answer_flags & DUMP_INTERRUPTED:
                         raise InterruptedError
                     found.append(rest[4:])
-                if not flags & _DUMP:
+                if not flags & DUMP:
                     return found
         except (FileNotFoundError, InterruptedError):
             raise
@@ -204,37 +219,19 @@ class Netfilter:
 def _batch(messages: list[Message], generation: int | None) -> bytes:
     """Numbered from 1; begin and end have 0. The last message is to be acknowledged."""
     stamp = b"" if generation is None else struct.pack("=HH", 8, 1) + struct.pack(">I", generation)
-    parts = [_message(_BATCH_BEGIN, _REQUEST, 0, 0, stamp, _NF_TABLES)]
+    parts = [_message(_BATCH_BEGIN, REQUEST, 0, 0, stamp, _NF_TABLES)]
     for number, each in enumerate(messages, 1):
-        flags = _REQUEST | each.flags | (_ACK if number == len(messages) else 0)
+        flags = REQUEST | each.flags | (ACK if number == len(messages) else 0)
         parts.append(_message(_NF_TABLES << 8 | each.kind, flags, _INET, number, each.body, 0))
-    return b"".join([*parts, _message(_BATCH_END, _REQUEST, 0, 0, b"", _NF_TABLES)])
+    return b"".join([*parts, _message(_BATCH_END, REQUEST, 0, 0, b"", _NF_TABLES)])
 
 
 def _message(kind: int, flags: int, family: int, number: int, body: bytes, resource: int) -> bytes:
-    header = _HEADER.pack(_PREFIX + len(body), kind, flags, number, 0)
+    header = HEADER.pack(_PREFIX + len(body), kind, flags, number, 0)
     return header + struct.pack(">BBH", family, 0, resource) + body
-
-
-def _messages(data: bytes) -> Iterable[tuple[int, int, int, bytes]]:
-    """(kind, flags, number, what follows nlmsghdr) of each message of a datagram."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        size, kind, flags, number, _ = _HEADER.unpack_from(data, at)
-        yield kind, flags, number, data[at + _HEADER.size : at + size]
-        at += max(_HEADER.size, size + 3 & ~3)
-
-
-def _attributes(body: bytes) -> dict[int, bytes]:
-    found, at = {}, 0
-    while at + 4 <= len(body):
-        size, kind = struct.unpack_from("=HH", body, at)
-        found[kind & 0x3FFF] = body[at + 4 : at + size]
-        at += max(4, size + 3 & ~3)
-    return found
 
 
 def _offset(error: bytes) -> int | None:
     """Where in the refused message's body: extack follows the error and, capped, its header."""
-    offset = _attributes(error[4 + _HEADER.size :]).get(_OFFSET)
+    offset = attributes(error[4 + HEADER.size :]).get(_OFFSET)
     return None if offset is None else int(struct.unpack("=I", offset)[0]) - _PREFIX

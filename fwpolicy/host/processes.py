@@ -243,16 +243,24 @@ def interfaces(proc: str = "/proc") -> tuple[str, ...]:
 
 def own_addresses(proc: str = "/proc") -> AddressSet:
     """Every address that is this host's own, loopback's among them."""
-    items = []
-    network = ""
-    for line in _net_lines(Path(proc), "fib_trie"):
-        text = line.strip()
-        # A leaf's address, and under it what the kernel does with it: "/32 host LOCAL".
-        if text.startswith("|-- "):
-            network = text[4:]
-        elif text.startswith("/") and text.endswith("host LOCAL"):
-            items.append(addresses.parse(network + text.split()[0]))
+    items = list(_leaves(Path(proc), "LOCAL"))
     for line in _net_lines(Path(proc), "if_inet6"):
         value = int(line.split()[0], 16)
         items.append((6, value, value))
     return addresses.collect(items)
+
+
+def broadcast_addresses(proc: str = "/proc") -> AddressSet:
+    """The addresses by which all hosts of a network are called, this one among them."""
+    return addresses.collect(_leaves(Path(proc), "BROADCAST"))
+
+
+def _leaves(proc: Path, kind: str) -> Iterator[tuple[int, int, int]]:
+    network = ""
+    for line in _net_lines(proc, "fib_trie"):
+        text = line.strip()
+        # A leaf's address, and under it what the kernel does with it: "/32 host LOCAL".
+        if text.startswith("|-- "):
+            network = text[4:]
+        elif text.startswith("/") and text.endswith((f"host {kind}", f"link {kind}")):
+            yield addresses.parse(network + text.split()[0])

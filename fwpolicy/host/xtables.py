@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from fwpolicy.errors import HostError
 
 _NAMES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
@@ -39,6 +37,8 @@ def saved_nft() -> tuple[str, ...]:
 
 
 def _printed(variant: str) -> tuple[str, ...]:
+    import subprocess  # noqa: PLC0415 (15 ms, and few have such tables)
+
     texts = []
     for program in (f"iptables-{variant}-save", f"ip6tables-{variant}-save"):
         try:

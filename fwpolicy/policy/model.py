@@ -207,6 +207,7 @@ class ApplyOptions:
     on_boot_failure: str | None = None
     confirm: int | None = None
     gates: tuple[Gate, ...] = ()
+    drift: str = "ignore"
 
 
 @record

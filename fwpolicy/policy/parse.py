@@ -49,6 +49,7 @@ APPLY_CHOICES = {
     "foreign": ("refuse", "keep"),
     "daemon-config": ("manage", "verify", "leave"),
     "on-boot-failure": ("ssh-only", "open", "closed"),
+    "drift": ("ignore", "report", "heal"),
 }
 APPLY_KEYS = ("confirm", "gates", *APPLY_CHOICES)
 # A name becomes part of a set's name in the ruleset: the kernel's identifiers, and short.

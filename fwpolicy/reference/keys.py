@@ -293,7 +293,7 @@ APPLY = Place(
         Key("gates", "gates", "What must hold after the apply for it to count without an operator.",
             [{"reach": "tcp/443", "to": "192.0.2.10"}, "synchronised"]),
         Key("conntrack", "word", "Connections that the new policy denies.", "keep", "purge-denied", (
-            ("purge-denied", "Their entries are deleted."), ("keep", "They go on until they end."))),
+            ("purge-denied", "They end."), ("keep", "They go on until they end."))),
         Key("foreign", "word", "Another table drops what this policy allows.", "keep", "refuse", (
             ("refuse", "Nothing is applied."), ("keep", "It is said, and applied."))),
         Key("daemon-config", "word", "The time daemon's configuration.", "verify", "manage", (
@@ -304,6 +304,9 @@ APPLY = Place(
             "ssh-only, for an overlay open", (
             ("ssh-only", "SSH stays open, the rest is closed."), ("open", "Everything is open."),
             ("closed", "Everything is closed."))),
+        Key("drift", "word", "A timer that looks whether the host is what was applied.", "report", "ignore", (
+            ("ignore", "Nobody looks."), ("report", "It tells the journal."),
+            ("heal", "It tells, and puts the rules back."))),
     ),
 )  # fmt: skip
 

@@ -131,7 +131,7 @@ def test_an_old_connection_proves_nothing(place):
     assert "older than the apply" in too_old(entry, entry.applied - 1)
     assert "cannot be found out" in too_old(entry, None)
     assert too_old(entry, boottime.uptime() + 1) is None
-    confirm(place.machine, entry)
+    confirm(place.machine, entry, lambda step: None)
 
 
 def test_remove_while_it_waits(place, by_command, capsys):
