@@ -6,6 +6,7 @@ ends only its own chain (nft(8), "CHAINS"): so whoever drops overrides whoever a
 
 from __future__ import annotations
 
+from fwpolicy.backends.nft.purged import TABLE as PURGED
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
+_OURS = (f"{FAMILY} {TABLE}", f"{FAMILY} {PURGED}")
 # Our hooks; prerouting because of the early drops.
 HOOKS = ("prerouting", "input", "output", "forward")
 # arp, bridge and netdev chains see other packets than ours.
@@ -91,7 +93,7 @@ def of_listing(listing: Json) -> tuple[ForeignChain, ...]:
     found = []
     for chain in (entry["chain"] for entry in listing["nftables"] if "chain" in entry):
         table = f"{chain['family']} {chain['table']}"
-        if _is_one(chain) and table != f"{FAMILY} {TABLE}":
+        if _is_one(chain) and table not in _OURS:
             base = (table, chain["name"], chain["hook"], chain["prio"], chain.get("policy", "accept"))
             found.append(_chain(base, said, leads))
     return tuple(found)
