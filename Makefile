@@ -9,6 +9,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 AS_ROOT := $(SUDO) env PATH="$$PATH"
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
        util-linux e2fsprogs git mmdebstrap systemd-container zsh fish man-db mandoc
+# Two workers. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
+# which ones begin.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
@@ -35,7 +38,7 @@ demo: $(STAMP)
 	$(AS_ROOT) $(BIN)/python -m tests.lab.demo
 
 test: $(STAMP) lint
-	$(AS_ROOT) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 ifndef SEED
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +20,7 @@ from .lab.hosts import Lab
 from .lab.roots import Roots, default_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 # A tool, and the Debian package it comes in.
 KERNEL_TOOLS = {
@@ -36,6 +36,10 @@ HOSTS_TOOLS = KERNEL_TOOLS | {
     "setpriv": "util-linux",
     "mke2fs": "e2fsprogs",
 }
+HERE = Path(__file__).parent
+# What takes longest. While one worker makes the roots for the hosts, another has something to do.
+FIRST = ("kernel/test_model.py", "hosts/", "kernel/", "property/")
+TABLES = pytest.StashKey[list[str]]()
 NETNS_NAME = re.compile(r"fwtest-(\d+)-\d+")
 
 
@@ -44,6 +48,29 @@ def _missing(tools: dict[str, str]) -> str | None:
         return "needs root"
     packages = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
     return f"needs {', '.join(packages)}" if packages else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (`make test`), where a module is one worker's, what takes long begins first."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.path.relative_to(HERE).as_posix()
+    return next((turn for turn, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """A module is one worker's, and all booted hosts are: each systemd takes of the machine's 128 inotify
+    instances a user (inotify(7)), and more hosts at once than one module boots do not come up."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "hosts" if nodeid.startswith("tests/hosts/") else nodeid.partition("::")[0]
+
+    return ByModule(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -96,3 +123,25 @@ def lab(roots: Roots) -> Iterator[Lab]:
     """A bridge for hosts; the names and numbers of a test's hosts are free again when it has closed them."""
     with Lab(roots) as bridge:
         yield bridge
+
+
+@pytest.fixture(scope="session")
+def summary(pytestconfig: pytest.Config) -> Callable[[Iterable[str]], None]:
+    """Call it with lines for the summary."""
+    return pytestconfig.stash.setdefault(TABLES, []).extend
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist has no terminal: its lines go to the process that has."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tables"] = session.config.stash.get(TABLES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash.setdefault(TABLES, []).extend(getattr(node, "workeroutput", {}).get("tables", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(TABLES, []):
+        terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""What test modules share: a place with a time server and an attacker, and lines for the run's end."""
+"""What test modules share: a place with a time server and an attacker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import pytest
 from ..lab.hosts import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from ..lab.peers import Namespace, TimeServer
     from ..lab.roots import Roots
-
-TABLES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +32,3 @@ def clock(place: Lab) -> Iterator[TimeServer]:
 def attacker(place: Lab) -> Iterator[Namespace]:
     with place.namespace("attacker", 66) as attacker:
         yield attacker
-
-
-@pytest.fixture(scope="session")
-def summary(pytestconfig: pytest.Config) -> Callable[[Iterable[str]], None]:
-    """Call it with lines for the summary."""
-    return pytestconfig.stash.setdefault(TABLES, []).extend
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(TABLES, []):
-        terminalreporter.write_line(line)

@@ -16,7 +16,6 @@ import re
 import socket
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fwpolicy.host.libnftables import Nftables
@@ -26,7 +25,7 @@ from fwpolicy.record import record
 from . import netns
 from .flows import Flows
 from .holder import run
-from .oracle import IPV6_HDRINCL, JOIN4, MAC, OURS, OURS_NFT, SETTINGS, SO_PRIORITY
+from .oracle import MAC, OURS_NFT, SETTINGS, member, raw_socket, write_setting
 from .sets import Sets
 from .wire import UNTRACKED, datagram
 
@@ -84,10 +83,11 @@ class Host:
         before = self._descriptor()
         netns.unshare()
         self._far = self._descriptor()
-        _settings((("ipv6/conf/default/disable_ipv6", "1"),))
+        write_setting("ipv6/conf/default/disable_ipv6", "1")
         netns.unshare()
         self._near = self._descriptor()
-        _settings((*SETTINGS, *MORE_SETTINGS))
+        for name, value in (*SETTINGS, *MORE_SETTINGS):
+            write_setting(name, value)
         far = f"/proc/{os.getpid()}/fd/{self._far}"
         run("ip", "-batch", "-", input="\n".join(_topology(far, everything_is_local)))
         for family, whole in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
@@ -99,8 +99,8 @@ class Host:
         netns.enter(self._near)
         self._add("input", "lo", socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
         for name in ("lo", *INTERFACES):
-            self._add("output4", name, _raw(socket.AF_INET, name))
-            self._add("output6", name, _raw(socket.AF_INET6, name))
+            self._add("output4", name, raw_socket(socket.AF_INET, name))
+            self._add("output6", name, raw_socket(socket.AF_INET6, name))
         self._join()
         self._flows = Flows()
         self._open.callback(self._flows.close)
@@ -248,18 +248,9 @@ class Host:
 
     def _join(self) -> None:
         for name in INTERFACES:
-            index = socket.if_nametoindex(name)
             for group in GROUPS:
-                v6 = ":" in group
-                member = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-                self._open.enter_context(member)
-                if v6:
-                    request = socket.inet_pton(socket.AF_INET6, group) + index.to_bytes(4, "little")
-                    member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
-                else:
-                    request = socket.inet_aton(group) + bytes(4) + index.to_bytes(4, "little")
-                    with contextlib.suppress(OSError):  # every interface is in 224.0.0.1 anyway
-                        member.setsockopt(socket.IPPROTO_IP, JOIN4, request)
+                if group != "224.0.0.1":  # every interface is in it anyway
+                    self._open.enter_context(member(group, name))
 
 
 MORE_SETTINGS = (
@@ -268,11 +259,6 @@ MORE_SETTINGS = (
     *((f"ipv4/conf/{name}/send_redirects", "0") for name in ("all", "default")),
     ("netfilter/nf_conntrack_checksum", "0"),
 )
-
-
-def _settings(settings: Sequence[tuple[str, str]]) -> None:
-    for name, value in settings:
-        Path("/proc/sys/net", name).write_text(value)
 
 
 def _topology(far: str, everything_is_local: bool) -> list[str]:
@@ -308,16 +294,6 @@ def _routing(whole: str) -> list[str]:
         "rule add pref 20 lookup local",
         "rule delete pref 0",
     ]
-
-
-def _raw(family: int, interface: str) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)  # headers are ours: raw(7)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    opened.setsockopt(socket.SOL_SOCKET, SO_PRIORITY, OURS)
-    if family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
-    return opened
 
 
 NUMBER = {"ipv4": "@nh,32,16", "ipv6": "@nh,16,16"}

@@ -138,11 +138,11 @@ class _Question:
     def _build(self) -> None:
         """The thread is in a new namespace: it becomes the far side, a second one the host under test."""
         far = self._descriptor()
-        _write_setting("ipv6/conf/default/disable_ipv6", "1")
+        write_setting("ipv6/conf/default/disable_ipv6", "1")
         netns.unshare()
         near = self._descriptor()
         for name, value in SETTINGS:
-            _write_setting(name, value)
+            write_setting(name, value)
         interfaces = sorted({shot.packet.interface for shot in self._shots} - {"lo"}) or ["eth0"]
         far_path = f"/proc/{os.getpid()}/fd/{far}"
         run("ip", "-batch", "-", input="\n".join(_topology(interfaces, far_path)))
@@ -153,8 +153,8 @@ class _Question:
         netns.enter(near)
         self._add_socket("input", "lo", socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
         for name in ("lo", *interfaces):
-            self._add_socket("output", name, _raw_socket(socket.AF_INET, name))
-            self._add_socket("output6", name, _raw_socket(socket.AF_INET6, name))
+            self._add_socket("output", name, raw_socket(socket.AF_INET, name))
+            self._add_socket("output6", name, raw_socket(socket.AF_INET6, name))
         self._join()
 
     def _descriptor(self) -> int:
@@ -171,18 +171,8 @@ class _Question:
         """Become a member of the groups that packets come in for: others never reach the input hook."""
         groups = {(shot.packet.daddr, shot.packet.interface) for shot in self._shots}
         for group, interface in groups:
-            index = socket.if_nametoindex(interface)
             with contextlib.suppress(OSError):  # EINVAL: not a multicast address; EADDRINUSE
-                if ":" in group:
-                    request = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
-                    self._member(socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
-                else:
-                    request = socket.inet_aton(group) + bytes(4) + struct.pack("@I", index)
-                    self._member(socket.AF_INET, socket.IPPROTO_IP, JOIN4, request)
-
-    def _member(self, family: int, level: int, option: int, request: bytes) -> None:
-        member = self._open.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        member.setsockopt(level, option, request)
+                self._open.enter_context(member(group, interface))
 
     # --- packets and sets ---------------------------------------------------------------------
 
@@ -230,7 +220,8 @@ def _verdict(shot: _Shot, found: dict[str, set[int]]) -> str:
     return DROP
 
 
-def _write_setting(name: str, value: str) -> None:
+def write_setting(name: str, value: str) -> None:
+    """A setting of the calling thread's network namespace."""
     Path("/proc/sys/net", name).write_text(value)
 
 
@@ -250,7 +241,24 @@ def _topology(interfaces: Iterable[str], far: str) -> list[str]:
     return lines
 
 
-def _raw_socket(family: int, interface: str) -> socket.socket:
+def member(group: str, interface: str) -> socket.socket:
+    """Of the multicast group on the interface, as long as it is open; OSError if there is no such group."""
+    v6, index = ":" in group, struct.pack("@I", socket.if_nametoindex(interface))
+    packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, group)
+    made = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        if v6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + index)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, JOIN4, packed + bytes(4) + index)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def raw_socket(family: int, interface: str) -> socket.socket:
+    """One that sends packets with headers of the sender's own through `interface`, as OURS."""
     opened = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)  # headers are ours: raw(7)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

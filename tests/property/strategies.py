@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,7 @@ def _without_refused(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4)
 def loaded(text: str):
     """The policy of `text`; raises PolicyError where it is refused."""
 

@@ -93,11 +93,26 @@ def without(original: Program, gone: set[int]) -> Program:
 
 
 def equal(one: Program, other: Program) -> bool:
-    for hook in hooks.PASSED:
-        build = Build((one, other), hook)
-        if build.outcome(0) != build.outcome(1):
-            return False
-    return True
+    return all(
+        reached(one, hook) == reached(other, hook) or decide_alike(one, other, hook) for hook in hooks.PASSED
+    )
+
+
+def decide_alike(one: Program, other: Program, hook: str) -> bool:
+    build = Build((one, other), hook)
+    return build.outcome(0) == build.outcome(1)
+
+
+def reached(whole: Program, hook: str) -> list[Chain]:
+    """The chains that a hook's packets may come to; where they are the same nothing is to be reckoned."""
+    found = {stage.chain.name: stage.chain for stage in hooks.stages(whole, hook)}
+    waiting = list(found.values())
+    while waiting:
+        actions = [rule.action for rule in waiting.pop().rules]
+        new = {action.chain for action in actions if isinstance(action, Jump)} - found.keys()
+        found |= {name: whole.chains[name] for name in sorted(new)}
+        waiting += [whole.chains[name] for name in new]
+    return list(found.values())
 
 
 def entered(original: Program) -> set[str]:
