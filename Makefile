@@ -22,7 +22,7 @@ help:
 	@echo "make unit   only the tests that need no root"
 	@echo "make fuzz   more random rulesets against the kernel: SEED=number ROUNDS=number"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
-	@echo "make bench  start-up, compiling, proofs, apply and packets, side by side with peers"
+	@echo "make bench  start-up, compiling, proofs, fleets, apply and packets, side by side with peers"
 
 $(STAMP): pyproject.toml Makefile
 	@dpkg -s $(APT) >/dev/null 2>&1 || \
@@ -62,6 +62,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/compile.py
 	$(BIN)/python bench/prove.py
+	$(BIN)/python bench/fleet.py
 	$(AS_ROOT) $(BIN)/python bench/apply.py
 	$(AS_ROOT) $(BIN)/python bench/datapath.py
 
