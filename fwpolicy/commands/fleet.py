@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from fwpolicy.fleet.outcome import Outcome
+    from fwpolicy.fleet.judging import Judgement
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.run import Built, Run
     from fwpolicy.host.store import Store
@@ -39,27 +39,31 @@ def store(options: argparse.Namespace) -> Store:
     return Store(None if options.no_cache else options.cache or default_folder())
 
 
-def built(found: Repository, options: argparse.Namespace, proved: bool) -> tuple[Built, ...]:
-    """Every unit of the repository, with progress on stderr. Raises HostError."""
+def built(
+    found: Repository, options: argparse.Namespace, proved: bool
+) -> tuple[tuple[Built, ...], Judgement]:
+    """Every unit of the repository, and its invariants, with progress on stderr. Raises PolicyError where the
+    invariants themselves are wrong, HostError."""
     from time import time  # noqa: PLC0415
 
+    from fwpolicy.fleet.judging import judge_all  # noqa: PLC0415
     from fwpolicy.fleet.run import Run, build_all  # noqa: PLC0415
 
     progress = Progress(not options.quiet)
     run: Run = Run(store(options), int(time()), proved, progress)
     try:
-        return build_all(found, run)
+        return build_all(found, run), judge_all(found, run)
     finally:
         progress.end()
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(units: Sequence[Built], judgement: Judgement) -> int:
     """Where several apply: 1, then 3."""
-    codes = {outcome.exit_code for outcome in outcomes}
+    codes = {each.outcome.exit_code for each in units} | ({3} if judgement.broken else set())
     return next((code for code in (1, 3) if code in codes), 0)
 
 
-def print_failures(found: Repository, units: Sequence[Built]) -> None:
+def print_failures(found: Repository, units: Sequence[Built], judgement: Judgement) -> None:
     """What failed, on stderr: each message once, with the hosts that it is about."""
     from fwpolicy.fleet.naming import spoken  # noqa: PLC0415
 
@@ -67,6 +71,8 @@ def print_failures(found: Repository, units: Sequence[Built]) -> None:
     for each in units:
         if each.outcome.exit_code:
             hosts.setdefault(each.outcome.message, []).extend(each.unit.hosts)
+    for broken in judgement.broken:
+        hosts.setdefault(broken.message, []).extend(broken.hosts)
     for message, names in hosts.items():
         print(message, file=sys.stderr)
         print(f"  on {spoken(names, found.inventory.groups)}", file=sys.stderr)
@@ -75,8 +81,6 @@ def print_failures(found: Repository, units: Sequence[Built]) -> None:
 def print_warnings(units: Sequence[Built]) -> None:
     """Each warning once, on stderr."""
     found = dict.fromkeys(each.rendered for unit in units for each in unit.outcome.findings)
-    if any(unit.outcome.exit_code for unit in units):
-        return
     for text in tuple(found)[:_WARNINGS]:
         print(text, file=sys.stderr)
     if len(found) > _WARNINGS:

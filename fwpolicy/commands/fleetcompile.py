@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Nothing is written unless every host's policy is right, proved, and its tests hold."""
+    """Nothing is written unless every host's policy is right and proved, and tests and invariants hold."""
     if options.directory is None or options.beside_nat or options.explain_passes:
         message = "--all needs -o DIR, and goes with neither --beside-nat nor --explain-passes"
         options.parsers()["compile"].error(message)
     found = fleet.repository(fleet.only_operand(options))
-    units = fleet.built(found, options, proved=not options.no_prove)
-    code = fleet.exit_code([each.outcome for each in units])
+    units, judgement = fleet.built(found, options, proved=not options.no_prove)
+    code = fleet.exit_code(units, judgement)
+    if code:
+        fleet.print_failures(found, units, judgement)
+        return code
     if not options.quiet:
         fleet.print_warnings(units)
-    if code:
-        fleet.print_failures(found, units)
-        return code
     written, gone = _write(options.directory, units)
     if not options.quiet:
         total = len(found.inventory.hosts)

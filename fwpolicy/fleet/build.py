@@ -5,17 +5,15 @@ from __future__ import annotations
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.deploy.artifacts import beside_ruleset
-from fwpolicy.deploy.counters import line_texts
 from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.errors import CheckFailedError, FwpolicyError, PolicyError
 from fwpolicy.fleet.outcome import Outcome, finding
+from fwpolicy.fleet.telling import located
 from fwpolicy.fleet.unit import Reading, load_unit
 from fwpolicy.model.expect import failures
-from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.errors import Problem, Span
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.unit import Unit
     from fwpolicy.policy.model import Policy
@@ -51,18 +49,6 @@ def _require_tests(policy: Policy, reading: Reading) -> None:
     failed = failures(policy)
     if failed:
         raise CheckFailedError("\n".join(located(problem, reading) for problem in failed))
-
-
-def located(problem: Problem, reading: Reading) -> str:
-    """The problem with its source line."""
-    if problem.text is None and problem.span is not None:
-        problem = replace(problem, text=quoted(problem.span, reading) or None)
-    return problem.render()
-
-
-def quoted(span: Span, reading: Reading) -> str:
-    """The line at `span`, "" where it cannot be read."""
-    return line_texts(reading.tree.read)(span)
 
 
 def expires(policy: Policy) -> bool:

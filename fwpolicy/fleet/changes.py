@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 
 from fwpolicy.errors import FwpolicyError
-from fwpolicy.fleet.build import quoted
 from fwpolicy.fleet.risk import risks
 from fwpolicy.fleet.run import kept_builds, worked
+from fwpolicy.fleet.telling import decider
 from fwpolicy.fleet.unit import Reading, load_unit
 from fwpolicy.model.compare import changes
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import spoken
-from fwpolicy.model.steps import Step
 from fwpolicy.policy.vocabulary import joined, vocabulary
 from fwpolicy.record import record
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from fwpolicy.fleet.run import Run
     from fwpolicy.fleet.unit import Unit
     from fwpolicy.model.compare import Change
-    from fwpolicy.model.program import Decided, Program
+    from fwpolicy.model.program import Program
     from fwpolicy.policy.vocabulary import Vocabulary
 
 
@@ -145,23 +144,12 @@ def _plain(change: Change, before: Reading, after: Reading) -> dict[str, object]
         "now": change.what,
         "hook": change.hook,
         "classes": change.classes,
-        "old": [spoken(change.old.kind), _decider(change.old, before)],
-        "new": [spoken(change.new.kind), _decider(change.new, after)],
+        "old": [spoken(change.old.kind), decider(change.old.rule, before)],
+        "new": [spoken(change.new.kind), decider(change.new.rule, after)],
         "packet": str(to_packet(change.hook, change.packet)),
         "level": level,
         "risks": why,
     }
-
-
-def _decider(decided: Decided, reading: Reading) -> str:
-    """The policy's line with its place, or the step that decides."""
-    origin = decided.rule.origin if decided.rule else None
-    if not isinstance(origin, Step):
-        return "nobody: it is left to others"
-    if origin.origin is None:
-        return f"step {origin.step}: {origin.reason}"
-    text = quoted(origin.origin, reading).strip()
-    return f"{origin.origin.file}:{origin.origin.line}: {text}"
 
 
 def _traffic(plain: dict[str, object]) -> Traffic:
