@@ -61,6 +61,16 @@ class Outputs:
         return gone
 
 
+def write_file(path: str, content: bytes, mode: int) -> bool:
+    """The file as it should be, and its folder; whether it had to be written. Raises HostError."""
+    folder = os.path.dirname(path)  # noqa: PTH120
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        return _replace(path, content, mode)
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
 def _index(path: str) -> dict[str, list[str]]:
     """host -> names of its files, as they were written last."""
     try:
@@ -77,7 +87,10 @@ def _index(path: str) -> dict[str, list[str]]:
 
 
 def _write(path: str, text: str, mode: int) -> bool:
-    content = text.encode()
+    return _replace(path, text.encode(), mode)
+
+
+def _replace(path: str, content: bytes, mode: int) -> bool:
     with suppress(OSError), open(path, "rb") as stream:  # noqa: PTH123
         if stream.read() == content and os.fstat(stream.fileno()).st_mode & 0o777 == mode:
             return False

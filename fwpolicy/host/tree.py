@@ -28,9 +28,23 @@ class WorkTree:
         """The bytes of a file. Raises OSError, also for one that is outside of the repository, itself or
         where a symbolic link leads; shipped policies are not."""
         place = os.path.realpath(name)
-        if not _below(place, self.root) and not any(_below(place, each) for each in texts.SHIPPED):
+        if not _below(place, self.root) and not _is_shipped(name):
             raise OSError(None, f"is outside of the repository ({self.root})", name)
         return texts.read_file(name)
+
+    @property
+    def in_git(self) -> bool:
+        return os.path.exists(f"{self.root}/.git")  # noqa: PTH110
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether the file is a policy that comes with the program."""
+        return name.startswith("/") and _is_shipped(name)
+
+    def inside(self, name: str) -> str:
+        """The file's path below the root, by the names on the way to it."""
+        here = os.path.dirname(self.inventory)  # noqa: PTH120
+        start = os.path.relpath(os.path.realpath(here or "."), self.root)
+        return posixpath.normpath(posixpath.join(start, os.path.relpath(name, here or ".")))
 
     def beside(self) -> list[str]:
         """The files in which Ansible looks for more variables of the inventory's hosts, sorted."""
@@ -53,7 +67,7 @@ class GitTree:
     def read(self, name: str) -> bytes:
         """The bytes of a file of the revision, or of a shipped policy. Raises OSError."""
         if name.startswith("/"):
-            if any(_below(os.path.realpath(name), each) for each in texts.SHIPPED):
+            if _is_shipped(name):
                 return texts.read_file(name)
             raise OSError(None, "is outside of the repository", name)
         data = git.read(self.revision, posixpath.normpath(name))
@@ -87,3 +101,7 @@ def _root_of(folder: str) -> str:
 
 def _below(place: str, folder: str) -> bool:
     return place.startswith(f"{folder.rstrip('/')}/")
+
+
+def _is_shipped(name: str) -> bool:
+    return any(_below(os.path.realpath(name), each) for each in texts.SHIPPED)

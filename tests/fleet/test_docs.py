@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fwpolicy.fleet.inventory import VARIABLES, parse
 from fwpolicy.fleet.invariants import LINE_KEYS, load
+from fwpolicy.fleet.inventory import VARIABLES, parse
 
 TEXT = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
 INVENTORY, INVARIANTS = (part.split("```")[0] for part in TEXT.split("```yaml\n")[1:3])
