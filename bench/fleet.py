@@ -1,4 +1,5 @@
-"""What many hosts cost: `check --all` and `compile --all` of 1,000 hosts that share 50 policies.
+"""What many hosts cost: `check --all` and `compile --all` of 1,000 hosts that share 50 policies and
+three invariants.
 
     python bench/fleet.py [HOSTS] [POLICIES]
 
@@ -61,7 +62,7 @@ def main() -> None:
     policies = int(sys.argv[2]) if len(sys.argv) > 2 else 50
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "repository"
-        generated.write(folder, hosts, policies)
+        generated.write(folder, hosts, policies, invariants=True)
         git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
         for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
             subprocess.run([*git, *words], cwd=folder, check=True)

@@ -59,7 +59,8 @@ def built(
 
 def exit_code(units: Sequence[Built], judgement: Judgement) -> int:
     """Where several apply: 1, then 3."""
-    codes = {each.outcome.exit_code for each in units} | ({3} if judgement.broken else set())
+    codes = {each.outcome.exit_code for each in units}
+    codes |= {3 if broken.packet else 1 for broken in judgement.broken}
     return next((code for code in (1, 3) if code in codes), 0)
 
 

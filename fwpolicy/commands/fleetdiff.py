@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.commands import fleet, operands
 from fwpolicy.commands.progress import Progress
-from fwpolicy.errors import HostError
+from fwpolicy.errors import FwpolicyError, HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def _old(revision: str, inventory: str) -> Repository:
     from fwpolicy.fleet.repository import open_repository  # noqa: PLC0415
     from fwpolicy.host.tree import GitTree  # noqa: PLC0415
 
-    return open_repository(GitTree(revision, inventory))
+    try:
+        return open_repository(GitTree(revision, inventory))
+    except FwpolicyError as error:
+        raise HostError(f"in {revision}: {error}") from None
 
 
 def _as_json(found: Comparison, revision: str, new: Repository) -> dict[str, object]:

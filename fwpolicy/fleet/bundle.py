@@ -24,6 +24,7 @@ ENDING = ".fwb"
 SIGNERS = "/etc/fwpolicy/allowed_signers"
 # Longer than any key's signature.
 _LONGEST_SIGNATURE = 16384
+_TOO_LARGE = f"the bundle is larger than {MOST_BYTES >> 20} MiB"
 
 
 @record
@@ -58,7 +59,10 @@ class Seen:
 
 def seal(archive: bytes, key: str) -> bytes:
     """The bundle of an archive, signed with `key` (sshsig.sign). Raises HostError."""
-    return FIRST_LINE + sshsig.sign(archive, key, NAMESPACE) + archive
+    bundle = FIRST_LINE + sshsig.sign(archive, key, NAMESPACE) + archive
+    if len(bundle) > MOST_BYTES:
+        raise HostError(_TOO_LARGE)
+    return bundle
 
 
 def open_bundle(data: bytes, signers: str, host: Collection[str], last: Seen | None, older: bool) -> Bundle:
@@ -77,7 +81,7 @@ def open_bundle(data: bytes, signers: str, host: Collection[str], last: Seen | N
 def _apart(data: bytes) -> tuple[bytes, bytes]:
     """(signature, archive)."""
     if len(data) > MOST_BYTES:
-        raise HostError(f"the bundle is larger than {MOST_BYTES >> 20} MiB")
+        raise HostError(_TOO_LARGE)
     start = len(FIRST_LINE)
     end = data.find(sshsig.END, start, start + _LONGEST_SIGNATURE)
     if not data.startswith(FIRST_LINE + sshsig.BEGIN) or end < 0:

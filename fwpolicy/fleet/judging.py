@@ -28,7 +28,8 @@ _HELD = b"held"
 
 @record
 class Broken:
-    """An invariant that does not hold on `hosts`: `message` with its line, a packet, and what decides."""
+    """An invariant that does not hold on `hosts`: `message` with its line, a packet, and what decides.
+    Without a packet nothing is concluded, and `message` says why."""
 
     origin: Span
     packet: str

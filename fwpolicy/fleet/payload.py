@@ -11,6 +11,7 @@ import tarfile
 from fwpolicy.errors import HostError
 from fwpolicy.fleet import digests
 from fwpolicy.record import record
+from fwpolicy.source import MAX_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 # The repository's files as they were read, shipped policies, what is the host's own; what they compile to.
 FOLDERS = ("repository", "shipped", "host", "artifacts")
-MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = MAX_BYTES
 _LONGEST = 250
 
 

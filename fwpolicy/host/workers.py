@@ -35,7 +35,7 @@ def each(work: Callable[[int], T], count: int, most: int | None = None) -> Itera
     # What is there already is everybody's: a collection in a worker would copy all of it.
     gc.freeze()
     sys.stdout.flush()
-    pool = ProcessPoolExecutor(workers, get_context("fork"), initializer=gc.enable)
+    pool = ProcessPoolExecutor(workers, get_context("fork"), initializer=_begin)
     try:
         waiting = {pool.submit(_Task.run, number): number for number in range(count)}
         for future in as_completed(waiting):
@@ -44,6 +44,15 @@ def each(work: Callable[[int], T], count: int, most: int | None = None) -> Itera
         raise HostError("a process that worked for us was killed (out of memory?)") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """In a worker: Ctrl-C is for who started it; what a piece of work leaves behind goes before the next."""
+    import gc  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.enable()
 
 
 class _Task:
