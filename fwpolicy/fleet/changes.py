@@ -67,39 +67,52 @@ def compare(old: Repository, new: Repository, run: Run) -> Comparison:
     """What is different in `new`. Raises HostError."""
     before = {host: unit for unit in old.units for host in unit.hosts}
     after = {host: unit for unit in new.units for host in unit.hosts}
+    both = [host.name for host in new.inventory.hosts if host.name in before]
     pairs: dict[tuple[str, str], list[str]] = {}
-    units: dict[str, Unit] = {unit.key: unit for unit in (*old.units, *new.units)}
-    for host in (each.name for each in new.inventory.hosts if each.name in before):
+    for host in both:
         pairs.setdefault((before[host].key, after[host].key), []).append(host)
-    same = _same(old, new, run, tuple(pairs))
-    left = [pair for pair in pairs if pair not in same]
-    traffic: dict[Traffic, list[str]] = {}
-    wrong: dict[str, list[str]] = {}
-    alike = [host for pair in same for host in pairs[pair]]
+    found = _Found()
+    for pair in _same(old, new, run, tuple(pairs)):
+        found.same += pairs.pop(pair)
+    left = tuple(pairs.items())
 
     def work(number: int) -> bytes:
-        one, other = left[number]
-        old_unit = next(unit for unit in old.units if unit.key == one)
-        return json.dumps(_of_pair(old, old_unit, new, units[other])).encode()
+        host = left[number][1][0]
+        return json.dumps(_of_pair(old, before[host], new, after[host])).encode()
 
     for number, data in worked(work, len(left), "policies compared", run.told):
-        found, hosts = json.loads(data), pairs[left[number]]
-        if isinstance(found, str):
-            wrong.setdefault(found, []).extend(hosts)
-        elif not found:
-            alike += hosts
+        found.take(json.loads(data), left[number][1])
+    added = tuple(host for host in after if host not in before)
+    removed = tuple(host for host in before if host not in after)
+    return found.comparison({host: place for place, host in enumerate(both)}, added, removed)
+
+
+class _Found:
+    """What pairs of policies differ in, each different change once."""
+
+    def __init__(self) -> None:
+        self.traffic: dict[Traffic, list[str]] = {}
+        self.wrong: dict[str, list[str]] = {}
+        self.same: list[str] = []
+
+    def take(self, of_pair: str | list[dict[str, object]], hosts: list[str]) -> None:
+        """What _of_pair said of these hosts."""
+        if isinstance(of_pair, str):
+            self.wrong.setdefault(of_pair, []).extend(hosts)
+        elif not of_pair:
+            self.same += hosts
         else:
-            for each in map(_traffic, found):
-                traffic.setdefault(each, []).extend(hosts)
-    place = {host.name: number for number, host in enumerate(new.inventory.hosts)}
-    ordered = {each: tuple(sorted(hosts, key=place.__getitem__)) for each, hosts in traffic.items()}
-    return Comparison(
-        tuple(sorted(ordered.items(), key=lambda item: (*_order(item[0]), place[item[1][0]]))),
-        tuple((message, tuple(hosts)) for message, hosts in wrong.items()),
-        tuple(host for host in after if host not in before),
-        tuple(host for host in before if host not in after),
-        tuple(alike),
-    )
+            for each in map(_traffic, of_pair):
+                self.traffic.setdefault(each, []).extend(hosts)
+
+    def comparison(
+        self, place: dict[str, int], added: tuple[str, ...], removed: tuple[str, ...]
+    ) -> Comparison:
+        """All of it, in the order of the inventory (`place` of each host)."""
+        ordered = ((each, tuple(sorted(own, key=place.__getitem__))) for each, own in self.traffic.items())
+        traffic = sorted(ordered, key=lambda item: (*_order(item[0]), place[item[1][0]]))
+        wrong = tuple((message, tuple(hosts)) for message, hosts in self.wrong.items())
+        return Comparison(tuple(traffic), wrong, added, removed, tuple(self.same))
 
 
 def _order(traffic: Traffic) -> tuple[int, str, str, tuple[str, ...]]:
