@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _SHOWN = 6
 # More hosts than these are folded away.
 _NAMED = 12
+# Of more hosts than these the rest are in --json.
+_LISTED = 100
+# What GitHub takes for a comment, and some room for who posts it.
+_LONGEST = 60_000
 _HEADINGS = {
     "allowed": "Newly allowed",
     "denied": "Newly denied",
@@ -28,24 +32,38 @@ _HEADINGS = {
 
 
 def comment(found: Comparison, revision: str, old: Inventory, new: Inventory) -> str:
-    """The whole comment."""
+    """The whole comment, or as much of it as a comment may have."""
+    blocks = ["## What this does to traffic\n", *_summary(found, revision)]
+    blocks += _blocks(found, old, new)
+    text, left = "", len(blocks)
+    for block in blocks:
+        if len(text) + len(block) > _LONGEST:
+            return f"{text}\n... and {left} parts more, for which a comment has no room: `--json` has all.\n"
+        text += f"{block}\n"
+        left -= 1
+    return text
+
+
+def _blocks(found: Comparison, old: Inventory, new: Inventory) -> Iterator[str]:
+    """Headings, each with what is below it; a block is whole by itself."""
     risky = [item for item in found.traffic if item[0].level]
-    lines = ["## What this does to traffic", "", *_summary(found, revision, len(risky))]
     if risky:
-        lines += ["", "### :warning: Risky: look here first", *_sections(risky, new)]
+        yield "\n### :warning: Risky: look here first"
+        yield from _sections(risky, new)
     for now, heading in _HEADINGS.items():
         own = [item for item in found.traffic if item[0].now == now and not item[0].level]
         if own:
-            lines += ["", f"### {heading}", *_sections(own, new)]
+            yield f"\n### {heading}"
+            yield from _sections(own, new)
     for message, hosts in found.wrong:
-        lines += ["", f"### Not compared: {_hosts(hosts, new)}", "", *_fenced(message)]
+        yield "\n".join((f"\n### Not compared: {_hosts(hosts, new)}", "", *_fenced(message)))
     for what, hosts, inventory in (("added", found.added, new), ("removed", found.removed, old)):
         if hosts:
-            lines += ["", f"### Hosts {what}", "", f"{_hosts(hosts, inventory)}", *_folded(hosts)]
-    return "\n".join(lines) + "\n"
+            yield "\n".join((f"\n### Hosts {what}", "", _hosts(hosts, inventory), *_folded(hosts)))
 
 
-def _summary(found: Comparison, revision: str, risky: int) -> Iterator[str]:
+def _summary(found: Comparison, revision: str) -> Iterator[str]:
+    risky = sum(each.level > 0 for each, _ in found.traffic)
     touched = len({host for _, hosts in found.traffic for host in hosts})
     total = touched + len(found.same) + sum(len(hosts) for _, hosts in found.wrong)
     number = len(found.traffic)
@@ -63,9 +81,9 @@ def _sections(changes: Changes, inventory: Inventory) -> Iterator[str]:
     for each, hosts in changes:
         by_hosts.setdefault(hosts, []).append(each)
     for hosts, own in by_hosts.items():
-        yield from ("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), "")
+        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), ""))
         for each in own:
-            yield from _change(each)
+            yield "\n".join(_change(each))
 
 
 def _change(each: Traffic) -> Iterator[str]:
@@ -90,7 +108,9 @@ def _folded(hosts: Sequence[str]) -> Iterator[str]:
     """All the names, where the heading has not said them."""
     if len(hosts) <= 1:
         return
-    names = ", ".join(code(host) for host in hosts)
+    names = ", ".join(code(host) for host in hosts[:_LISTED])
+    if len(hosts) > _LISTED:
+        names += f" and {len(hosts) - _LISTED:,} more"
     if len(hosts) <= _NAMED:
         yield from ("", names)
     else:

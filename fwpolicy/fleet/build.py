@@ -24,7 +24,7 @@ def build(unit: Unit, repository: Repository, now: int, proved: bool = True) -> 
     reading = Reading(repository.tree)
     try:
         policy, _ = load_unit(unit, repository.inventory, reading, now)
-        ruleset = render(compile_ruleset(policy), policy.name)
+        ruleset = render(compile_ruleset(policy, unit.facts), policy.name)
         if proved:
             prove_compiled(policy, None, ruleset)
         _require_tests(policy, reading)

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from fwpolicy.source import Node, Text
 
 ALL = "all"
-POLICIES, GROUPS, ZONES, INVARIANTS = (
-    f"fwpolicy_{what}" for what in ("policies", "groups", "zones", "invariants")
-)
-VARIABLES = (POLICIES, GROUPS, ZONES, INVARIANTS)
+POLICIES, GROUPS, ZONES = "fwpolicy_policies", "fwpolicy_groups", "fwpolicy_zones"
+BESIDE_NAT, INVARIANTS = "fwpolicy_beside_nat", "fwpolicy_invariants"
+VARIABLES = (POLICIES, GROUPS, ZONES, BESIDE_NAT, INVARIANTS)
 GROUP_KEYS = ("hosts", "vars", "children")
 _ELSEWHERE = {
     "inventory": "a group's keys are hosts, vars and children",
@@ -41,6 +40,7 @@ class Host:
     groups: frozenset[str]
     policies: tuple[Word, ...]
     given: tuple[tuple[str, Value], ...] = ()
+    beside_nat: bool = False
 
 
 @record
@@ -79,6 +79,7 @@ class _Reading:
         self.reader = reader
         self.tree = Ancestry()
         self.policies: dict[int, tuple[Word, ...]] = {}
+        self.beside_nat: dict[int, bool] = {}
         self.clashes: set[tuple[str, str, str]] = set()
 
     def groups(self, node: Node, parent: str | None, depth: int = 0) -> None:
@@ -167,7 +168,8 @@ class _Reading:
             values = self._values(name)
             if POLICIES in values:
                 given = tuple((each, values[each]) for each in (GROUPS, ZONES) if each in values)
-                hosts.append(Host(name, self.tree.groups_of(name), self._words(values[POLICIES]), given))
+                words, beside_nat = self._words(values[POLICIES]), self._beside_nat(values.get(BESIDE_NAT))
+                hosts.append(Host(name, self.tree.groups_of(name), words, given, beside_nat))
             else:
                 unmanaged.append(name)
         return Inventory(
@@ -192,6 +194,13 @@ class _Reading:
                 self.reader.error(f"'{POLICIES}' is {kind(value.node)}", value.span)
             self.policies[id(value)] = words
         return self.policies[id(value)]
+
+    def _beside_nat(self, value: Value | None) -> bool:
+        if value is None:
+            return False
+        if id(value) not in self.beside_nat:
+            self.beside_nat[id(value)] = self.reader.boolean(value.node, f"'{BESIDE_NAT}'")
+        return self.beside_nat[id(value)]
 
     def _invariants(self) -> tuple[Word, ...]:
         value = self.tree.of_groups.get(ALL, {}).get(INVARIANTS)

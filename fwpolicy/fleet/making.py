@@ -74,7 +74,7 @@ class Making:
         common = Manifest(
             "", outcome.policy, VERSION, came.sequence, came.commit, came.author, came.time, operands, files
         )
-        self._require_same(common, contents)
+        self._require_same(unit, common, contents)
         return {host: pack(replace(common, host=host), contents) for host in unit.hosts}
 
     def _contents(self, unit: Unit) -> tuple[dict[str, tuple[bytes, int]], tuple[str, ...]]:
@@ -105,14 +105,14 @@ class Making:
             raise HostError(f"{name} is not as commit {self.came.commit[:12]} has it: commit it first")
         self._as_committed.add(name)
 
-    def _require_same(self, manifest: Manifest, contents: dict[str, tuple[bytes, int]]) -> None:
+    def _require_same(self, unit: Unit, manifest: Manifest, contents: dict[str, tuple[bytes, int]]) -> None:
         """Read from the archive alone, the policy compiles to the same."""
         bundle = Bundle(manifest, "", "", {name: data for name, (data, _) in contents.items()})
         try:
             policy = load(bundle.operands, bundle.read_file)
         except PolicyError as error:
             raise HostError(f"the policy cannot be read from a bundle alone:\n{error}") from None
-        text = render(compile_ruleset(policy), policy.name).text
+        text = render(compile_ruleset(policy, unit.facts), policy.name).text
         if text.encode() != contents["artifacts/ruleset.nft"][0]:
             raise HostError(f"policy {policy.name} says something else in a bundle than in the repository")
 

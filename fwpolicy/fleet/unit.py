@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from fwpolicy.compiler.facts import Facts
 from fwpolicy.errors import PolicyError
 from fwpolicy.fleet import digests
 from fwpolicy.fleet.ancestry import without_text
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
 @record
 class Unit:
-    """`key`: what makes it: the policies' files and the hosts' own groups and zones, without their places."""
+    """`key`: what makes it: the policies' files and what is the hosts' own, without their places. `facts`:
+    what is known of the hosts."""
 
     key: str
     policies: tuple[Word, ...]
     given: tuple[tuple[str, Value], ...]
+    facts: Facts
     hosts: tuple[str, ...]
 
 
@@ -41,14 +44,18 @@ def units(inventory: Inventory) -> tuple[Unit, ...]:
     for host in inventory.hosts:
         hosts.setdefault(_key(host), []).append(host)
     return tuple(
-        Unit(key, same[0].policies, same[0].given, tuple(host.name for host in same))
+        Unit(key, same[0].policies, same[0].given, _facts(same[0]), tuple(host.name for host in same))
         for key, same in hosts.items()
     )
 
 
 def _key(host: Host) -> str:
     given = [(variable, without_text(value.node)) for variable, value in host.given]
-    return digests.of_value([[word.text for word in host.policies], given])
+    return digests.of_value([[word.text for word in host.policies], given, host.beside_nat])
+
+
+def _facts(host: Host) -> Facts:
+    return Facts(nat=host.beside_nat)
 
 
 class Reading:

@@ -209,3 +209,20 @@ def test_git_is_never_given_an_option(fleet, capsys):
     fleet.commit()
     assert main(["diff", "--all", "git:-p"]) == 1
     assert "no revision begins so" in capsys.readouterr().err
+
+
+def test_a_comment_is_never_longer_than_one_may_be(repo, capsys):
+    hosts = "".join(f"  h[{n}00:{n}99]:\n" for n in range(1, 4))
+    lines = "".join(f"    - {{service: tcp/{port}, comment: {'c' * 90}}}\n" for port in range(1, 700, 2))
+    repo.write(
+        inventory=f"a:\n  hosts:\n{hosts.replace('  h', '    h')}  vars: {{fwpolicy_policies: p.yaml}}\n",
+        p="version: 1\ninput:\n  default: drop\n  allow:\n" + lines,
+    )
+    repo.commit()
+    repo.write(
+        p="version: 1\ninput:\n  default: drop\n  allow:\n" + lines.replace("}", ", from: 192.0.2.0/24}")
+    )
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert 50_000 < len(text) < 60_200 and text.endswith("`--json` has all.\n")
+    assert text.count("<details>") == text.count("</details>") > 0 and "and 200 more" in text

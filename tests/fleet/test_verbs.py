@@ -85,6 +85,22 @@ def test_compile_writes_what_a_single_compile_writes(fleet, capsys):
     assert tree(fleet.path / "build/db-01") != tree(fleet.path / "build/db-02")
 
 
+def test_hosts_beside_nat(fleet, capsys):
+    fleet.write(
+        policies__base=BASE + "roles: {ntp: closed}\n",
+        inventory=INVENTORY.replace("base.yaml]}", "base.yaml], fwpolicy_beside_nat: true}"),
+    )
+    assert main(["compile", "--all", "-o", "build", "--quiet"]) == 0
+    for host, more in (("db-01", ["policies/db.yaml"]), ("db-02", ["--beside-nat"])):
+        assert main(["compile", "--quiet", "policies/base.yaml", *more, "-o", f"one/{host}"]) == 0
+        assert tree(fleet.path / "build" / host) == tree(fleet.path / "one" / host)
+    assert main(["compile", "--quiet", "policies/base.yaml", "-o", "without"]) == 0
+    assert tree(fleet.path / "without") != tree(fleet.path / "build/db-02")
+    fleet.write(inventory=INVENTORY.replace("base.yaml]}", "base.yaml], fwpolicy_beside_nat: yes}"))
+    assert main(["check", "--all"]) == 1
+    assert "'fwpolicy_beside_nat' must be true or false, not 'yes'" in capsys.readouterr().err
+
+
 def test_only_what_changed_is_written(fleet, capsys):
     main(["compile", "--all", "-o", "build"])
     assert "build: 5 written, 0 as they were" in capsys.readouterr().err
