@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.errors import Span
     from fwpolicy.fleet.invariants import Invariant
+    from fwpolicy.fleet.inventory import Host, Inventory
     from fwpolicy.fleet.judge import Violation
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.run import Run
@@ -102,7 +103,9 @@ def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ..
     for word in inventory.invariants:
         name = file_of(inventory, word)
         try:
-            found += load(name, reading.read(name), reading.read, known)
+            own = load(name, reading.read(name), reading.read, known)
+            problems += [_about_nobody(each) for each in own if not _managed(each, inventory)]
+            found += own
         except OSError as error:
             message = f"cannot read {name}: {error.strerror or error}"
             problems.append(inventory.text.problem(message, word.span))
@@ -113,19 +116,28 @@ def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ..
     return tuple(found)
 
 
+def _managed(invariant: Invariant, inventory: Inventory) -> bool:
+    """Whether it is about a host that has policies."""
+    return invariant.hosts is None or any(_concerns(invariant, host) for host in inventory.hosts)
+
+
+def _about_nobody(invariant: Invariant) -> Problem:
+    hint = "it would hold whatever anybody writes"
+    return Problem("no host that this line is about has a policy", invariant.origin, None, hint)
+
+
+def _concerns(invariant: Invariant, host: Host) -> bool:
+    return invariant.hosts is None or not {host.name, *host.groups}.isdisjoint(invariant.hosts)
+
+
 def _tasks(repository: Repository, invariants: tuple[Invariant, ...]) -> list[_Task]:
     """A unit once for each different choice of invariants that its hosts have."""
-    groups = {host.name: host.groups for host in repository.inventory.hosts}
+    by_name = {host.name: host for host in repository.inventory.hosts}
     tasks = []
     for unit in repository.units:
         by_numbers: dict[tuple[int, ...], list[str]] = {}
         for host in unit.hosts:
-            names = {host, *groups[host]}
-            numbers = tuple(
-                number
-                for number, each in enumerate(invariants)
-                if each.hosts is None or not names.isdisjoint(each.hosts)
-            )
+            numbers = tuple(n for n, each in enumerate(invariants) if _concerns(each, by_name[host]))
             by_numbers.setdefault(numbers, []).append(host)
         tasks += [_Task(unit, numbers, tuple(hosts)) for numbers, hosts in by_numbers.items() if numbers]
     return tasks

@@ -34,8 +34,7 @@ class Outputs:
         """The host's files ({name: (text, mode)}) as they should be; whether anything had to be written."""
         place = f"{self.folder}/{host}"
         try:
-            if os.path.islink(place):  # noqa: PTH114
-                raise OSError(None, "is a symbolic link, and is not followed", place)
+            _refuse_link(place)
             with suppress(FileExistsError):
                 os.mkdir(place)  # noqa: PTH102
             changed = [_write(f"{place}/{name}", text, mode) for name, (text, mode) in files.items()]
@@ -50,6 +49,7 @@ class Outputs:
         gone = tuple(sorted(host for host in self.before if host not in files))
         try:
             for host in gone:
+                _refuse_link(f"{self.folder}/{host}")
                 for name in self.before[host]:
                     _remove(f"{self.folder}/{host}/{name}")
                 with suppress(OSError):
@@ -103,6 +103,11 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
         stream.write(content)
     os.replace(temporary, path)  # noqa: PTH105
     return True
+
+
+def _refuse_link(place: str) -> None:
+    if os.path.islink(place):  # noqa: PTH114
+        raise OSError(None, "is a symbolic link, and is not followed", place)
 
 
 def _remove(path: str) -> bool:

@@ -35,10 +35,10 @@ def verify(data: bytes, signature: bytes, signers: str, namespace: str) -> str:
             raise HostError(f"the signature is of nobody in {signers}: {_said(known)}")
         for principal in known.stdout.decode("utf-8", "replace").splitlines():
             words = ["-Y", "verify", "-f", signers, "-I", principal, "-n", namespace, "-s", path]
-            done = _run(words, data)
-            if done.returncode == 0:
+            known = _run(words, data)
+            if known.returncode == 0:
                 return principal
-    raise HostError(f"the signature does not hold: {_said(done)}")
+    raise HostError(f"the signature does not hold: {_said(known)}")
 
 
 @contextmanager

@@ -246,6 +246,14 @@ def test_wrong_invariants_are_an_error(fleet, capsys):
     assert "inventory.yaml:2:32: error: cannot read rules.yaml" in capsys.readouterr().err
 
 
+def test_an_invariant_about_nobody_is_an_error(fleet, capsys):
+    rules(fleet, "never: {allow: telnet, from: any, hosts: old}\n")
+    inventory = (fleet.path / "inventory.yaml").read_text()
+    fleet.write(inventory=inventory + "    old:\n      hosts: {old-01: }\n")
+    assert main(["check", "--all"]) == 1
+    assert "rules.yaml:2:8: error: no host that this line is about has a policy" in capsys.readouterr().err
+
+
 def test_what_held_is_kept_with_its_rules_and_its_day(fleet, monkeypatch):
     judged = []
     real = judging.violations
