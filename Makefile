@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Kernel and host tests make namespaces and boot containers, which takes root.
 AS_ROOT := $(SUDO) env PATH="$$PATH"
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
-       util-linux e2fsprogs git mmdebstrap systemd-container zsh fish man-db mandoc
+       util-linux e2fsprogs git openssh-client mmdebstrap systemd-container strace zsh fish man-db mandoc
 # Two workers. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
 # which ones begin.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
@@ -25,7 +25,7 @@ help:
 	@echo "make unit   only the tests that need no root"
 	@echo "make fuzz   more random rulesets against the kernel: SEED=number ROUNDS=number"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
-	@echo "make bench  start-up, compiling, proofs, apply, status and packets, side by side with peers"
+	@echo "make bench  start-up, compiling, proofs, fleets, apply, status and packets, side by side with peers"
 
 $(STAMP): pyproject.toml Makefile
 	@dpkg -s $(APT) >/dev/null 2>&1 || \
@@ -65,6 +65,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/compile.py
 	$(BIN)/python bench/prove.py
+	$(BIN)/python bench/fleet.py
 	$(AS_ROOT) $(BIN)/python bench/apply.py
 	$(AS_ROOT) $(BIN)/python bench/status.py
 	$(AS_ROOT) $(BIN)/python bench/datapath.py

@@ -28,6 +28,7 @@ COMMANDS = {
     "diff": "the traffic that a change newly allows, and newly denies",
     "prove": "equal for every packet, or one that shows the difference",
     "lock": "resolve the host names of a policy into the file beside it",
+    "bundle": "one signed file for each host of an inventory, and what such a file says",
     "plan": "show what apply would do here",
     "apply": "put a policy in force: rules, daemon and boot, verified",
     "confirm": "let the apply that waits for it count from now on",

@@ -64,7 +64,7 @@ def _turn(item: pytest.Item) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """A module is one worker's, and all booted hosts are: each systemd takes of the machine's 128 inotify
     instances a user (inotify(7)), and more hosts at once than one module boots do not come up."""
-    from xdist.scheduler import LoadScopeScheduling
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  (`make unit` may run without)
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

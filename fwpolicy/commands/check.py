@@ -20,12 +20,18 @@ _LINTED = 300
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    operands.policy_arguments(parser)
+    operands.fleet_arguments(parser)
     operands.prove_argument(parser)
+    operands.offline_argument(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    operands.require_operands("check", options)
+    if options.all:
+        from fwpolicy.commands import fleetcheck  # noqa: PLC0415
+
+        return fleetcheck.run(options)
     try:
         policy = operands.read_policy(options.policy)
         _compile(policy, proved=not options.no_prove)

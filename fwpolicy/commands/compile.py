@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    operands.policy_arguments(parser)
+    operands.fleet_arguments(parser)
     parser.add_argument("--backend", choices=("nft",), default="nft", help="default: %(default)s")
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
     parser.add_argument("--explain-passes", action="store_true", help="what each pass did, to stderr")
     operands.prove_argument(parser)
+    operands.offline_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no warnings")
 
 
 def run(options: argparse.Namespace) -> int:
+    operands.require_operands("compile", options)
+    if options.all:
+        from fwpolicy.commands import fleetcompile  # noqa: PLC0415
+
+        return fleetcompile.run(options)
     policy = operands.read_policy(options.policy)
     if not options.quiet:
         operands.warn(policy)
@@ -39,12 +45,13 @@ def run(options: argparse.Namespace) -> int:
     if options.directory is None:
         print(ruleset.text, end="")
         return 0
+    from fwpolicy.deploy.artifacts import beside_ruleset  # noqa: PLC0415
     from fwpolicy.host.files import Files  # noqa: PLC0415
 
     files = Files("/")
     target = _absolute(options.directory)
     files.make_directory(target)
-    for artifact in (ruleset, *_others(policy)):
+    for artifact in (ruleset, *beside_ruleset(policy)):
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)
         print(path, file=sys.stderr)
@@ -86,16 +93,6 @@ def _size(ruleset: Ruleset) -> str:
         for word, number in parts:
             counts[word] = counts.get(word, 0) + number
     return ", ".join(f"{number} {word}" for word, number in counts.items())
-
-
-def _others(policy: Policy) -> tuple[Artifact, ...]:
-    from fwpolicy.compiler.compile import compile_timeservice  # noqa: PLC0415
-    from fwpolicy.deploy.daemons import snippets  # noqa: PLC0415
-    from fwpolicy.deploy.persist import boot_files  # noqa: PLC0415
-
-    service = compile_timeservice(policy)
-    daemon = snippets(service) if service and service.mode != "closed" else ()
-    return (*daemon, *boot_files(policy, "/var/lib/fwpolicy"))
 
 
 def _absolute(path: str) -> str:

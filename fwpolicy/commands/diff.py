@@ -10,13 +10,21 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", metavar="OLD", help=operands.SUBJECT)
-    parser.add_argument("new", metavar="NEW", help="the same")
+    parser.add_argument("old", metavar="OLD", help=f"{operands.SUBJECT}; with --all git:REV")
+    parser.add_argument("new", nargs="?", metavar="NEW", help="the same; with --all an inventory (.)")
+    operands.fleet_arguments(parser, policies=False)
     operands.host_arguments(parser)
+    operands.offline_argument(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.all:
+        from fwpolicy.commands import fleetdiff  # noqa: PLC0415
+
+        return fleetdiff.run(options)
+    if options.new is None:
+        options.parsers()["diff"].error("the following arguments are required: NEW")
     from fwpolicy.deploy.proof import comparable  # noqa: PLC0415
     from fwpolicy.model.compare import changes  # noqa: PLC0415
     from fwpolicy.policy.vocabulary import joined  # noqa: PLC0415

@@ -27,6 +27,29 @@ def policy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policy", nargs="+", metavar="POLICY", help="a file, or the name of a shipped policy")
 
 
+def fleet_arguments(parser: argparse.ArgumentParser, policies: bool = True) -> None:
+    """Every host of an inventory instead of one policy; with `policies`: POLICY... or --all [INVENTORY]."""
+    if policies:
+        text = "a file, or the name of a shipped policy; with --all the inventory, or its folder (.)"
+        parser.add_argument("policy", nargs="*", metavar="POLICY", help=text)
+    parser.add_argument("--all", action="store_true", help="every host of an inventory (docs/fleet.md)")
+    parser.add_argument("--cache", metavar="DIR", help="results to build on (~/.cache/fwpolicy/fleet)")
+    parser.add_argument("--no-cache", action="store_true", help="build on no earlier result")
+
+
+def offline_argument(parser: argparse.ArgumentParser) -> None:
+    """For pipelines that say so: no verb but `lock` ever resolves a name."""
+    parser.add_argument("--offline", action="store_true", help="resolve nothing (only lock ever does)")
+
+
+def require_operands(verb: str, options: argparse.Namespace) -> None:
+    """Exits with 64: without --all a policy is needed, with it no more than one inventory."""
+    if options.all and len(options.policy) > 1:
+        options.parsers()[verb].error("--all takes one inventory, or its folder")
+    if not options.all and not options.policy:
+        options.parsers()[verb].error("the following arguments are required: POLICY")
+
+
 def prove_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-prove", action="store_true", help="skip the proofs (docs/proof.md)")
 

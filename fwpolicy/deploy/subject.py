@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import posixpath
 
-from fwpolicy.errors import HostError
+from fwpolicy.errors import HostError, PolicyError
 from fwpolicy.host import texts
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import NotModelledError, of_tables
+from fwpolicy.model.steps import Step
 from fwpolicy.policy.vocabulary import Vocabulary
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
     from fwpolicy.deploy.machine import Machine
-    from fwpolicy.model.program import Program
+    from fwpolicy.errors import Problem
+    from fwpolicy.model.program import Program, Rule
     from fwpolicy.policy.model import Policy
     from fwpolicy.policy.names import ReadFile
+
+    T = TypeVar("T")
 
 _NFT = (
     "table ",
@@ -119,13 +123,47 @@ def _of_policy(name: str, data: bytes, read_file: ReadFile) -> Subject:
 
 
 def _of_git(revision: str, path: str) -> Subject:
-    """The policy with everything that it includes as the revision has it."""
+    """The policy with everything that it includes as the revision has it. It is read by its plain names, for
+    a revision's may have slashes, too; places are told with the revision."""
     from fwpolicy.host import git  # noqa: PLC0415
 
     def read(other: str) -> bytes:
-        return git.read(revision, posixpath.normpath(other.removeprefix(f"git:{revision}:")))
+        return git.read(revision, posixpath.normpath(other))
 
-    return of_text(f"git:{revision}:{path}", git.show(revision, path), read)
+    prefix = f"git:{revision}:"
+    try:
+        found = of_text(path, git.show(revision, path), read)
+    except PolicyError as error:
+        raise PolicyError(tuple(_problem_of(each, prefix) for each in error.problems)) from None
+    return replace(found, title=f"{prefix}{path}", program=_of_revision(found.program, prefix))
+
+
+def _problem_of(problem: Problem, prefix: str) -> Problem:
+    return replace(problem, span=_place_of(problem.span, prefix)) if problem.span else problem
+
+
+def _place_of(place: T, prefix: str) -> T:
+    """A span, or where a rule stands, in a revision."""
+    return replace(place, file=f"{prefix}{place.file}")  # type: ignore[attr-defined]
+
+
+def _of_revision(program: Program, prefix: str) -> Program:
+    """The program with its places in a revision."""
+    chains = {
+        name: replace(chain, rules=tuple(_rule_of(rule, prefix) for rule in chain.rules))
+        for name, chain in program.chains.items()
+    }
+    unmodelled = tuple(_place_of(where, prefix) for where in program.unmodelled)
+    return replace(program, chains=chains, unmodelled=unmodelled)
+
+
+def _rule_of(rule: Rule, prefix: str) -> Rule:
+    origin = rule.origin
+    if isinstance(origin, Step):
+        if origin.origin is None:
+            return rule
+        origin = replace(origin, origin=_place_of(origin.origin, prefix))
+    return replace(rule, where=_place_of(rule.where, prefix), origin=origin)
 
 
 def live() -> Program:

@@ -21,9 +21,9 @@ def read_operand(operand: str) -> tuple[str, bytes]:
     """
     if operand == "-":
         return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1)
-    shipped = _shipped(operand)
-    if shipped is not None:
-        return shipped, read_file(shipped)
+    place = shipped(operand)
+    if place is not None:
+        return place, read_file(place)
     try:
         return operand, read_file(operand)
     except FileNotFoundError:
@@ -33,9 +33,9 @@ def read_operand(operand: str) -> tuple[str, bytes]:
         raise HostError(f"{operand}: {error.strerror or error}") from None
 
 
-def _shipped(operand: str) -> str | None:
-    """A bare word without a dot names a shipped policy, whatever lies in the current folder: sudo in
-    /tmp must not run somebody's file of that name. `./NAME` is the file."""
+def shipped(operand: str) -> str | None:
+    """A shipped policy's file. A bare word without a dot names one, whatever lies in the current folder: sudo
+    in /tmp must not run somebody's file of that name. `./NAME` is the file."""
     if "/" in operand or "." in operand:
         return None
     paths = (f"{directory}/{operand}.yaml" for directory in SHIPPED)

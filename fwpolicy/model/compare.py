@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fwpolicy.model.describe import Cube
     from fwpolicy.model.program import Decided, Program
     from fwpolicy.policy.vocabulary import Vocabulary
 
@@ -25,7 +26,8 @@ class Change:
     """Packets of `hook` that are newly `what` (ALLOWED, DENIED, or still denied but OTHERWISE; of
     a translation SENT).
 
-    `classes`: them in words, disjoint. `old` and `new`: who decides; `packet`: one of them, by field.
+    `classes`: them in words, disjoint; `cubes` by field. `old` and `new`: who decides; `packet`: one of
+    them, by field.
     """
 
     what: str
@@ -34,6 +36,7 @@ class Change:
     old: Decided
     new: Decided
     packet: dict[str, int]
+    cubes: tuple[Cube, ...]
 
 
 def changes(old: Program, new: Program, names: Vocabulary = NOTHING) -> Iterator[Change]:
@@ -70,8 +73,9 @@ def _of_hook(build: Build, names: Vocabulary) -> Iterator[Change]:
         if found is None:
             continue
         old, new = pairs[terminals[0]]
-        classes = tuple(dict.fromkeys(words(build.hook, cube, names) for cube in cubes(build, region)))
-        yield Change(str(what), build.hook, classes, old, new, witness.packet(build.atoms, found[0]))
+        parts = tuple(cubes(build, region))
+        classes = tuple(dict.fromkeys(words(build.hook, cube, names) for cube in parts))
+        yield Change(str(what), build.hook, classes, old, new, witness.packet(build.atoms, found[0]), parts)
 
 
 def _what(hook: str, old: str, new: str) -> str:

@@ -162,12 +162,13 @@ class _Reader:
 
 def _before_the_lines(hook: str) -> Iterator[Rule]:
     """Steps 3 to 5."""
-    yield policy_rule("essential", Or(tuple(_essential(hook))), ACCEPT)
+    yield policy_rule("essential", Or(tuple(essential(hook))), ACCEPT)
     yield policy_rule("invalid", INVALID, DROP)
     yield policy_rule("established", KNOWN, ACCEPT)
 
 
-def _essential(hook: str) -> Iterator[Expr]:
+def essential(hook: str) -> Iterator[Expr]:
+    """What step 3 lets through, whatever a policy says but for a role's guards."""
     v4, v6 = Lit("nfproto", ((4, 4),)), Lit("nfproto", ((6, 6),))
     yield And((v4, icmp(ICMP, ESSENTIAL_ICMP)))
     yield And((v6, icmp(ICMPV6, ICMPV6_ERRORS if hook == "forward" else ESSENTIAL_ICMPV6)))

@@ -68,7 +68,7 @@ def resolve_test(text: TestText, names: Names) -> Test | None:
     before = len(names.problems)
     more = text.more or NOTHING
     _keys_of_hook(hook, text, more, names)
-    services = _services(text.what, names)
+    services = packet_services(text.what, names)
     source = None if text.sources is None else names.fixed(text.sources)
     destinations = text.destinations if text.destinations is not None else more.local
     destination = None if destinations is None else names.fixed(destinations)
@@ -110,7 +110,7 @@ def _keys_of_hook(hook: str, text: TestText, more: TestMoreText, names: Names) -
             names.error(message, text.span, f"'{key}' belongs to {' and '.join(OF_HOOKS[key])}")
 
 
-def _services(word: Word, names: Names) -> tuple[Service, ...]:
+def packet_services(word: Word, names: Names) -> tuple[Service, ...]:
     """A packet's WHAT: what a rule's service is, or a bare protocol: all of its ports."""
     if word.text in NUMBERS and word.text not in names.services:
         return (Service(NUMBERS[word.text], family={"icmp": 4, "icmpv6": 6}.get(word.text)),)

@@ -38,8 +38,14 @@ def load_with_names(
         raise _refusal(error.problems) from None
 
 
-def gather(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int | None = None) -> Sources:
-    """The files and all that they include, as written. Raises PolicyError where one cannot be read."""
+def gather(
+    texts: tuple[tuple[str, bytes], ...],
+    read_file: ReadFile,
+    now: int | None = None,
+    given: tuple[PolicyText, ...] = (),
+) -> Sources:
+    """The files and all that they include, as written; `given`: parts of the policy that are in no file of
+    their own. Raises PolicyError where a file cannot be read."""
     files: list[PolicyText] = []
     unreadable: list[Problem] = []
     for name, data in texts:
@@ -51,6 +57,7 @@ def gather(texts: tuple[tuple[str, bytes], ...], read_file: ReadFile, now: int |
         except PolicyError as error:
             unreadable += error.problems
     tops = tuple(file.text.file for file in files)
+    files += given
     reach: dict[str, frozenset[str]] = {}
     if any(file.includes for file in files):
         files, reach = _with_included(files, read_file, unreadable)

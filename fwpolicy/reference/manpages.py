@@ -14,24 +14,33 @@ if TYPE_CHECKING:
     from fwpolicy.reference.verbs import Argument, Verb
 
 # Of the last change to what the pages say: they are the same bytes every time.
-DATE = "2026-11-25"
+DATE = "2026-11-26"
 _SOURCE = f"fwpolicy {VERSION}"
 
 EXITS = (
     ("0", "Done; nothing differs; the check holds."),
     ("1", "Error: the policy is wrong, the host refused, or nothing can be concluded."),
-    ("2", "plan, status: there are differences, or nothing was ever applied; the latter counters, too."),
-    ("3", "A check failed: a policy test, a probe that was answered."),
+    (
+        "2",
+        "plan, diff, status: there are differences, or nothing was ever applied; the latter counters, too.",
+    ),
+    ("3", "A check failed: a policy test, a proof, an invariant, a probe that was answered."),
     ("64", "Usage."),
 )
 FILES = (
     ("/var/lib/fwpolicy/", "What is remembered of applies; current is the generation in force."),
     ("/etc/systemd/system/fwpolicy.service", "Loads the rules at boot, without Python."),
+    ("/etc/fwpolicy/allowed_signers", "Who may sign bundles for this host; see ssh-keygen(1)."),
+    ("~/.cache/fwpolicy/fleet/", "Results that --all builds on."),
 )
 EXAMPLES = (
     ("Is the policy right? Its own tests included:", "fwpolicy check web.yaml"),
     ("What would change here, then change it:", "fwpolicy plan ntp-client\nsudo fwpolicy apply ntp-client"),
     ("A first policy for this host:", "sudo fwpolicy init -o first.yaml"),
+    (
+        "Every host of an inventory, and what a change of it does:",
+        "fwpolicy check --all\nfwpolicy diff --all git:origin/main",
+    ),
     ("Completions for this shell:", "source <(fwpolicy completion bash)"),
 )
 

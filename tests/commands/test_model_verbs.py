@@ -160,6 +160,28 @@ def test_a_policy_of_a_git_revision(web, capsys):
     assert main(["diff", "git:NONE:web.yaml", web]) == 1
 
 
+def test_what_a_revision_includes_is_the_revisions(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "shared.yaml").write_text("input: {allow: [http]}\n")
+    (tmp_path / "root.yaml").write_text("version: 1\ninclude: [shared.yaml]\ninput: {default: drop}\n")
+    (tmp_path / "sub/web.yaml").write_text("version: 1\ninclude: [../shared.yaml]\ninput: {default: drop}\n")
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"], ["branch", "topic/one"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "shared.yaml").write_text("# moved\ninput: {allow: [https]}\n")
+    for revision in ("HEAD", "topic/one"):
+        for path in ("root.yaml", "sub/web.yaml"):
+            code, text = said(capsys, "diff", f"git:{revision}:{path}", path)
+            assert code == 2, text
+            assert f"before accept by git:{revision}:shared.yaml:1: input: {{allow: [http]}}" in text
+            assert "now accept by shared.yaml:2: input: {allow: [https]}" in text
+    (tmp_path / "shared.yaml").write_text("input: {allow: [nosuch]}\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "wrong"], check=True)
+    assert main(["explain", "git:HEAD:sub/web.yaml", "tcp/80 from 192.0.2.9"]) == 1
+    assert "git:HEAD:shared.yaml:1:17: error: unknown service 'nosuch'" in capsys.readouterr().err
+
+
 def test_prove(web, capsys):
     assert said(capsys, "prove", web) == (0, "proved: what it compiles to does what web.yaml does\n")
     code, text = said(capsys, "prove", "--json", web)

@@ -125,7 +125,7 @@ def test_the_parsers_are_read():
     assert (root.metavar, root.kind, root.many) == ("DIR", "directory", False)
     assert found["check"].operands[0].kind == "policy" and found["check"].operands[0].many
     assert all(option.text for verb in found.values() for option in verb.options)
-    assert found["services"].operands[0].optional and not found["check"].operands[0].optional
+    assert found["services"].operands[0].optional and not found["plan"].operands[0].optional
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -1,0 +1,152 @@
+"""fwpolicy bundle: one signed file for each host, and what such a file says."""
+
+from __future__ import annotations
+
+import sys
+
+from fwpolicy.commands import fleet, operands
+from fwpolicy.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from fwpolicy.fleet.bundle import Bundle
+    from fwpolicy.fleet.making import Making
+    from fwpolicy.fleet.repository import Repository
+    from fwpolicy.fleet.run import Built
+
+VERIFY = "verify"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    text = "hosts of the inventory, with --all the inventory or its folder (.); or: verify BUNDLE"
+    parser.add_argument("what", nargs="*", metavar="HOST", help=text)
+    operands.fleet_arguments(parser, policies=False)
+    parser.add_argument("--inventory", metavar="FILE", default=".", help="of the hosts; or its folder (.)")
+    parser.add_argument("-o", dest="directory", metavar="DIR", help="where HOST.fwb is written")
+    parser.add_argument(
+        "--key", metavar="FILE", help="the private key that signs, or its public half (agent)"
+    )
+    parser.add_argument("--sequence", type=int, metavar="N", help="instead of the number of commits")
+    parser.add_argument("--signers", metavar="FILE", help="verify: instead of /etc/fwpolicy/allowed_signers")
+    parser.add_argument("--host", metavar="HOST", help="verify: for this host, not the one that we are on")
+    parser.add_argument("--older", action="store_true", help="verify: older than the newest seen is good")
+    operands.host_arguments(parser)
+    operands.report_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.what[:1] == [VERIFY] and not options.all:
+        return _verify(options)
+    if wrong := _misses(options):
+        options.parsers()["bundle"].error(wrong)
+    return _make(options)
+
+
+def _misses(options: argparse.Namespace) -> str:
+    if options.all and len(options.what) > 1:
+        return "--all takes one inventory, or its folder"
+    if not options.all and not options.what:
+        return "the following arguments are required: HOST, or --all"
+    if options.sequence is not None and options.sequence < 0:
+        return "--sequence is a number from 0 on"
+    return "" if options.directory and options.key else "-o DIR and --key FILE are needed"
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from fwpolicy.fleet.received import receive  # noqa: PLC0415
+
+    if len(options.what) != 2:
+        options.parsers()["bundle"].error("verify takes one BUNDLE")
+    path = options.what[1]
+    found = receive(path, operands.machine_of(options), options.signers, options.host, options.older)
+    if options.json:
+        operands.print_json({"changed": False, "file": path, "signer": found.signer, **_plain(found)})
+    elif not options.quiet:
+        print(_sentence(path, found))
+    return 0
+
+
+def _plain(found: Bundle) -> dict[str, object]:
+    manifest = found.manifest
+    return {
+        "host": manifest.host,
+        "policy": manifest.policy,
+        "tool": manifest.tool,
+        "sequence": manifest.sequence,
+        "commit": manifest.commit or None,
+        "author": manifest.author or None,
+        "time": manifest.time or None,
+        "digest": found.digest,
+        "files": manifest.files,
+    }
+
+
+def _sentence(path: str, found: Bundle) -> str:
+    manifest = found.manifest
+    commit = f", commit {manifest.commit[:12]} by {manifest.author}" if manifest.commit else ""
+    text = f"{path}: good: policy {manifest.policy} for {manifest.host}, number {manifest.sequence}{commit}"
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return f"{shown}; signed by {found.signer}"
+
+
+def _make(options: argparse.Namespace) -> int:
+    """Nothing is written unless every host of the inventory is right."""
+    from fwpolicy.fleet.making import Making, origin  # noqa: PLC0415
+    from fwpolicy.host.tree import WorkTree  # noqa: PLC0415
+
+    operand = (options.what[0] if options.what else ".") if options.all else options.inventory
+    found = fleet.repository(operand)
+    wanted = _wanted(found, None if options.all else options.what)
+    units, judgement = fleet.built(found, options, proved=True)
+    code = fleet.exit_code(units, judgement)
+    if code:
+        fleet.print_failures(found, units, judgement)
+        return code
+    tree = found.tree
+    assert isinstance(tree, WorkTree)  # noqa: S101  (fleet.repository opens no other)
+    came = origin(tree, options.sequence)
+    written = _written(Making(found, tree, came), units, wanted, options)
+    if options.json:
+        bundles = [{"host": host, "file": path, "changed": changed} for host, path, changed in written]
+        report = {"sequence": came.sequence, "commit": came.commit or None, "bundles": bundles}
+        operands.print_json({"changed": any(each[2] for each in written), **report})
+    elif not options.quiet:
+        number = sum(changed for _, _, changed in written)
+        said = f"{number:,} bundles written, {len(written) - number:,} as they were"
+        print(f"{options.directory}: {said}, number {came.sequence}", file=sys.stderr)
+    return 0
+
+
+def _wanted(found: Repository, hosts: list[str] | None) -> frozenset[str]:
+    known = frozenset(host.name for host in found.inventory.hosts)
+    for host in hosts or ():
+        if host not in known:
+            from fwpolicy.policy.reader import nearest  # noqa: PLC0415
+
+            near = nearest(host, tuple(known))
+            hint = f"; {near}" if near else ""
+            raise HostError(f"{found.inventory.text.file} has no policies for a host '{host}'{hint}")
+    return known if hosts is None else frozenset(hosts)
+
+
+def _written(
+    making: Making, units: tuple[Built, ...], wanted: frozenset[str], options: argparse.Namespace
+) -> list[tuple[str, str, bool]]:
+    """(host, file, whether it had to be written)."""
+    from fwpolicy.commands.progress import Progress  # noqa: PLC0415
+    from fwpolicy.fleet.bundle import ENDING, seal  # noqa: PLC0415
+    from fwpolicy.host.outputs import write_file  # noqa: PLC0415
+
+    progress = Progress(not options.quiet)
+    done = []
+    for each in units:
+        hosts = [host for host in each.unit.hosts if host in wanted]
+        archives = making.archives(each.unit, each.outcome) if hosts else {}
+        for host in hosts:
+            path = f"{options.directory}/{host}{ENDING}"
+            done.append((host, path, write_file(path, seal(archives[host], options.key), 0o644)))
+            progress(len(done), len(wanted), "bundles")
+    progress.end()
+    return done

@@ -1,0 +1,54 @@
+"""fwpolicy compile --all -o DIR: a folder of artifacts for each host of an inventory."""
+
+from __future__ import annotations
+
+import sys
+
+from fwpolicy.commands import fleet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from fwpolicy.fleet.run import Built
+
+
+def run(options: argparse.Namespace) -> int:
+    """Nothing is written unless every host's policy is right and proved, and tests and invariants hold."""
+    if options.directory is None or options.beside_nat or options.explain_passes:
+        message = "--all needs -o DIR, and goes with neither --beside-nat nor --explain-passes"
+        options.parsers()["compile"].error(message)
+    found = fleet.repository(fleet.only_operand(options))
+    units, judgement = fleet.built(found, options, proved=not options.no_prove)
+    code = fleet.exit_code(units, judgement)
+    if code:
+        fleet.print_failures(found, units, judgement)
+        return code
+    if not options.quiet:
+        fleet.print_warnings(units)
+    written, gone = _write(options.directory, units)
+    if not options.quiet:
+        total = len(found.inventory.hosts)
+        left = f", {len(gone):,} removed" if gone else ""
+        said = f"{written:,} written, {total - written:,} as they were{left}"
+        print(f"{options.directory}: {said}: {fleet.sentence(found, units)}", file=sys.stderr)
+    return 0
+
+
+def _write(folder: str, units: Sequence[Built]) -> tuple[int, tuple[str, ...]]:
+    """(hosts of which something was written, hosts that are gone)."""
+    from fwpolicy import VERSION  # noqa: PLC0415
+    from fwpolicy.host.outputs import Outputs  # noqa: PLC0415
+
+    outputs = Outputs(folder)
+    names: dict[str, tuple[str, ...]] = {}
+    policies: dict[str, str] = {}
+    written = 0
+    for each in units:
+        content = {name: (text, mode) for name, text, mode in each.outcome.artifacts}
+        for host in each.unit.hosts:
+            written += outputs.write(host, content)
+            names[host] = tuple(content)
+            policies[host] = each.outcome.policy
+    return written, outputs.finish({"format": 1, "tool": VERSION, "policies": policies}, names)

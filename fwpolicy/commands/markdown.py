@@ -1,0 +1,132 @@
+"""A change of a fleet's traffic as Markdown: what a reviewer reads instead of the text's own diff."""
+
+from __future__ import annotations
+
+import re
+
+from fwpolicy.fleet.naming import spoken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fwpolicy.fleet.changes import Comparison, Traffic
+    from fwpolicy.fleet.inventory import Inventory
+
+    Changes = Sequence[tuple[Traffic, tuple[str, ...]]]
+
+# More classes than these of one change are counted, not shown: --json has them all.
+_SHOWN = 6
+# More hosts than these are folded away.
+_NAMED = 12
+# Of more hosts than these the rest are in --json.
+_LISTED = 100
+# What GitHub takes for a comment, and some room for who posts it.
+_LONGEST = 60_000
+_HEADINGS = {
+    "allowed": "Newly allowed",
+    "denied": "Newly denied",
+    "denied otherwise": "Denied otherwise",
+    "translated otherwise": "Sent elsewhere",
+}
+
+
+def comment(found: Comparison, revision: str, old: Inventory, new: Inventory) -> str:
+    """The whole comment, or as much of it as a comment may have."""
+    blocks = ["## What this does to traffic\n", *_summary(found, revision)]
+    blocks += _blocks(found, old, new)
+    text, left = "", len(blocks)
+    for block in blocks:
+        if len(text) + len(block) > _LONGEST:
+            return f"{text}\n... and {left} parts more, for which a comment has no room: `--json` has all.\n"
+        text += f"{block}\n"
+        left -= 1
+    return text
+
+
+def _blocks(found: Comparison, old: Inventory, new: Inventory) -> Iterator[str]:
+    """Headings, each with what is below it; a block is whole by itself."""
+    risky = [item for item in found.traffic if item[0].level]
+    if risky:
+        yield "\n### :warning: Risky: look here first"
+        yield from _sections(risky, new)
+    for now, heading in _HEADINGS.items():
+        own = [item for item in found.traffic if item[0].now == now and not item[0].level]
+        if own:
+            yield f"\n### {heading}"
+            yield from _sections(own, new)
+    for message, hosts in found.wrong:
+        yield "\n".join((f"\n### Not compared: {_hosts(hosts, new)}", "", *_fenced(message)))
+    for what, hosts, inventory in (("added", found.added, new), ("removed", found.removed, old)):
+        if hosts:
+            yield "\n".join((f"\n### Hosts {what}", "", _hosts(hosts, inventory), *_folded(hosts)))
+
+
+def _summary(found: Comparison, revision: str) -> Iterator[str]:
+    risky = sum(each.level > 0 for each, _ in found.traffic)
+    touched = len({host for _, hosts in found.traffic for host in hosts})
+    total = touched + len(found.same) + sum(len(hosts) for _, hosts in found.wrong)
+    number = len(found.traffic)
+    if not number and not found.wrong:
+        yield f"No difference: on {total:,} hosts every packet meets the same end as in {code(revision)}."
+        return
+    changes = f"{number} change{'s' if number != 1 else ''}"
+    text = f"Against {code(revision)}: {changes} on {touched:,} of {total:,} hosts"
+    yield f"{text}, **{risky} risky**." if risky else f"{text}, none risky."
+
+
+def _sections(changes: Changes, inventory: Inventory) -> Iterator[str]:
+    """By the hosts that they are about, in the order of the changes."""
+    by_hosts: dict[tuple[str, ...], list[Traffic]] = {}
+    for each, hosts in changes:
+        by_hosts.setdefault(hosts, []).append(each)
+    for hosts, own in by_hosts.items():
+        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), ""))
+        for each in own:
+            yield "\n".join(_change(each))
+
+
+def _change(each: Traffic) -> Iterator[str]:
+    risk = f": **{', '.join(each.risks)}**" if each.level else ""
+    said = f"newly {each.now}: " if each.level else ""
+    shown = each.classes[:_SHOWN]
+    yield f"- {said}{code(shown[0])}{risk}"
+    yield from (f"  <br>{code(more)}" for more in shown[1:])
+    if len(each.classes) > _SHOWN:
+        yield f"  <br>and {len(each.classes) - _SHOWN} more classes"
+    yield f"  - now {each.new.verdict}: {code(each.new.by)}"
+    yield f"  - before {each.old.verdict}: {code(each.old.by)}"
+    yield f"  - for example {code(each.packet)}"
+
+
+def _hosts(hosts: Sequence[str], inventory: Inventory) -> str:
+    """Groups and hosts; names are letters, digits, '.', '_' and '-', which Markdown may take for its own."""
+    return spoken(hosts, inventory.groups).replace("_", r"\_")
+
+
+def _folded(hosts: Sequence[str]) -> Iterator[str]:
+    """All the names, where the heading has not said them."""
+    if len(hosts) <= 1:
+        return
+    names = ", ".join(code(host) for host in hosts[:_LISTED])
+    if len(hosts) > _LISTED:
+        names += f" and {len(hosts) - _LISTED:,} more"
+    if len(hosts) <= _NAMED:
+        yield from ("", names)
+    else:
+        yield from ("", f"<details><summary>{len(hosts):,} hosts</summary>", "", names, "", "</details>")
+
+
+def code(text: str) -> str:
+    """A code span of any text: nothing in it is markup (CommonMark 6.1)."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    longest = max(map(len, re.findall("`+", plain)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if "`" in plain or not plain.strip() else ""
+    return f"{fence}{space}{plain}{space}{fence}"
+
+
+def _fenced(text: str) -> Iterator[str]:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (fence + "text", *text.splitlines(), fence)

@@ -1,0 +1,20 @@
+"""What a policy compiles to beside its ruleset."""
+
+from __future__ import annotations
+
+from fwpolicy.compiler.compile import compile_timeservice
+from fwpolicy.deploy.daemons import snippets
+from fwpolicy.deploy.machine import STATE_DIR
+from fwpolicy.deploy.persist import boot_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.artifact import Artifact
+    from fwpolicy.policy.model import Policy
+
+
+def beside_ruleset(policy: Policy) -> tuple[Artifact, ...]:
+    """The time daemon's configuration, and what loads the rules at boot."""
+    service = compile_timeservice(policy)
+    daemon = snippets(service) if service and service.mode != "closed" else ()
+    return (*daemon, *boot_files(policy, STATE_DIR))

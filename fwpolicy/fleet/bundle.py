@@ -1,0 +1,101 @@
+"""Bundles: one host's policy, signed. Made where the repository is, opened on the host (docs/fleet.md).
+
+A bundle is a line, a signature as ssh-keygen writes it, and the archive (payload.py) that it is of. Nothing
+of the archive is looked at before the signature holds.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from fwpolicy.errors import HostError
+from fwpolicy.fleet import digests, payload
+from fwpolicy.fleet.payload import MOST_BYTES, Manifest
+from fwpolicy.host import sshsig
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+FIRST_LINE = b"fwpolicy-bundle 1\n"
+NAMESPACE = "fwpolicy-bundle"
+ENDING = ".fwb"
+SIGNERS = "/etc/fwpolicy/allowed_signers"
+# Longer than any key's signature.
+_LONGEST_SIGNATURE = 16384
+_TOO_LARGE = f"the bundle is larger than {MOST_BYTES >> 20} MiB"
+
+
+@record
+class Bundle:
+    """A bundle whose signature holds. `signer`: who signed it; `digest`: of the archive; `files`: by name."""
+
+    manifest: Manifest
+    signer: str
+    digest: str
+    files: dict[str, bytes]
+
+    @property
+    def operands(self) -> tuple[tuple[str, bytes], ...]:
+        """The policy, as policy.load.load takes it, together with read_file."""
+        return tuple((name, self.files[name]) for name in self.manifest.operands)
+
+    def read_file(self, name: str) -> bytes:
+        """What the policy includes, from the bundle and from nowhere else. Raises FileNotFoundError."""
+        found = self.files.get(posixpath.normpath(name))
+        if found is None:
+            raise FileNotFoundError(2, "is not in the bundle", name)
+        return found
+
+
+@record
+class Seen:
+    """The newest bundle that a host has taken."""
+
+    sequence: int
+    commit: str
+
+
+def seal(archive: bytes, key: str) -> bytes:
+    """The bundle of an archive, signed with `key` (sshsig.sign). Raises HostError."""
+    bundle = FIRST_LINE + sshsig.sign(archive, key, NAMESPACE) + archive
+    if len(bundle) > MOST_BYTES:
+        raise HostError(_TOO_LARGE)
+    return bundle
+
+
+def open_bundle(data: bytes, signers: str, host: Collection[str], last: Seen | None, older: bool) -> Bundle:
+    """What is in a bundle, once it is known to be signed by one of `signers` (a file), for a host that is
+    called one of `host`, and no older than `last`, unless `older`. Raises HostError; nothing is changed."""
+    signature, archive = _apart(data)
+    signer = sshsig.verify(archive, signature, signers, NAMESPACE)
+    manifest, files = payload.unpack(archive)
+    if manifest.host not in host:
+        raise HostError(f"the bundle is {manifest.host}'s, and this is {' or '.join(sorted(host))}")
+    if last is not None and not older:
+        _refuse_replay(manifest, last)
+    return Bundle(manifest, signer, digests.of_bytes(archive), files)
+
+
+def _apart(data: bytes) -> tuple[bytes, bytes]:
+    """(signature, archive)."""
+    if len(data) > MOST_BYTES:
+        raise HostError(_TOO_LARGE)
+    start = len(FIRST_LINE)
+    end = data.find(sshsig.END, start, start + _LONGEST_SIGNATURE)
+    if not data.startswith(FIRST_LINE + sshsig.BEGIN) or end < 0:
+        raise HostError("this is no bundle, or its beginning is missing")
+    end += len(sshsig.END)
+    return data[start:end], data[end:]
+
+
+def _refuse_replay(manifest: Manifest, last: Seen) -> None:
+    if manifest.sequence < last.sequence:
+        message = (
+            f"the bundle is number {manifest.sequence}, older than number {last.sequence}, which was here"
+        )
+        raise HostError(f"{message}: --older takes it all the same")
+    if manifest.sequence == last.sequence and manifest.commit != last.commit:
+        message = f"the bundle is number {manifest.sequence}, as was another commit ({last.commit or 'none'})"
+        raise HostError(f"{message}: --older takes it all the same")

@@ -1,0 +1,172 @@
+"""What a change of the repository does to the traffic of every host, each different change once."""
+
+from __future__ import annotations
+
+import json
+
+from fwpolicy.errors import FwpolicyError
+from fwpolicy.fleet.risk import risks
+from fwpolicy.fleet.run import kept_builds, worked
+from fwpolicy.fleet.telling import decider
+from fwpolicy.fleet.unit import Reading, load_unit
+from fwpolicy.model.compare import changes
+from fwpolicy.model.concrete import to_packet
+from fwpolicy.model.of_policy import of_policy
+from fwpolicy.model.program import spoken
+from fwpolicy.policy.vocabulary import joined, vocabulary
+from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fwpolicy.fleet.repository import Repository
+    from fwpolicy.fleet.run import Run
+    from fwpolicy.fleet.unit import Unit
+    from fwpolicy.model.compare import Change
+    from fwpolicy.model.program import Program
+    from fwpolicy.policy.vocabulary import Vocabulary
+
+
+@record
+class Side:
+    """Who decides on traffic, and how; `by`: the policy's line, or what else says so."""
+
+    verdict: str
+    by: str
+
+
+@record
+class Traffic:
+    """Packets that are newly allowed or denied: as model.compare.Change, in words. `level`, `risks`: how
+    risky, and why."""
+
+    now: str
+    hook: str
+    classes: tuple[str, ...]
+    old: Side
+    new: Side
+    packet: str
+    level: int
+    risks: tuple[str, ...]
+
+
+@record
+class Comparison:
+    """`traffic`: each change with the hosts that it is about, the riskiest first. `wrong`: why hosts could
+    not be compared, with these. `added`, `removed`, `same`: hosts."""
+
+    traffic: tuple[tuple[Traffic, tuple[str, ...]], ...]
+    wrong: tuple[tuple[str, tuple[str, ...]], ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    same: tuple[str, ...]
+
+
+def compare(old: Repository, new: Repository, run: Run) -> Comparison:
+    """What is different in `new`. Raises HostError."""
+    before = {host: unit for unit in old.units for host in unit.hosts}
+    after = {host: unit for unit in new.units for host in unit.hosts}
+    both = [host.name for host in new.inventory.hosts if host.name in before]
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for host in both:
+        pairs.setdefault((before[host].key, after[host].key), []).append(host)
+    found = _Found()
+    for pair in _same(old, new, run, tuple(pairs)):
+        found.same += pairs.pop(pair)
+    left = tuple(pairs.items())
+
+    def work(number: int) -> bytes:
+        host = left[number][1][0]
+        return json.dumps(_of_pair(old, before[host], new, after[host])).encode()
+
+    for number, data in worked(work, len(left), "policies compared", run.told):
+        found.take(json.loads(data), left[number][1])
+    added = tuple(host for host in after if host not in before)
+    removed = tuple(host for host in before if host not in after)
+    return found.comparison({host: place for place, host in enumerate(both)}, added, removed)
+
+
+class _Found:
+    """What pairs of policies differ in, each different change once."""
+
+    def __init__(self) -> None:
+        self.traffic: dict[Traffic, list[str]] = {}
+        self.wrong: dict[str, list[str]] = {}
+        self.same: list[str] = []
+
+    def take(self, of_pair: str | list[dict[str, object]], hosts: list[str]) -> None:
+        """What _of_pair said of these hosts."""
+        if isinstance(of_pair, str):
+            self.wrong.setdefault(of_pair, []).extend(hosts)
+        elif not of_pair:
+            self.same += hosts
+        else:
+            for each in map(_traffic, of_pair):
+                self.traffic.setdefault(each, []).extend(hosts)
+
+    def comparison(
+        self, place: dict[str, int], added: tuple[str, ...], removed: tuple[str, ...]
+    ) -> Comparison:
+        """All of it, in the order of the inventory (`place` of each host)."""
+        ordered = ((each, tuple(sorted(own, key=place.__getitem__))) for each, own in self.traffic.items())
+        traffic = sorted(ordered, key=lambda item: (*_order(item[0]), place[item[1][0]]))
+        wrong = tuple((message, tuple(hosts)) for message, hosts in self.wrong.items())
+        return Comparison(tuple(traffic), wrong, added, removed, tuple(self.same))
+
+
+def _order(traffic: Traffic) -> tuple[int, str, str, tuple[str, ...]]:
+    return -traffic.level, traffic.now, traffic.hook, traffic.classes
+
+
+def _same(
+    old: Repository, new: Repository, run: Run, pairs: tuple[tuple[str, str], ...]
+) -> frozenset[tuple[str, str]]:
+    """The pairs of which every file that is read is the same on both sides, where that is known already."""
+    known, before = kept_builds(new, run), kept_builds(old, run)
+    found = set()
+    for pair in pairs:
+        names = known.files_read(pair[1]) if pair[0] == pair[1] else None
+        if names is not None and all(known.digest(name) == before.digest(name) for name in names):
+            found.add(pair)
+    return frozenset(found)
+
+
+def _of_pair(old: Repository, one: Unit, new: Repository, other: Unit) -> str | list[dict[str, object]]:
+    """Traffic as plain values; why it cannot be told instead."""
+    try:
+        before, after = Reading(old.tree), Reading(new.tree)
+        old_program, old_names = _read(one, old, before)
+        new_program, new_names = _read(other, new, after)
+        if one.key == other.key and before.seen == after.seen:
+            return []
+        found = changes(old_program, new_program, joined(new_names, old_names))
+        return [_plain(change, before, after) for change in found]
+    except FwpolicyError as error:
+        return str(error)
+
+
+def _read(unit: Unit, repository: Repository, reading: Reading) -> tuple[Program, Vocabulary]:
+    policy, sources = load_unit(unit, repository.inventory, reading)
+    return of_policy(policy), vocabulary(sources, reading.read)
+
+
+def _plain(change: Change, before: Reading, after: Reading) -> dict[str, object]:
+    level, why = risks(change)
+    return {
+        "now": change.what,
+        "hook": change.hook,
+        "classes": change.classes,
+        "old": [spoken(change.old.kind), decider(change.old.rule, before)],
+        "new": [spoken(change.new.kind), decider(change.new.rule, after)],
+        "packet": str(to_packet(change.hook, change.packet)),
+        "level": level,
+        "risks": why,
+    }
+
+
+def _traffic(plain: dict[str, object]) -> Traffic:
+    values: dict[str, Any] = dict(plain)
+    values |= {side: Side(*values[side]) for side in ("old", "new")}
+    values |= {key: tuple(values[key]) for key in ("classes", "risks")}
+    return Traffic(**values)

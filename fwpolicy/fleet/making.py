@@ -1,0 +1,135 @@
+"""From a repository to what goes into its hosts' bundles."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+
+from fwpolicy import VERSION
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.errors import HostError, PolicyError
+from fwpolicy.fleet import digests
+from fwpolicy.fleet.bundle import Bundle
+from fwpolicy.fleet.inventory import GROUPS
+from fwpolicy.fleet.payload import Manifest, pack
+from fwpolicy.fleet.unit import Reading, file_of, load_unit
+from fwpolicy.host import commits
+from fwpolicy.policy.load import load
+from fwpolicy.record import record, replace
+from fwpolicy.source import Mapping, Scalar, Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.fleet.outcome import Outcome
+    from fwpolicy.fleet.repository import Repository
+    from fwpolicy.fleet.unit import Unit
+    from fwpolicy.host.tree import WorkTree
+    from fwpolicy.source import Node
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.*/-]+\Z")
+
+
+@record
+class Origin:
+    """Where a repository's files come from; as in Manifest."""
+
+    sequence: int
+    commit: str = ""
+    author: str = ""
+    time: int = 0
+
+
+def origin(tree: WorkTree, sequence: int | None) -> Origin:
+    """The commit that is checked out. Raises HostError where there is none and no `sequence` is said."""
+    found = commits.head(tree.root) if sequence is None or tree.in_git else None
+    if found is None and sequence is None:
+        raise HostError(f"{tree.root} is no git repository: say --sequence N, higher every time")
+    if found is None:
+        return Origin(sequence or 0)
+    number = found.number if sequence is None else sequence
+    return Origin(number, found.id, found.author, found.time)
+
+
+class Making:
+    """The bundles' archives of a repository's hosts."""
+
+    def __init__(self, repository: Repository, tree: WorkTree, came: Origin) -> None:
+        self.repository = repository
+        self.tree = tree
+        self.came = came
+        self._as_committed: set[str] = set()
+        if came.commit:
+            self._require_committed(tree.inventory, tree.read(tree.inventory))
+
+    def archives(self, unit: Unit, outcome: Outcome) -> dict[str, bytes]:
+        """The archive of each of a unit's hosts. Raises HostError where a file differs from the commit, or
+        the archive would not say on the host what the repository says here."""
+        contents, operands = self._contents(unit)
+        for name, text, mode in outcome.artifacts:
+            contents[f"artifacts/{name}"] = (text.encode(), mode)
+        files = {name: digests.of_bytes(data) for name, (data, _) in contents.items()}
+        came = self.came
+        common = Manifest(
+            "", outcome.policy, VERSION, came.sequence, came.commit, came.author, came.time, operands, files
+        )
+        self._require_same(unit, common, contents)
+        return {host: pack(replace(common, host=host), contents) for host in unit.hosts}
+
+    def _contents(self, unit: Unit) -> tuple[dict[str, tuple[bytes, int]], tuple[str, ...]]:
+        """(what is read for the unit, by its name in the archive; which of it are the operands)."""
+        reading = Reading(self.tree)
+        load_unit(unit, self.repository.inventory, reading)
+        contents = {}
+        for name, data in reading.texts.items():
+            self._require_committed(name, data)
+            contents[self._inside(name)] = (data, 0o644)
+        operands = [self._inside(file_of(self.repository.inventory, word)) for word in unit.policies]
+        if unit.given:
+            contents["host/given.yaml"] = (_given(unit).encode(), 0o644)
+            operands.append("host/given.yaml")
+        return contents, tuple(operands)
+
+    def _inside(self, name: str) -> str:
+        """A file's name in the archive."""
+        if self.tree.is_shipped(name):
+            return f"shipped/{posixpath.basename(name)}"
+        return f"repository/{self.tree.inside(name)}"
+
+    def _require_committed(self, name: str, data: bytes) -> None:
+        """What a manifest says of a commit is so."""
+        if not self.came.commit or name in self._as_committed or self.tree.is_shipped(name):
+            return
+        if commits.committed(self.tree.root, self.tree.inside(name)) != data:
+            raise HostError(f"{name} is not as commit {self.came.commit[:12]} has it: commit it first")
+        self._as_committed.add(name)
+
+    def _require_same(self, unit: Unit, manifest: Manifest, contents: dict[str, tuple[bytes, int]]) -> None:
+        """Read from the archive alone, the policy compiles to the same."""
+        bundle = Bundle(manifest, "", "", {name: data for name, (data, _) in contents.items()})
+        try:
+            policy = load(bundle.operands, bundle.read_file)
+        except PolicyError as error:
+            raise HostError(f"the policy cannot be read from a bundle alone:\n{error}") from None
+        text = render(compile_ruleset(policy, unit.facts), policy.name).text
+        if text.encode() != contents["artifacts/ruleset.nft"][0]:
+            raise HostError(f"policy {policy.name} says something else in a bundle than in the repository")
+
+
+def _given(unit: Unit) -> str:
+    """The hosts' own groups and zones, as a policy."""
+    lines = ["version: 1"]
+    for variable, value in unit.given:
+        lines.append(f"{'groups' if variable == GROUPS else 'zones'}: {_flow(value.node)}")
+    return "\n".join(lines) + "\n"
+
+
+def _flow(node: Node) -> str:
+    """A node as YAML in flow style; what stood without quotes and needs none stays so."""
+    if isinstance(node, Mapping):
+        return f"{{{', '.join(f'{_flow(key)}: {_flow(value)}' for key, value in node.pairs)}}}"
+    if isinstance(node, Sequence):
+        return f"[{', '.join(map(_flow, node.items))}]"
+    assert isinstance(node, Scalar)  # noqa: S101  (there is no fourth kind)
+    return node.value if node.plain and _PLAIN.match(node.value) else json.dumps(node.value)

@@ -1,0 +1,105 @@
+"""Which newly allowed traffic a reviewer had better look at first."""
+
+from __future__ import annotations
+
+from fwpolicy.addresses import merge, subtract
+from fwpolicy.model import fields
+from fwpolicy.model.compare import ALLOWED
+from fwpolicy.model.hooks import TRANSLATED
+from fwpolicy.policy.groups import built_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fwpolicy.addresses import Intervals
+    from fwpolicy.model.compare import Change
+
+TCP, UDP = 6, 17
+# What runs a machine, or is seldom meant for strangers: (protocol, first port, last port).
+ADMINISTRATIVE: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "ssh": ((TCP, 22, 22),),
+    "telnet": ((TCP, 23, 23),),
+    "rpcbind": ((TCP, 111, 111), (UDP, 111, 111)),
+    "snmp": ((UDP, 161, 161),),
+    "ldap": ((TCP, 389, 389), (UDP, 389, 389)),
+    "smb": ((TCP, 139, 139), (TCP, 445, 445)),
+    "remote shells": ((TCP, 512, 514),),
+    "ipmi": ((UDP, 623, 623),),
+    "rsync": ((TCP, 873, 873),),
+    "sql": ((TCP, 1433, 1433), (TCP, 1521, 1521), (TCP, 3306, 3306), (TCP, 5432, 5432)),
+    "nfs": ((TCP, 2049, 2049), (UDP, 2049, 2049)),
+    "docker": ((TCP, 2375, 2376),),
+    "etcd": ((TCP, 2379, 2380),),
+    "rdp": ((TCP, 3389, 3389), (UDP, 3389, 3389)),
+    "vnc": ((TCP, 5900, 5909),),
+    "winrm": ((TCP, 5985, 5986),),
+    "x11": ((TCP, 6000, 6063),),
+    "redis": ((TCP, 6379, 6379),),
+    "kubernetes": ((TCP, 6443, 6443), (TCP, 10250, 10250)),
+    "elasticsearch": ((TCP, 9200, 9200), (TCP, 9300, 9300)),
+    "memcached": ((TCP, 11211, 11211), (UDP, 11211, 11211)),
+    "mongodb": ((TCP, 27017, 27019),),
+}
+# More of the Internet than this is no partner's network: a /8, a /32.
+_WIDE = {4: 1 << 24, 6: 1 << 96}
+_EVERY = ((0, 65535),)
+_MOST_PORTS = 1 << 15
+_NEW = fields.STATES.index("new")
+# How much of it a reviewer should see before the rest.
+INTERNET_TO_ADMIN, FROM_INTERNET, TO_ADMIN, NONE = 3, 2, 1, 0
+
+
+def risks(change: Change) -> tuple[int, tuple[str, ...]]:
+    """(how risky, 0 to 3; why, in words)."""
+    if change.what != ALLOWED or change.hook == "output" or change.hook in TRANSLATED:
+        return NONE, ()
+    found = [_of_class(cube.values) for cube in change.cubes]
+    level = max((each for each, _ in found), default=NONE)
+    reasons = dict.fromkeys(reason for each, why in found if each == level for reason in why)
+    return level, tuple(reasons)
+
+
+def _of_class(values: Mapping[str, Intervals]) -> tuple[int, tuple[str, ...]]:
+    if not _has(values, "ctstate", _NEW):
+        return NONE, ()
+    ports = tuple(_ports(values))
+    wide = any(_from_internet(values, family) for family in (4, 6))
+    level = (FROM_INTERNET if wide else NONE) + (TO_ADMIN if ports else NONE)
+    return level, (("from the Internet",) if wide else ()) + ports
+
+
+def _ports(values: Mapping[str, Intervals]) -> Iterator[str]:
+    protocols = [number for number in (TCP, UDP) if _has(values, "l4proto", number)]
+    if not protocols or "icmptype" in values:
+        return
+    number = sum(last - first + 1 for first, last in values.get("dport", _EVERY))
+    if number >= _MOST_PORTS:
+        yield "most ports"
+        return
+    for name, parts in ADMINISTRATIVE.items():
+        opened = (
+            first <= last_open and first_open <= last
+            for protocol, first, last in parts
+            if protocol in protocols
+            for first_open, last_open in values.get("dport", ())
+        )
+        if any(opened):
+            yield f"administrative: {name}"
+
+
+def _has(values: Mapping[str, Intervals], field: str, value: int) -> bool:
+    return field not in values or any(first <= value <= last for first, last in values[field])
+
+
+def _from_internet(values: Mapping[str, Intervals], family: int) -> bool:
+    if not _has(values, "nfproto", family):
+        return False
+    field = f"saddr{family}"
+    if field not in values:
+        # A class with addresses of the other family alone is of that family.
+        return f"saddr{10 - family}" not in values
+    internet = built_in("internet").of(family)
+    whole = fields.universe(field)
+    inside = subtract(merge(values[field]), subtract(whole, internet))
+    return sum(last - first + 1 for first, last in inside) >= _WIDE[family]

@@ -1,0 +1,53 @@
+"""Where the files of a repository come from: the commit that is checked out, and what it has."""
+
+from __future__ import annotations
+
+import subprocess
+
+from fwpolicy.errors import HostError
+from fwpolicy.record import record
+
+
+@record
+class Commit:
+    """`number`: how many commits there are up to it; every later one of the same history has a higher one.
+    `author`: "NAME <MAIL>"; `time`: when it was committed (Unix)."""
+
+    id: str
+    number: int
+    author: str
+    time: int
+
+
+def head(root: str) -> Commit | None:
+    """The commit that is checked out; None where `root` is no git repository. Raises HostError, also where
+    the history was cut off, so that nobody knows its length."""
+    try:
+        inside = _git(root, "rev-parse", "--is-shallow-repository")
+    except HostError:
+        return None
+    if inside.strip() != b"false":
+        hint = "fetch all of it (git fetch --unshallow), or say --sequence"
+        raise HostError(f"{root}: the history is cut off, and its commits cannot be counted: {hint}")
+    found = _git(root, "log", "-1", "--format=%H%x00%an <%ae>%x00%ct", "HEAD").decode("utf-8", "replace")
+    name, author, time = found.strip().split("\0")
+    return Commit(name, int(_git(root, "rev-list", "--count", "HEAD")), author, int(time))
+
+
+def committed(root: str, path: str) -> bytes | None:
+    """The file's bytes in the commit that is checked out; None where it is not there."""
+    try:
+        return _git(root, "cat-file", "blob", f"HEAD:{path}")
+    except HostError:
+        return None
+
+
+def _git(root: str, *words: str) -> bytes:
+    try:
+        done = subprocess.run(["git", "-C", root, *words], capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"cannot run git: {error}") from None
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise HostError(f"{root}: {said[0] if said else 'git failed'}")
+    return done.stdout

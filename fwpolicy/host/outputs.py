@@ -1,0 +1,121 @@
+"""A folder with a folder for each host: what is there already is not written again, what is no host's any
+more goes. Nothing but what was written here earlier is ever removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+
+from fwpolicy.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Content = Mapping[str, tuple[str, int]]
+
+INDEX = "fleet.json"
+
+
+class Outputs:
+    """Raises HostError where the folder cannot be written to, or its index is none of ours."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        try:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            self.before = _index(f"{folder}/{INDEX}")
+        except OSError as error:
+            raise _refused(folder, error) from None
+
+    def write(self, host: str, files: Content) -> bool:
+        """The host's files ({name: (text, mode)}) as they should be; whether anything had to be written."""
+        place = f"{self.folder}/{host}"
+        try:
+            _refuse_link(place)
+            with suppress(FileExistsError):
+                os.mkdir(place)  # noqa: PTH102
+            changed = [_write(f"{place}/{name}", text, mode) for name, (text, mode) in files.items()]
+            gone = [name for name in self.before.get(host, ()) if name not in files]
+            removed = [_remove(f"{place}/{name}") for name in gone]
+        except OSError as error:
+            raise _refused(place, error) from None
+        return any((*changed, *removed))
+
+    def finish(self, index: Mapping[str, object], files: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """Write the index, with `files` of each host in it; the hosts that are gone."""
+        gone = tuple(sorted(host for host in self.before if host not in files))
+        try:
+            for host in gone:
+                _refuse_link(f"{self.folder}/{host}")
+                for name in self.before[host]:
+                    _remove(f"{self.folder}/{host}/{name}")
+                with suppress(OSError):
+                    os.rmdir(f"{self.folder}/{host}")  # noqa: PTH106
+            whole = {**index, "files": {host: list(names) for host, names in files.items()}}
+            _write(f"{self.folder}/{INDEX}", json.dumps(whole, indent=1, sort_keys=True) + "\n", 0o644)
+        except OSError as error:
+            raise _refused(self.folder, error) from None
+        return gone
+
+
+def write_file(path: str, content: bytes, mode: int) -> bool:
+    """The file as it should be, and its folder; whether it had to be written. Raises HostError."""
+    folder = os.path.dirname(path)  # noqa: PTH120
+    try:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        return _replace(path, content, mode)
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
+def _index(path: str) -> dict[str, list[str]]:
+    """host -> names of its files, as they were written last."""
+    try:
+        with open(path, encoding="utf-8") as stream:  # noqa: PTH123
+            found = json.load(stream)["files"]
+        names = [*found, *(name for names in found.values() for name in names)]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise OSError(None, f"is no index of ours; move it away, {INDEX} is its name", path) from None
+    if any(not isinstance(name, str) or "/" in name or name in ("", ".", "..") for name in names):
+        raise OSError(None, "names files outside of its folder", path)
+    return dict(found)
+
+
+def _write(path: str, text: str, mode: int) -> bool:
+    return _replace(path, text.encode(), mode)
+
+
+def _replace(path: str, content: bytes, mode: int) -> bool:
+    with suppress(OSError), open(path, "rb") as stream:  # noqa: PTH123
+        if stream.read() == content and os.fstat(stream.fileno()).st_mode & 0o777 == mode:
+            return False
+    temporary = f"{path}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)  # noqa: PTH108
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(content)
+    os.replace(temporary, path)  # noqa: PTH105
+    return True
+
+
+def _refuse_link(place: str) -> None:
+    if os.path.islink(place):  # noqa: PTH114
+        raise OSError(None, "is a symbolic link, and is not followed", place)
+
+
+def _remove(path: str) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)  # noqa: PTH108
+        return True
+    return False
+
+
+def _refused(path: str, error: OSError) -> HostError:
+    return HostError(f"{error.filename or path}: {error.strerror or error}")

@@ -1,0 +1,107 @@
+"""A repository of policies: the files below one folder, as they lie there or as a git revision has them."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from fwpolicy.host import git, texts
+from fwpolicy.source import MAX_BYTES
+
+INVENTORIES = ("inventory.yaml", "inventory.yml")
+# What Ansible keeps beside an inventory.
+BESIDE = ("group_vars", "host_vars")
+
+
+class WorkTree:
+    """The files below the repository that the inventory is in: the folder with `.git`, else its own."""
+
+    revision = ""
+
+    def __init__(self, operand: str) -> None:
+        """`operand`: an inventory, or the folder of one. Raises FileNotFoundError."""
+        self.inventory = _inventory_of(operand)
+        folder = os.path.realpath(os.path.dirname(self.inventory) or ".")  # noqa: PTH120
+        self.root = _root_of(folder)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file. Raises OSError, also for one that is outside of the repository, itself or
+        where a symbolic link leads; shipped policies are not."""
+        place = os.path.realpath(name)
+        if not _below(place, self.root) and not _is_shipped(name):
+            raise OSError(None, f"is outside of the repository ({self.root})", name)
+        return texts.read_file(name)
+
+    @property
+    def in_git(self) -> bool:
+        return os.path.exists(f"{self.root}/.git")  # noqa: PTH110
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether the file is a policy that comes with the program."""
+        return name.startswith("/") and _is_shipped(name)
+
+    def inside(self, name: str) -> str:
+        """The file's path below the root, by the names on the way to it."""
+        here = os.path.dirname(self.inventory)  # noqa: PTH120
+        start = os.path.relpath(os.path.realpath(here or "."), self.root)
+        return posixpath.normpath(posixpath.join(start, os.path.relpath(name, here or ".")))
+
+    def beside(self) -> list[str]:
+        """The files in which Ansible looks for more variables of the inventory's hosts, sorted."""
+        here = os.path.dirname(self.inventory)  # noqa: PTH120
+        found = []
+        for folder in BESIDE:
+            for above, folders, names in os.walk(posixpath.join(here, folder)):
+                folders.sort()
+                found += [posixpath.join(above, name) for name in names]
+        return sorted(found)
+
+
+class GitTree:
+    """The same files in `revision`; `inventory` from the current folder."""
+
+    def __init__(self, revision: str, inventory: str) -> None:
+        self.revision = revision
+        self.inventory = inventory
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file of the revision, or of a shipped policy. Raises OSError."""
+        if name.startswith("/"):
+            if _is_shipped(name):
+                return texts.read_file(name)
+            raise OSError(None, "is outside of the repository", name)
+        data = git.read(self.revision, posixpath.normpath(name))
+        if len(data) > MAX_BYTES:
+            raise OSError(None, "is larger than 64 MiB", name)
+        return data
+
+    def beside(self) -> list[str]:
+        """Nothing: what is in force now decides what a revision may be compared with."""
+        return []
+
+
+def _inventory_of(operand: str) -> str:
+    if not os.path.isdir(operand):  # noqa: PTH112
+        return operand
+    for name in INVENTORIES:
+        path = posixpath.join("" if operand == "." else operand, name)
+        if os.path.isfile(path):  # noqa: PTH113
+            return path
+    raise FileNotFoundError(2, f"has no {' or '.join(INVENTORIES)}", operand)
+
+
+def _root_of(folder: str) -> str:
+    above = folder
+    while not os.path.exists(f"{above}/.git"):  # noqa: PTH110
+        if above == "/":
+            return folder
+        above = os.path.dirname(above)  # noqa: PTH120
+    return above
+
+
+def _below(place: str, folder: str) -> bool:
+    return place.startswith(f"{folder.rstrip('/')}/")
+
+
+def _is_shipped(name: str) -> bool:
+    return any(_below(os.path.realpath(name), each) for each in texts.SHIPPED)

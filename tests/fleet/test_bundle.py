@@ -1,0 +1,414 @@
+"""Bundles: the same bytes every time, and nothing but a good one is taken."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import zlib
+
+import pytest
+
+from fwpolicy.backends.nft.render import render
+from fwpolicy.cli import main
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.deploy.machine import machine
+from fwpolicy.errors import HostError
+from fwpolicy.fleet.bundle import FIRST_LINE, Seen, open_bundle, seal
+from fwpolicy.fleet.payload import Manifest, pack, unpack
+from fwpolicy.fleet.received import last_seen, receive, remember
+from fwpolicy.host import sshsig
+from fwpolicy.policy.load import load
+from tests.fleet.conftest import INVENTORY, WEB
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Two keys, and the file that allows the first of them to sign."""
+    if shutil.which("ssh-keygen") is None:
+        if os.environ.get("CI"):
+            pytest.fail("needs ssh-keygen; in CI a skip is a failure", pytrace=False)
+        pytest.skip("needs ssh-keygen")
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name in ("release", "stranger"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
+        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
+    (folder / "signers").write_text(allowed(folder, "release"))
+    return folder
+
+
+def allowed(folder, name: str, options: str = 'namespaces="fwpolicy-bundle"') -> str:
+    return f"{name}@example.org {options} {(folder / f'{name}.pub').read_text()}"
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A host that is called web-01."""
+    root = tmp_path / "image"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/hostname").write_text("web-01.example.org\n")
+    return root
+
+
+@pytest.fixture
+def make(fleet, keys):
+    """Makes bundles of what the repository says, at a commit of its own."""
+    fleet.day = 0
+
+    def of(*words: str, commit: bool = True, out: str = "out") -> int:
+        if commit:
+            fleet.day += 1
+            fleet.commit(day=fleet.day)
+        (fleet.path / ".git/info/exclude").write_text("out*\n")
+        return main(["bundle", *words, "-o", out, "--key", str(keys / "release"), "--quiet"])
+
+    return of
+
+
+def verify(path, image, keys, *words: str) -> int:
+    return main(
+        ["bundle", "verify", str(path), "--root", str(image), "--signers", str(keys / "signers"), *words]
+    )
+
+
+def test_a_bundle_is_verified_on_its_host(fleet, make, image, keys, capsys):
+    assert make("--all") == 0
+    assert sorted(path.name for path in (fleet.path / "out").iterdir()) == [
+        *("db-01.fwb", "db-02.fwb", "web-01.fwb", "web-02.fwb", "web-03.fwb")
+    ]
+    before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
+    assert verify("out/web-01.fwb", image, keys) == 0
+    commit = fleet.git("rev-parse", "HEAD")
+    assert capsys.readouterr().out == (
+        f"out/web-01.fwb: good: policy base for web-01, number 1, commit {commit[:12]} by Ada Example "
+        "<ada@example.org>; signed by release@example.org\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
+    assert verify("out/web-01.fwb", image, keys, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["sequence"], report["commit"], report["signer"]) == (1, commit, "release@example.org")
+    assert report["time"] == 1767268800 and report["changed"] is False
+    assert {"artifacts/ruleset.nft", "repository/policies/web.yaml"} <= report["files"].keys()
+
+
+def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
+    make("web-01")
+    main(["compile", "--all", "-o", "out2", "--quiet"])
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    policy = load(bundle.operands, bundle.read_file)
+    text = render(compile_ruleset(policy), policy.name).text
+    assert text == (fleet.path / "out2/web-01/ruleset.nft").read_text()
+    assert bundle.files["artifacts/ruleset.nft"].decode() == text
+
+
+def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):
+    make("--all", out="out1")
+    first = {path.name: path.read_bytes() for path in (fleet.path / "out1").iterdir()}
+    make("--all", out="out2", commit=False)
+    assert {path.name: path.read_bytes() for path in (fleet.path / "out2").iterdir()} == first
+    # ... in another clone, too, looked at from another folder.
+    clone = tmp_path / "clone"
+    fleet.git("clone", "-q", str(fleet.path), str(clone))
+    words = ["--inventory", str(clone), "-o", "out3", "--key", str(tmp_path / "keys/release"), "--json"]
+    assert main(["bundle", "web-02", "--no-cache", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["bundles"] == [
+        {"host": "web-02", "file": "out3/web-02.fwb", "changed": True}
+    ]
+    assert (fleet.path / "out3/web-02.fwb").read_bytes() == first["web-02.fwb"]
+    assert main(["bundle", "web-02", "--no-cache", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] is False
+
+
+def test_tools_of_the_system_open_it(fleet, make, keys, tmp_path):
+    """As docs/fleet.md says it: a host needs neither Python nor us."""
+    make("web-01")
+    script = (
+        'sed -n "2,/^-----END/p" "$1" >"$3/sig"; '
+        'tail -c +$(($(head -n 1 "$1" | wc -c) + $(wc -c <"$3/sig") + 1)) "$1" >"$3/tar"; '
+        'ssh-keygen -Y verify -f "$2" -I release@example.org -n fwpolicy-bundle -s "$3/sig" <"$3/tar" && '
+        'tar -xf "$3/tar" -C "$3"'
+    )
+    place = tmp_path / "plain"
+    place.mkdir()
+    words = ["sh", "-euc", script, "sh", "out/web-01.fwb", str(keys / "signers"), str(place)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert 'Good "fwpolicy-bundle" signature for release@example.org' in done.stdout
+    assert "table inet fwpolicy" in (place / "artifacts/ruleset.nft").read_text()
+    assert json.loads((place / "manifest.json").read_text())["host"] == "web-01"
+
+
+def refused(path, image, keys, capsys, *words: str) -> str:
+    """Why; and nothing of the host has changed."""
+    before = {each: (each.is_file() and each.read_bytes()) for each in image.rglob("*")}
+    capsys.readouterr()
+    assert verify(path, image, keys, *words) == 1
+    assert {each: (each.is_file() and each.read_bytes()) for each in image.rglob("*")} == before
+    said = capsys.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    return said.err
+
+
+def test_tampered_and_truncated(fleet, make, image, keys, capsys):
+    make("web-01")
+    good = (fleet.path / "out/web-01.fwb").read_bytes()
+    bad = fleet.path / "bad.fwb"
+    start = good.index(sshsig.END) + len(sshsig.END)
+    for place in (start, start + 700, len(good) // 2, len(good) - 1):
+        bad.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert "the signature does not hold" in refused(bad, image, keys, capsys)
+    for length in (start, start + 1, len(good) // 2, len(good) - 512, len(good) - 1):
+        bad.write_bytes(good[:length])
+        assert "the signature does not hold" in refused(bad, image, keys, capsys)
+    bad.write_bytes(good + b"\0")
+    assert "the signature does not hold" in refused(bad, image, keys, capsys)
+    for data in (b"", good[:5], good[:100], good[len(FIRST_LINE) :], good[start:], b"x" * 70000):
+        bad.write_bytes(data)
+        assert "this is no bundle, or its beginning is missing" in refused(bad, image, keys, capsys)
+    inside = len(FIRST_LINE) + len(sshsig.BEGIN)
+    for place in (inside, inside + 40, start - len(sshsig.END) - 5):
+        bad.write_bytes(
+            good[:place] + (b"A" if good[place : place + 1] != b"A" else b"B") + good[place + 1 :]
+        )
+        refused(bad, image, keys, capsys)
+    assert "No such file" in refused(fleet.path / "nowhere.fwb", image, keys, capsys)
+    assert "directory" in refused(fleet.path / "out", image, keys, capsys)
+
+
+def test_wrong_signers(fleet, make, image, keys, capsys):
+    make("web-01")
+    archive = (fleet.path / "out/web-01.fwb").read_bytes().split(sshsig.END)[1]
+    bad = fleet.path / "bad.fwb"
+    bad.write_bytes(seal(archive, str(keys / "stranger")))
+    assert "the signature is of nobody in" in refused(bad, image, keys, capsys)
+    # A good signer's signature, for something else.
+    bad.write_bytes(FIRST_LINE + sshsig.sign(archive, str(keys / "release"), "git") + archive)
+    refused(bad, image, keys, capsys)
+    (keys / "signers").write_text(allowed(keys, "release", ""))
+    refused(bad, image, keys, capsys)
+    (keys / "signers").write_text(allowed(keys, "release", 'valid-before="20200101"'))
+    refused("out/web-01.fwb", image, keys, capsys)
+    (keys / "signers").write_text(allowed(keys, "release", 'namespaces="git"'))
+    refused("out/web-01.fwb", image, keys, capsys)
+    (keys / "signers").write_text("")
+    refused("out/web-01.fwb", image, keys, capsys)
+    (keys / "signers").unlink()
+    assert "it has the keys that may sign" in refused("out/web-01.fwb", image, keys, capsys)
+    assert main(["bundle", "verify", "out/web-01.fwb", "--root", str(image)]) == 1
+    assert "/etc/fwpolicy/allowed_signers: No such file" in capsys.readouterr().err
+
+
+def test_another_hosts(fleet, make, image, keys, capsys):
+    make("--all")
+    said = refused("out/web-02.fwb", image, keys, capsys)
+    assert "the bundle is web-02's, and this is web-01 or web-01.example.org" in said
+    assert verify("out/web-02.fwb", image, keys, "--host", "web-02") == 0
+
+
+def test_replays(fleet, make, image, keys, capsys):
+    make("web-01", out="out1")
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    make("web-01", out="out2")
+    here = machine(str(image), None, None)
+    signers = str(keys / "signers")
+    assert last_seen(here) is None
+    remember(receive("out2/web-01.fwb", here, signers), here)
+    seen = last_seen(here)
+    assert seen == Seen(2, fleet.git("rev-parse", "HEAD"))
+    assert "number 1, older than number 2, which was here: --older takes it" in refused(
+        "out1/web-01.fwb", image, keys, capsys
+    )
+    assert verify("out1/web-01.fwb", image, keys, "--older") == 0
+    assert verify("out2/web-01.fwb", image, keys) == 0  # the same once more
+    # Going back on purpose opens the door to nothing else.
+    remember(receive("out1/web-01.fwb", here, signers, older=True), here)
+    assert last_seen(here) == seen
+    # Another history of the same length.
+    fleet.git("reset", "-q", "--hard", "HEAD~1")
+    fleet.write(policies__web=WEB.replace("https", "imaps"))
+    make("web-01", out="out3")
+    assert "number 2, as was another commit" in refused("out3/web-01.fwb", image, keys, capsys)
+    for damage in ("", "{", "[]", '{"sequence": "2", "commit": ""}', '{"sequence": 2}'):
+        (image / "var/lib/fwpolicy/bundle.json").write_text(damage)
+        assert "is damaged" in refused("out2/web-01.fwb", image, keys, capsys)
+
+
+def test_what_is_not_committed_is_not_bundled(fleet, make, keys, capsys):
+    words = ["bundle", "--all", "-o", "out", "--key", str(keys / "release")]
+    assert main(words) == 1
+    assert "is no git repository: say --sequence N" in capsys.readouterr().err
+    assert main([*words, "--sequence", "7", "--quiet"]) == 0
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    assert main(words) == 1
+    assert "policies/web.yaml is not as commit" in capsys.readouterr().err
+    fleet.git("checkout", "-q", ".")
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]"))
+    assert main(words) == 1
+    assert "inventory.yaml is not as commit" in capsys.readouterr().err
+    fleet.git("checkout", "-q", ".")
+    fleet.file(".gitignore", "policies/more.yaml\n")
+    fleet.write(policies__more="services: {a: tcp/1}\n", policies__web=WEB + "include: [more.yaml]\n")
+    fleet.commit()
+    assert main(words) == 1
+    assert "policies/more.yaml is not as commit" in capsys.readouterr().err
+
+
+def test_a_cut_off_history_has_no_number(fleet, make, keys, tmp_path, capsys):
+    make("web-01")
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    make("web-01")
+    clone = tmp_path / "clone"
+    fleet.git("clone", "-q", "--depth", "1", f"file://{fleet.path}", str(clone))
+    words = ["bundle", "web-01", "--inventory", str(clone), "-o", "out", "--key", str(keys / "release")]
+    assert main(words) == 1
+    assert "the history is cut off" in capsys.readouterr().err
+
+
+def test_nothing_is_made_where_a_host_is_wrong(fleet, make, capsys):
+    fleet.write(policies__db="version: 1\ntests: [{allow: telnet, from: any}]\n")
+    assert make("web-01") == 3
+    assert not (fleet.path / "out").exists()
+    fleet.write(policies__db="version: 1\n")
+    assert make("web-09") == 1
+    assert "has no policies for a host 'web-09'; did you mean 'web-0" in capsys.readouterr().err
+
+
+def test_groups_of_a_host_feeds_and_shipped_policies(repo, keys, image, capsys):
+    repo.file("sites/a/feeds/drop.txt", "203.0.113.9\n2001:db8:bad::9 # a comment\n")
+    repo.file(
+        "sites/a/web.yaml",
+        "version: 1\ninclude: [../common.yaml]\n"
+        "groups: {feed: {file: feeds/drop.txt}, deb: {hosts: [deb.example.org]}}\n"
+        "output: {default: drop, allow: [{service: https, to: deb}]}\n"
+        "input: {default: drop, allow: [{service: ssh, from: peers, in: wan}], block: [{from: feed}]}\n",
+    )
+    repo.file("sites/common.yaml", "services: {own: tcp/4711}\n")
+    repo.file(
+        "sites/a/web.lock", "version: 1\ngroups: {deb: {hosts: [deb.example.org], addresses: [192.0.2.3]}}\n"
+    )
+    repo.file(
+        "sites/a/inventory.yaml",
+        "all:\n  hosts:\n    web-01:\n      fwpolicy_policies: [web.yaml, ntp-client]\n"
+        '      fwpolicy_groups: {peers: {addresses: [192.0.2.1, "2001:db8::1"], optional: true}}\n'
+        '      fwpolicy_zones: {wan: [eth0, "wg*"]}\n',
+    )
+    repo.commit()
+    words = ["bundle", "--all", "sites/a", "-o", "out", "--key", str(keys / "release"), "--quiet"]
+    assert main(words) == 0, capsys.readouterr().err
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert bundle.manifest.operands == (
+        *("repository/sites/a/web.yaml", "shipped/ntp-client.yaml", "host/given.yaml"),
+    )
+    assert {
+        "repository/sites/common.yaml",
+        "repository/sites/a/feeds/drop.txt",
+        "repository/sites/a/web.lock",
+    } <= bundle.files.keys()
+    policy = load(bundle.operands, bundle.read_file)
+    assert policy.ntp is not None and policy.input.allow[0].match.incoming == ("eth0", "wg*")
+    with pytest.raises(FileNotFoundError):
+        bundle.read_file("/etc/passwd")
+
+
+def manifest(**more) -> Manifest:
+    given = {"operands": (), "files": {}} | more
+    return Manifest("web-01", "base", "0", 1, "", "", 0, **given)
+
+
+def archive_of(*entries: tuple[tarfile.TarInfo, bytes], text: bytes | None = None) -> bytes:
+    """An archive that pack would not make."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        plain = {name: getattr(manifest(), name) for name in Manifest.__slots__} | {"format": 1}
+        data = json.dumps(plain).encode() if text is None else text
+        for entry, content in ((named("manifest.json"), data), *entries):
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def named(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (archive_of((named("../etc/passwd"), b"x")), "leads out of it"),
+        (archive_of((named("/etc/passwd"), b"x")), "leads out of it"),
+        (archive_of((named("repository/../../x"), b"x")), "leads out of it"),
+        (archive_of((named("repository/a//b"), b"x")), "leads out of it"),
+        (archive_of((named("elsewhere/a"), b"x")), "leads out of it"),
+        (archive_of((named("repository"), b"x")), "leads out of it"),
+        (archive_of((named("repository/a\nb"), b"x")), "leads out of it"),
+        (archive_of((named("repository/" + "a" * 251), b"x")), "no plain file"),
+        (archive_of((named("repository/link", tarfile.SYMTYPE, "/etc/shadow"), b"")), "no plain file"),
+        (archive_of((named("repository/link", tarfile.LNKTYPE, "manifest.json"), b"")), "no plain file"),
+        (archive_of((named("repository/device", tarfile.CHRTYPE), b"")), "no plain file"),
+        (archive_of((named("repository/folder", tarfile.DIRTYPE), b"")), "no plain file"),
+        (
+            archive_of((named("repository/a"), b"x")),
+            "the bundle's manifest and its files differ: 'repository/a'",
+        ),
+        (archive_of((named("manifest.json"), b"x")), "has 'manifest.json' twice"),
+        (archive_of(text=b"{}"), "no manifest, or a wrong one"),
+        (archive_of(text=b"[1]"), "no manifest, or a wrong one"),
+        (archive_of(text=b"\xff"), "no manifest, or a wrong one"),
+        (archive_of(text=b'{"format": 2}'), "another version"),
+        (pack(manifest(files={"repository/a": "0" * 64}), {"repository/a": (b"x", 0o644)}), "is not the one"),
+        (pack(manifest(files={"repository/a": "0"}), {}), "manifest and its files differ"),
+        (pack(manifest(operands=("repository/a",)), {}), "no manifest, or a wrong one"),
+        (b"", "holds no archive"),
+        (b"x" * 1024, "holds no archive"),
+        (zlib.compress(archive_of()), "holds no archive"),
+    ],
+)
+def test_a_signature_is_no_reason_to_be_careless(archive, said, keys):
+    with pytest.raises(HostError, match=said):
+        open_bundle(seal(archive, str(keys / "release")), str(keys / "signers"), ("web-01",), None, False)
+
+
+def test_what_an_archive_cannot_hold():
+    for name in ("../a", "repository/" + "a" * 260, "repository/" + "/".join("b" * 3 for _ in range(70))):
+        with pytest.raises(HostError):
+            pack(manifest(), {name: (b"", 0o644)})
+    assert unpack(pack(manifest(), {}))[0] == manifest()
+
+
+def test_who_can_sign_is_roots_to_say(fleet, make, image, keys, capsys):
+    make("web-01")
+    place = image / "etc/fwpolicy/allowed_signers"
+    place.parent.mkdir()
+    place.write_text(allowed(keys, "release"))
+    assert main(["bundle", "verify", "out/web-01.fwb", "--root", str(image)]) == 0
+    place.chmod(0o666)
+    assert main(["bundle", "verify", "out/web-01.fwb", "--root", str(image)]) == 1
+    assert "others than root can change" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bundle"],
+        ["bundle", "a"],
+        ["bundle", "--all", "a", "b"],
+        ["bundle", "verify"],
+        ["bundle", "verify", "a", "b"],
+    ],
+)
+def test_usage(words, fleet):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 64
+
+
+def test_a_key_that_is_none(fleet, make, keys, capsys):
+    fleet.commit()
+    assert main(["bundle", "web-01", "-o", "out", "--key", "nowhere"]) == 1
+    assert "cannot sign with nowhere" in capsys.readouterr().err

@@ -1,0 +1,228 @@
+"""diff --all: what a pull request's comment says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fwpolicy.cli import main
+from fwpolicy.commands.markdown import code
+from fwpolicy.fleet import changes as module
+from fwpolicy.fleet.risk import risks
+from fwpolicy.model.compare import changes
+from fwpolicy.model.of_policy import of_policy
+from tests.fleet.conftest import BASE, DB, INVENTORY, WEB
+from tests.policy.reading import read
+
+
+def diff(capsys, *words: str) -> dict:
+    code = main(["diff", "--all", "git:HEAD", "--json", *words])
+    said = capsys.readouterr()
+    assert said.err == ""
+    return {"code": code} | json.loads(said.out)
+
+
+def test_nothing_differs(fleet, capsys):
+    fleet.commit()
+    report = diff(capsys)
+    assert (report["code"], report["changes"], report["same"]) == (0, [], 5)
+    fleet.write(policies__web="# a comment\n" + WEB)
+    assert diff(capsys)["same"] == 5
+    assert main(["diff", "--all", "git:HEAD"]) == 0
+    assert (
+        "No difference: on 5 hosts every packet meets the same end as in `HEAD`." in capsys.readouterr().out
+    )
+
+
+def test_a_change_of_a_group(fleet, capsys):
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("[https]", "[https, {service: http, from: 198.51.100.0/24}]"))
+    report = diff(capsys)
+    (change,) = report["changes"]
+    assert report["code"] == 2 and report["same"] == 2
+    assert change["now"] == "allowed" and change["hook"] == "input" and change["risk"] == 0
+    assert change["classes"] == ["input tcp/80 (http) from 198.51.100.0/24"]
+    assert change["groups"] == ["web"] and change["hosts"] == ["web-01", "web-02", "web-03"]
+    assert change["new"]["by"].startswith("policies/web.yaml:2: input: {allow: [https, {service: http")
+    assert change["old"] == {"verdict": "drop", "by": "policies/base.yaml:3: input:"}
+
+
+def test_the_same_change_of_different_policies_is_one(fleet, capsys):
+    fleet.commit()
+    fleet.write(policies__base=BASE.replace("192.0.2.0/24", "192.0.2.0/25"))
+    (change,) = diff(capsys)["changes"]
+    assert change["now"] == "denied" and change["groups"] == ["all"] and len(change["hosts"]) == 5
+    assert change["old"]["by"] == "policies/base.yaml:6: - {service: ssh, from: 192.0.2.0/24}"
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert text.count("192.0.2.128/25") == 1 and "### Newly denied\n\n#### all (5 hosts)" in text
+    assert "`db-02`" in text
+
+
+def test_risky_widenings_come_first(fleet, capsys):
+    fleet.commit()
+    fleet.write(
+        policies__web=WEB.replace("[https]", "[https, imaps, {service: telnet, from: 10.0.0.0/8}]"),
+        policies__db=DB.replace("10.0.0.0/8, family: ipv4", "any"),
+        policies__base=BASE.replace("192.0.2.0/24", "192.0.2.0/25"),
+    )
+    found = diff(capsys)["changes"]
+    assert [(each["risk"], each["now"]) for each in found] == [
+        (3, "allowed"),
+        (2, "allowed"),
+        (1, "allowed"),
+        (0, "denied"),
+    ]
+    assert found[0]["risks"] == ["from the Internet", "administrative: sql"]
+    assert found[2]["risks"] == ["administrative: telnet"]
+    main(["diff", "--all", "git:HEAD"])
+    text = capsys.readouterr().out
+    places = [
+        text.index(each) for each in ("Risky", "tcp/5432", "tcp/993", "tcp/23", "Newly denied", "tcp/22")
+    ]
+    assert places == sorted(places)
+    assert "**from the Internet, administrative: sql**" in text and "**3 risky**" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "why"),
+    [
+        ("{service: https, from: 203.0.113.0/24}", 0, ()),
+        ("{service: https, from: 8.0.0.0/7}", 2, ("from the Internet",)),
+        ("{service: https, from: 10.0.0.0/8}", 0, ()),
+        ("{service: https, from: '2a00::/12'}", 2, ("from the Internet",)),
+        ("{service: https, from: '2001:db8::/32'}", 0, ()),
+        ("{service: tcp/1-65535, from: 192.0.2.0/24}", 1, ("most ports",)),
+        ("{from: 192.0.2.0/24}", 1, ("most ports",)),
+        ("{from: internet}", 3, ("from the Internet", "most ports")),
+        ("ping", 2, ("from the Internet",)),
+        ("{service: ssh, from: any}", 3, ("from the Internet", "administrative: ssh")),
+    ],
+)
+def test_what_is_risky(line, level, why):
+    old = of_policy(read("version: 1\ninput: {default: drop}\n"))
+    new = of_policy(read(f"version: 1\ninput: {{default: drop, allow: [{line}]}}\n"))
+    found = [risks(change) for change in changes(old, new)]
+    assert max(each[0] for each in found) == level
+    assert why in [each[1] for each in found]
+    # Whoever closes it again, or lets it out, is not to be warned of.
+    assert all(risks(change) == (0, ()) for change in changes(new, old))
+
+
+def test_what_goes_out_is_not_risky():
+    old = of_policy(read("version: 1\noutput: {default: drop}\n"))
+    new = of_policy(read("version: 1\noutput: {default: accept}\n"))
+    assert {risks(change) for change in changes(old, new)} == {(0, ())}
+
+
+def test_hosts_that_come_and_go(fleet, capsys):
+    fleet.commit()
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[02:04]"))
+    report = diff(capsys)
+    assert (report["code"], report["added"], report["removed"], report["same"]) == (
+        2,
+        ["web-04"],
+        ["web-01"],
+        4,
+    )
+    main(["diff", "--all", "git:HEAD"])
+    text = capsys.readouterr().out
+    assert "### Hosts added\n\nweb-04" in text and "### Hosts removed\n\nweb-01" in text
+
+
+def test_a_host_that_moves_to_other_policies(fleet, capsys):
+    fleet.commit()
+    fleet.write(inventory=INVENTORY.replace("base.yaml, policies/db.yaml", "base.yaml"))
+    (change,) = diff(capsys)["changes"]
+    assert change["hosts"] == ["db-01"] and change["now"] == "denied"
+
+
+def test_a_revision_with_a_slash_and_another_folder(fleet, capsys, monkeypatch):
+    fleet.commit()
+    fleet.git("branch", "topic/one")
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    fleet.commit(day=2)
+    assert main(["diff", "--all", "git:topic/one", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)["changes"]
+    assert {each["now"] for each in found} == {"allowed", "denied"}
+    assert (
+        main(["diff", "--all", "git:topic/one:inventory.yaml", str(fleet.path / "inventory.yaml"), "--quiet"])
+        == 2
+    )
+    monkeypatch.chdir(fleet.path / "policies")
+    assert main(["diff", "--all", "git:topic/one", "..", "--quiet"]) == 2
+
+
+def test_what_cannot_be_compared(fleet, capsys):
+    fleet.write(policies__web=WEB.replace("https", "htttps"))
+    fleet.commit()
+    fleet.write(policies__web=WEB)
+    report = diff(capsys)
+    assert report["code"] == 1 and report["same"] == 2
+    (wrong,) = report["wrong"]
+    assert "unknown service 'htttps'" in wrong["message"] and wrong["hosts"] == ["web-01", "web-02", "web-03"]
+    main(["diff", "--all", "git:HEAD"])
+    assert (
+        "### Not compared: web (3 hosts)\n\n```text\npolicies/web.yaml:2:17: error" in capsys.readouterr().out
+    )
+    assert main(["diff", "--all", "git:nosuch"]) == 1
+    assert main(["diff", "--all", "HEAD"]) == 1
+    assert "the old side is a revision, as in git:origin/main" in capsys.readouterr().err
+    assert main(["diff", "--all", "git:--help"]) == 1
+
+
+def test_nothing_of_a_policy_is_markup(fleet, capsys):
+    fleet.commit()
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n    - https\n    - http # ``<b>`` ![x](y)\n")
+    main(["diff", "--all", "git:HEAD"])
+    assert "``` policies/web.yaml:5: - http # ``<b>`` ![x](y) ```" in capsys.readouterr().out
+    assert (
+        code("a`b") == "`` a`b ``"
+        and code("") == "`  `"
+        and code("a\x1bb") == "`a\N{REPLACEMENT CHARACTER}b`"
+    )
+
+
+def test_what_is_known_is_not_read_again(fleet, capsys, monkeypatch):
+    fleet.commit()
+    assert main(["check", "--all", "--quiet"]) == 0
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    assert main(["check", "--all", "--quiet"]) == 0
+    pairs = []
+    real = module._of_pair
+
+    def of_pair(*words):
+        pairs.append(words[1].hosts)
+        return real(*words)
+
+    monkeypatch.setattr(module, "_of_pair", of_pair)
+    monkeypatch.setattr("fwpolicy.host.workers.processors", lambda: 1)
+    found = diff(capsys)["changes"]
+    assert pairs == [("web-01", "web-02", "web-03")] and len(found) == 2
+    pairs.clear()
+    assert diff(capsys, "--no-cache")["changes"] == found
+    assert len(pairs) == 3
+
+
+def test_git_is_never_given_an_option(fleet, capsys):
+    fleet.commit()
+    assert main(["diff", "--all", "git:-p"]) == 1
+    assert "no revision begins so" in capsys.readouterr().err
+
+
+def test_a_comment_is_never_longer_than_one_may_be(repo, capsys):
+    hosts = "".join(f"  h[{n}00:{n}99]:\n" for n in range(1, 4))
+    lines = "".join(f"    - {{service: tcp/{port}, comment: {'c' * 90}}}\n" for port in range(1, 700, 2))
+    repo.write(
+        inventory=f"a:\n  hosts:\n{hosts.replace('  h', '    h')}  vars: {{fwpolicy_policies: p.yaml}}\n",
+        p="version: 1\ninput:\n  default: drop\n  allow:\n" + lines,
+    )
+    repo.commit()
+    repo.write(
+        p="version: 1\ninput:\n  default: drop\n  allow:\n" + lines.replace("}", ", from: 192.0.2.0/24}")
+    )
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert 50_000 < len(text) < 60_200 and text.endswith("`--json` has all.\n")
+    assert text.count("<details>") == text.count("</details>") > 0 and "and 200 more" in text
