@@ -102,7 +102,7 @@ def writable_by_others(path: str) -> bool:
 
 def absolute(operand: str) -> str:
     """The operand as it is understood in any folder: a path from the root, or a shipped policy's name."""
-    return operand if _shipped(operand) else os.path.abspath(operand)  # noqa: PTH100
+    return operand if shipped(operand) else os.path.abspath(operand)  # noqa: PTH100
 
 
 def shipped_names() -> tuple[str, ...]:
