@@ -14,23 +14,25 @@ if TYPE_CHECKING:
     from fwpolicy.model.compare import Change
     from fwpolicy.model.program import Decided
 
-# More classes than these of one change are counted, not shown: --json has them all.
-_SHOWN = 3
+# More classes than these of one change are not shown: --json has them all.
+SHOWN = 3
 
 
-def as_text(found: Sequence[Change]) -> list[str]:
-    """A heading for each direction, and below it the changes with who decides and an example."""
+def as_text(found: Sequence[Change], *, counted: bool = True) -> list[str]:
+    """A heading for each direction, and below it the changes with who decides and an example. `counted`:
+    every class is there."""
     lines = []
     for what in dict.fromkeys(change.what for change in found):
         lines.append(f"newly {what}")
-        lines += [line for change in found if change.what == what for line in _change(change)]
+        lines += [line for change in found if change.what == what for line in _change(change, counted)]
     return lines
 
 
-def _change(change: Change) -> list[str]:
-    lines = [f"  {line}" for line in change.classes[:_SHOWN]]
-    if len(change.classes) > _SHOWN:
-        lines.append(f"  ... and {len(change.classes) - _SHOWN} more classes")
+def _change(change: Change, counted: bool) -> list[str]:
+    lines = [f"  {line}" for line in change.classes[:SHOWN]]
+    if len(change.classes) > SHOWN:
+        more = len(change.classes) - SHOWN
+        lines.append(f"  ... and {more} more classes" if counted else "  ... and more: --json has them all")
     return [
         *lines,
         f"      now {spoken(change.new.kind)} by {_decider(change.new)}",

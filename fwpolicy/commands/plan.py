@@ -43,13 +43,17 @@ def run(options: argparse.Namespace) -> int:
     with entered(options.netns):
         sources: dict[str, str] = {}
         plan = planned(options, machine, sources)
-        traffic = _traffic(plan)
+        traffic = _traffic(plan, None if options.json or options.output else difftext.SHOWN + 1)
         outlook = look_ahead(plan, machine, int(time()))
     report = _report(plan, outlook, traffic) if options.json or options.output else {}
     if options.json:
         operands.print_json(report)
     elif not options.quiet:
-        said = [*outlooktext.as_text(outlook), *difftext.as_text(traffic), *plantext.endings(plan)]
+        said = [
+            *outlooktext.as_text(outlook),
+            *difftext.as_text(traffic, counted=bool(options.output)),
+            *plantext.endings(plan),
+        ]
         print("\n".join([plantext.as_text(plan), *said]))
     if options.output:
         savedplans.save(options, plan, machine, sources, report, operands.now())
@@ -63,13 +67,13 @@ def _report(plan: Plan, outlook: Outlook, traffic: tuple[Change, ...]) -> dict[s
     return report | {"notes": [*plan.notes, *outlook.notes]}
 
 
-def _traffic(plan: Plan) -> tuple[Change, ...]:
+def _traffic(plan: Plan, most: int | None) -> tuple[Change, ...]:
     """What the new rules do to traffic that the present ones do not, where the kernel could be asked."""
     if plan.emitted is None or not plan.rules_changed or plan.survey.unreadable:
         return ()
     from fwpolicy.deploy.proof import traffic  # noqa: PLC0415
 
-    return traffic(plan.policy, plan.facts.servers, plan.survey.listing)
+    return traffic(plan.policy, plan.facts.servers, plan.survey.listing, most)
 
 
 def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, str] | None = None) -> Plan:

@@ -108,7 +108,7 @@ def loaders(files: Files, boot_files: Sequence[Artifact]) -> tuple[Loader, ...]:
 
 def _enabled(files: Files) -> Iterator[tuple[str, str]]:
     """(name, text) of the services that a target wants; masked ones have no text."""
-    paths = (path for folder in _FOLDERS for path in files.glob(f"{folder}/*.target.wants/*.service"))
+    paths = (path for folder in _FOLDERS for path in _glob(f"{folder}/*.target.wants/*.service", files))
     for name in sorted({path.rpartition("/")[2] for path in paths}):
         text = _text_of(name, files)
         if text is not None:
@@ -125,9 +125,17 @@ def _text_of(name: str, files: Files) -> str | None:
                 return None
             if files.status(path) is not None:
                 text = _read(path, files)
-                more = (drop_in for f in _FOLDERS for drop_in in files.glob(f"{f}/{name}.d/*.conf"))
+                more = (drop_in for f in _FOLDERS for drop_in in _glob(f"{f}/{name}.d/*.conf", files))
                 return "\n".join((text, *(_read(drop_in, files) for drop_in in more))) if text else None
     return None
+
+
+def _glob(pattern: str, files: Files) -> tuple[str, ...]:
+    """The paths; none below a folder that we may not look into."""
+    try:
+        return files.glob(pattern)
+    except HostError:
+        return ()
 
 
 def _is_masked(path: str, files: Files) -> bool:
@@ -185,7 +193,7 @@ def _look_into(paths: Sequence[str], files: Files) -> tuple[str, str]:
 
 def _globbed(path: str, pattern: str, files: Files) -> tuple[str, ...]:
     whole = pattern if pattern.startswith("/") else f"{path.rpartition('/')[0]}/{pattern}"
-    return files.glob(whole)
+    return _glob(whole, files)
 
 
 def _place(path: str, text: str, wanted: re.Pattern[str]) -> str:
@@ -204,5 +212,5 @@ def _scripts(files: Files) -> Iterator[Loader]:
 
 def _found(pattern: str, files: Files) -> tuple[str, ...]:
     if "*" in pattern:
-        return files.glob(pattern)
+        return _glob(pattern, files)
     return (pattern,) if files.exists(pattern) else ()

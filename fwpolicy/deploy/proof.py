@@ -126,9 +126,12 @@ def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
         raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
 
 
-def traffic(policy: Policy, servers: AddressSet | None, listing: str) -> tuple[Change, ...]:
-    """What the policy does to traffic otherwise than our table as it was listed ("": nothing of ours);
-    nothing where the table holds what the model does not know, which the plan says anyway."""
+def traffic(
+    policy: Policy, servers: AddressSet | None, listing: str, most: int | None = None
+) -> tuple[Change, ...]:
+    """What the policy does to traffic otherwise than our table as it was listed ("": nothing of ours), `most`
+    classes of each change; nothing where the table holds what the model does not know, which the plan says
+    anyway."""
     from fwpolicy.model.compare import changes  # noqa: PLC0415
 
     new = of_policy(policy, servers)
@@ -136,7 +139,7 @@ def traffic(policy: Policy, servers: AddressSet | None, listing: str) -> tuple[C
         listed = _listed(listing)
     except NotModelledError:
         return ()
-    return tuple(changes(paired(listed, new, OURS, lambda _: None), new))
+    return tuple(changes(paired(listed, new, OURS, lambda _: None), new, most=most))
 
 
 def traffic_between(old: str, new: str) -> tuple[Change, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from fwpolicy.model import hooks, witness
 from fwpolicy.model.build import Build
 from fwpolicy.model.describe import NOTHING, cubes, words
@@ -39,16 +41,19 @@ class Change:
     cubes: tuple[Cube, ...]
 
 
-def changes(old: Program, new: Program, names: Vocabulary = NOTHING) -> Iterator[Change]:
-    """Every difference, by hook, direction and deciding rules. No packet is in two of them."""
+def changes(
+    old: Program, new: Program, names: Vocabulary = NOTHING, most: int | None = None
+) -> Iterator[Change]:
+    """Every difference, by hook, direction and deciding rules. No packet is in two of them. `most`: classes
+    of one that are put into words; of thousands, each beside thousands of addresses, all take minutes."""
     new = alike(old, new)
     for hook in (*hooks.PASSED, *hooks.TRANSLATED):
         plain = Build((old, new), hook)
         if plain.outcome(0) != plain.outcome(1):
-            yield from _of_hook(Build((old, new), hook, by_rule=True), names)
+            yield from _of_hook(Build((old, new), hook, by_rule=True), names, most)
 
 
-def _of_hook(build: Build, names: Vocabulary) -> Iterator[Change]:
+def _of_hook(build: Build, names: Vocabulary, most: int | None) -> Iterator[Change]:
     pairs: dict[int, tuple[Decided, Decided]] = {}
     groups: dict[tuple[object, ...], list[int]] = {}
 
@@ -73,7 +78,7 @@ def _of_hook(build: Build, names: Vocabulary) -> Iterator[Change]:
         if found is None:
             continue
         old, new = pairs[terminals[0]]
-        parts = tuple(cubes(build, region))
+        parts = tuple(islice(cubes(build, region), most))
         classes = tuple(dict.fromkeys(words(build.hook, cube, names) for cube in parts))
         yield Change(str(what), build.hook, classes, old, new, witness.packet(build.atoms, found[0]), parts)
 

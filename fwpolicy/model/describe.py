@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NOTHING = Vocabulary(services=built_in_services())
 # More alternatives than these are counted, not named.
 _MOST = 4
+_MANY = 64
 # Neither is in a zone: no interface, and the host's own.
 _NO_ZONE = merge((*fields.interface("lo"), (fields.NO_INTERFACE, fields.NO_INTERFACE)))
 _OF_ADDRESSES = {"saddr": "from", "daddr": "to", "origdaddr": "first sent to", "origsaddr": "first sent from"}
@@ -189,8 +190,9 @@ def _numbers(intervals: Intervals) -> str:
     return texts[0] if len(texts) == 1 else f"{{{','.join(_some(texts))}}}"
 
 
-def _some(texts: list[str]) -> list[str]:
-    return texts if len(texts) <= 8 else [*texts[:7], f"... {len(texts) - 7} more"]
+def _some(texts: list[str], rest: int = 0) -> list[str]:
+    """Few, whole; else some of them and how many more there are, with the `rest` that has no text."""
+    return texts if len(texts) + rest <= 8 else [*texts[:7], f"... {len(texts) - 7 + rest} more"]
 
 
 def _addresses(word: str, side: str, values: dict[str, Intervals], names: Vocabulary) -> list[str]:
@@ -212,8 +214,9 @@ def _of_family(word: str, family: int, intervals: Intervals, names: Vocabulary) 
 
 
 def _prefixes(family: int, intervals: Intervals) -> str:
+    """Of very many intervals only the first are made into prefixes: nobody reads the rest."""
     texts: list[str] = []
-    for first, last in intervals:
+    for first, last in intervals[:_MANY]:
         own = prefixes(family, (first, last))
         if len(own) > 2:
             texts.append(f"{format_address(family, first)}-{format_address(family, last)}")
@@ -221,7 +224,8 @@ def _prefixes(family: int, intervals: Intervals) -> str:
         for network, length in own:
             text = format_address(family, network)
             texts.append(text if length == BITS[family] else f"{text}/{length}")
-    return texts[0] if len(texts) == 1 else f"{{{', '.join(_some(texts))}}}"
+    rest = max(0, len(intervals) - _MANY)
+    return texts[0] if len(texts) == 1 else f"{{{', '.join(_some(texts, rest))}}}"
 
 
 def _interfaces(word: str, intervals: Intervals, names: Vocabulary) -> str:

@@ -88,6 +88,16 @@ def test_explain_live_names_the_chain_that_decides_among_foreign_tables(host):
     assert any("ip raw PREROUTING" in line and "172.17.0.2" in line for line in lines), text
 
 
+def test_explain_live_knows_what_nft_only_names_of_iptables_rules(host):
+    iptables = ["ip", "netns", "exec", host.netns, "iptables-nft", "-A", "INPUT"]
+    rule = ["-p", "tcp", "-m", "multiport", "--dports", "25,26", "-j", "REJECT", "--reject-with", "tcp-reset"]
+    subprocess.run([*iptables, *rule], check=True)
+    code, text = host("explain", "live", "tcp/25", "from", "203.0.113.9")
+    assert code == 0 and text.startswith("reject: this rule decides (step ip filter INPUT)"), text
+    assert "--dports 25,26" in text and "not followed by the model" not in text
+    assert host("explain", "live", "tcp/27", "from", "203.0.113.9")[1].startswith("accept: ")
+
+
 def test_explain_live_sees_iptables_legacy_beside_nft(host):
     nft(host, "add table inet mine\nadd chain inet mine in { type filter hook input priority -5; }\n")
     nft(host, "add rule inet mine in tcp dport 80 accept\n")
