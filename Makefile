@@ -64,6 +64,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/prove.py
 	$(AS_ROOT) $(BIN)/python bench/apply.py
 	$(AS_ROOT) $(BIN)/python bench/status.py
+	$(AS_ROOT) $(BIN)/python bench/purge.py
 	$(AS_ROOT) $(BIN)/python bench/datapath.py
 
 gallery: $(STAMP)

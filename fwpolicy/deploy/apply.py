@@ -193,7 +193,11 @@ def _purge(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> tuple[Flow, 
         return ()
     from fwpolicy.deploy.purge import ALL, purge  # noqa: PLC0415
 
-    return purge(plan.policy, machine, plan.facts.servers, undo, tell, ALL)
+    def tell_new(step: str) -> None:
+        if step not in plan.notes:
+            tell(step)
+
+    return purge(plan.policy, machine, plan.facts.servers, undo, tell_new, ALL)
 
 
 # Step 5: the boot
