@@ -44,31 +44,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace, machine: Machine) -> int:
+    healed = False
     if options.heal or options.journal:
-        status = _between_applies(options, machine)
+        status, healed = _between_applies(options, machine)
     else:
         from fwpolicy.deploy.status import look  # noqa: PLC0415
 
         status = look(machine)
-    _report(options, status)
+    _report(options, status, healed)
     return _code(status)
 
 
-def _between_applies(options: argparse.Namespace, machine: Machine) -> Status:
-    """As the host is when nobody is about to change it; with `--heal` afterwards."""
+def _between_applies(options: argparse.Namespace, machine: Machine) -> tuple[Status, bool]:
+    """(the host as it is when nobody is about to change it, with `--heal` afterwards; was it healed?)"""
     from fwpolicy.deploy.status import look  # noqa: PLC0415
     from fwpolicy.host.lock import locked  # noqa: PLC0415
 
     with locked(operands.lock_place(machine)):
         status = look(machine)
         if not options.heal or not status.drifts:
-            return status
+            return status, False
         from fwpolicy.deploy.ruledrift import heal  # noqa: PLC0415
 
         if not heal(machine):
-            return status
+            return status, False
         _tell_healed(options, status)
-        return look(machine)
+        return look(machine), True
 
 
 def _tell_healed(options: argparse.Namespace, before: Status) -> None:
@@ -92,10 +93,10 @@ def _watch(options: argparse.Namespace, machine: Machine) -> int:
     with RulesetEvents() as events:
         try:
             while True:
-                status = _between_applies(options, machine)
-                if _content(status) != said:
+                status, healed = _between_applies(options, machine)
+                if healed or _content(status) != said:
                     said = _content(status)
-                    _report_change(options, status, by)
+                    _report_change(options, status, healed, by)
                 by = events.wait(_LOOK_AGAIN)
         except KeyboardInterrupt:
             return _code(status) if status else 0
@@ -106,23 +107,23 @@ def _content(status: Status) -> object:
     return number, status.drifts, status.notes
 
 
-def _report_change(options: argparse.Namespace, status: Status, by: tuple[str, ...]) -> None:
+def _report_change(options: argparse.Namespace, status: Status, healed: bool, by: tuple[str, ...]) -> None:
     import time  # noqa: PLC0415
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if options.json:
         import json  # noqa: PLC0415
 
-        print(json.dumps({"at": now, "by": list(by)} | _as_json(status), sort_keys=True))
+        print(json.dumps({"at": now, "by": list(by)} | _as_json(status, healed), sort_keys=True))
     elif not options.quiet:
         who = f", after a change by {', '.join(by)}" if by else ""
         print(f"{now}{who}\n{_as_text(status)}")
     sys.stdout.flush()
 
 
-def _report(options: argparse.Namespace, status: Status) -> None:
+def _report(options: argparse.Namespace, status: Status, healed: bool) -> None:
     if options.json:
-        operands.print_json(_as_json(status))
+        operands.print_json(_as_json(status, healed))
     elif options.journal:
         _tell_journal(status)
     elif not options.quiet:
@@ -167,10 +168,10 @@ def _traffic(status: Status) -> list[str]:
     return difftext.as_text(status.traffic) or ["the same traffic all the same: no packet meets another end"]
 
 
-def _as_json(status: Status) -> dict[str, object]:
+def _as_json(status: Status, healed: bool = False) -> dict[str, object]:
     generation = status.generation
     return {
-        "changed": False,
+        "changed": healed,
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

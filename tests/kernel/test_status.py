@@ -252,6 +252,11 @@ def test_what_the_journal_hears(netns, tmp_path):
     code, lines = journal("--heal")
     assert code == 0 and lines[-1] == "<5>the rules were put back" and lines[0].startswith("<4>")
     assert journal("--heal") == (0, [])
+    subprocess.run(["ip", "netns", "exec", netns, "nft", "flush", "ruleset"], check=True)
+    for changed in (True, False):
+        heal_it = [PROGRAM, "status", "--heal", "--json", *host]
+        done = subprocess.run(heal_it, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["changed"] is changed
 
 
 # The timer
