@@ -87,19 +87,39 @@ def _watch(options: argparse.Namespace, machine: Machine) -> int:
     """Until it is interrupted: a report to begin with, and one whenever something else is to be said."""
     from fwpolicy.host.events import RulesetEvents  # noqa: PLC0415
 
-    said: object = None
-    status: Status | None = None
-    by: tuple[str, ...] = ()
+    watch = _Watch(options, machine)
     with RulesetEvents() as events:
+        by: tuple[str, ...] = ()
         try:
             while True:
-                status, healed = _between_applies(options, machine)
-                if healed or _content(status) != said:
-                    said = _content(status)
-                    _report_change(options, status, healed, by)
+                watch.look(by)
                 by = events.wait(_LOOK_AGAIN)
         except KeyboardInterrupt:
-            return _code(status) if status else 0
+            return watch.code
+
+
+class _Watch:
+    """What was said last, and the exit code of that."""
+
+    def __init__(self, options: argparse.Namespace, machine: Machine) -> None:
+        self._options, self._machine = options, machine
+        self._said: object = None
+        self.code = 0
+
+    def look(self, by: tuple[str, ...]) -> None:
+        """One that fails is told, and the next one may not."""
+        from fwpolicy.errors import HostError  # noqa: PLC0415
+
+        try:
+            status, healed = _between_applies(self._options, self._machine)
+        except HostError as error:
+            if str(error) != self._said:
+                print(f"fwpolicy: {error}", file=sys.stderr)
+            self._said, self.code = str(error), 1
+            return
+        if healed or _content(status) != self._said:
+            _report_change(self._options, status, healed, by)
+        self._said, self.code = _content(status), _code(status)
 
 
 def _content(status: Status) -> object:

@@ -189,7 +189,7 @@ class Watching:
 
     def __init__(self, *options: str) -> None:
         command = [PROGRAM, "status", "--watch", "--json", *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._left = b""
 
     def says(self) -> dict:
@@ -203,6 +203,10 @@ class Watching:
             self._left += found
         line, self._left = self._left.split(b"\n", 1)
         return json.loads(line)
+
+    def complains(self) -> str:
+        assert select.select([self._process.stderr], [], [], 20)[0], "nothing said"
+        return os.read(self._process.stderr.fileno(), 1 << 16).decode()
 
     def ends(self) -> int:
         self._process.send_signal(signal.SIGINT)
@@ -229,6 +233,12 @@ def test_watch(netns, tmp_path):
         assert told["drift"] == [] and told["by"]
         subprocess.run([*inside, "flush", "ruleset"], check=True)
         assert "gone" in watching.says()["drift"][0]["what"]
+        manifest = tmp_path / "state/running/manifest.json"
+        whole = manifest.read_text()
+        manifest.write_text("{")
+        assert "damaged" in watching.complains()
+        manifest.write_text(whole)
+        assert "gone" in watching.says()["drift"][0]["what"], "it goes on"
     finally:
         code = watching.ends()
     assert code == 2
