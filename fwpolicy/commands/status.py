@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.deploy.machine import Machine
-    from fwpolicy.deploy.status import Status
+    from fwpolicy.deploy.status import Memory, Status
 
 # Files make no noise when they change; seconds.
 _LOOK_AGAIN = 2.0
@@ -55,13 +55,15 @@ def _once(options: argparse.Namespace, machine: Machine) -> int:
     return _code(status)
 
 
-def _between_applies(options: argparse.Namespace, machine: Machine) -> tuple[Status, bool]:
+def _between_applies(
+    options: argparse.Namespace, machine: Machine, memory: Memory | None = None
+) -> tuple[Status, bool]:
     """(the host as it is when nobody is about to change it, with `--heal` afterwards; was it healed?)"""
     from fwpolicy.deploy.status import look  # noqa: PLC0415
     from fwpolicy.host.lock import locked  # noqa: PLC0415
 
     with locked(operands.lock_place(machine)):
-        status = look(machine)
+        status = look(machine, memory)
         if not options.heal or not status.drifts:
             return status, False
         from fwpolicy.deploy.ruledrift import heal  # noqa: PLC0415
@@ -69,7 +71,7 @@ def _between_applies(options: argparse.Namespace, machine: Machine) -> tuple[Sta
         if not heal(machine):
             return status, False
         _tell_healed(options, status)
-        return look(machine), True
+        return look(machine, memory), True
 
 
 def _tell_healed(options: argparse.Namespace, before: Status) -> None:
@@ -102,7 +104,9 @@ class _Watch:
     """What was said last, and the exit code of that."""
 
     def __init__(self, options: argparse.Namespace, machine: Machine) -> None:
-        self._options, self._machine = options, machine
+        from fwpolicy.deploy.status import Memory  # noqa: PLC0415
+
+        self._options, self._machine, self._memory = options, machine, Memory()
         self._said: object = None
         self.code = 0
 
@@ -111,7 +115,7 @@ class _Watch:
         from fwpolicy.errors import HostError  # noqa: PLC0415
 
         try:
-            status, healed = _between_applies(self._options, self._machine)
+            status, healed = _between_applies(self._options, self._machine, self._memory)
         except HostError as error:
             if str(error) != self._said:
                 print(f"fwpolicy: {error}", file=sys.stderr)

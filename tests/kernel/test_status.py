@@ -20,7 +20,7 @@ from fwpolicy.deploy.persist import BOOT_FOLDER
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.ruledrift import heal
-from fwpolicy.deploy.status import look
+from fwpolicy.deploy.status import Memory, look
 from fwpolicy.errors import HostError
 from fwpolicy.host.events import RulesetEvents
 from fwpolicy.host.files import Files
@@ -98,6 +98,21 @@ def test_what_was_wrong_is_looked_at_each_time(place):
         assert look(place.machine).drifts
     place.nft("delete table inet fwpolicy\n")
     assert "gone" in look(place.machine).drifts[0].what
+
+
+def test_who_looks_again_and_again_compares_once(place, monkeypatch):
+    apply(place)
+    place.nft(OPENED)
+    memory = Memory()
+    found = look(place.machine, memory)
+    with monkeypatch.context() as patch:
+        not_looked_at(patch)
+        assert look(place.machine, memory) == found and found.drifts
+        place.nft("table ip other\n")
+        with pytest.raises(AssertionError, match="listed"):
+            look(place.machine, memory)
+    place.nft("delete table inet fwpolicy\n")
+    assert "gone" in look(place.machine, memory).drifts[0].what
 
 
 def test_drift_as_rules_and_as_traffic(place, capsys):
