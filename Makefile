@@ -68,6 +68,7 @@ bench: $(STAMP)
 	$(BIN)/python bench/fleet.py
 	$(AS_ROOT) $(BIN)/python bench/apply.py
 	$(AS_ROOT) $(BIN)/python bench/status.py
+	$(AS_ROOT) $(BIN)/python bench/purge.py
 	$(AS_ROOT) $(BIN)/python bench/datapath.py
 
 gallery: $(STAMP)

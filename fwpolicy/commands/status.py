@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fwpolicy.deploy.machine import Machine
-    from fwpolicy.deploy.status import Status
+    from fwpolicy.deploy.status import Memory, Status
 
 # Files make no noise when they change; seconds.
 _LOOK_AGAIN = 2.0
@@ -45,33 +45,36 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace, machine: Machine) -> int:
+    healed = False
     if options.heal or options.journal:
-        status = _between_applies(options, machine)
+        status, healed = _between_applies(options, machine)
     else:
         from fwpolicy.deploy.status import look  # noqa: PLC0415
 
         status = look(machine)
-    _report(options, status)
+    _report(options, status, healed)
     return _code(status)
 
 
-def _between_applies(options: argparse.Namespace, machine: Machine) -> Status:
-    """As the host is when nobody is about to change it; with `--heal` afterwards."""
+def _between_applies(
+    options: argparse.Namespace, machine: Machine, memory: Memory | None = None
+) -> tuple[Status, bool]:
+    """(the host as it is when nobody is about to change it, with `--heal` afterwards; was it healed?)"""
     from fwpolicy.deploy.confirm import settled  # noqa: PLC0415
     from fwpolicy.deploy.status import look  # noqa: PLC0415
     from fwpolicy.host.lock import locked  # noqa: PLC0415
 
     with locked(operands.lock_place(machine)):
         settled(machine, _tell_settled(options))
-        status = look(machine)
+        status = look(machine, memory)
         if not options.heal or not status.drifts:
-            return status
+            return status, False
         from fwpolicy.deploy.ruledrift import heal  # noqa: PLC0415
 
         if not heal(machine):
-            return status
+            return status, False
         _tell_healed(options, status)
-        return look(machine)
+        return look(machine, memory), True
 
 
 def _tell_settled(options: argparse.Namespace) -> Callable[[str], None]:
@@ -95,19 +98,41 @@ def _watch(options: argparse.Namespace, machine: Machine) -> int:
     """Until it is interrupted: a report to begin with, and one whenever something else is to be said."""
     from fwpolicy.host.events import RulesetEvents  # noqa: PLC0415
 
-    said: object = None
-    status: Status | None = None
-    by: tuple[str, ...] = ()
+    watch = _Watch(options, machine)
     with RulesetEvents() as events:
+        by: tuple[str, ...] = ()
         try:
             while True:
-                status = _between_applies(options, machine)
-                if _content(status) != said:
-                    said = _content(status)
-                    _report_change(options, status, by)
+                watch.look(by)
                 by = events.wait(_LOOK_AGAIN)
         except KeyboardInterrupt:
-            return _code(status) if status else 0
+            return watch.code
+
+
+class _Watch:
+    """What was said last, and the exit code of that."""
+
+    def __init__(self, options: argparse.Namespace, machine: Machine) -> None:
+        from fwpolicy.deploy.status import Memory  # noqa: PLC0415
+
+        self._options, self._machine, self._memory = options, machine, Memory()
+        self._said: object = None
+        self.code = 0
+
+    def look(self, by: tuple[str, ...]) -> None:
+        """One that fails is told, and the next one may not."""
+        from fwpolicy.errors import HostError  # noqa: PLC0415
+
+        try:
+            status, healed = _between_applies(self._options, self._machine, self._memory)
+        except HostError as error:
+            if str(error) != self._said:
+                print(f"fwpolicy: {error}", file=sys.stderr)
+            self._said, self.code = str(error), 1
+            return
+        if healed or _content(status) != self._said:
+            _report_change(self._options, status, healed, by)
+        self._said, self.code = _content(status), _code(status)
 
 
 def _content(status: Status) -> object:
@@ -115,23 +140,23 @@ def _content(status: Status) -> object:
     return number, status.drifts, status.notes
 
 
-def _report_change(options: argparse.Namespace, status: Status, by: tuple[str, ...]) -> None:
+def _report_change(options: argparse.Namespace, status: Status, healed: bool, by: tuple[str, ...]) -> None:
     import time  # noqa: PLC0415
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if options.json:
         import json  # noqa: PLC0415
 
-        print(json.dumps({"at": now, "by": list(by)} | _as_json(status), sort_keys=True))
+        print(json.dumps({"at": now, "by": list(by)} | _as_json(status, healed), sort_keys=True))
     elif not options.quiet:
         who = f", after a change by {', '.join(by)}" if by else ""
         print(f"{now}{who}\n{_as_text(status)}")
     sys.stdout.flush()
 
 
-def _report(options: argparse.Namespace, status: Status) -> None:
+def _report(options: argparse.Namespace, status: Status, healed: bool) -> None:
     if options.json:
-        operands.print_json(_as_json(status))
+        operands.print_json(_as_json(status, healed))
     elif options.journal:
         _tell_journal(status)
     elif not options.quiet:
@@ -176,10 +201,10 @@ def _traffic(status: Status) -> list[str]:
     return difftext.as_text(status.traffic) or ["the same traffic all the same: no packet meets another end"]
 
 
-def _as_json(status: Status) -> dict[str, object]:
+def _as_json(status: Status, healed: bool = False) -> dict[str, object]:
     generation = status.generation
     return {
-        "changed": False,
+        "changed": healed,
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

@@ -233,8 +233,12 @@ def _purge(plan: Plan, machine: Machine, asked: Asked, undo: Undo, tell: Tell) -
         return ()
     from fwpolicy.deploy.purge import ALL, ROLES, purge  # noqa: PLC0415
 
+    def tell_new(step: str) -> None:
+        if step not in plan.notes:
+            tell(step)
+
     which = ROLES if asked.seconds else ALL
-    return purge(plan.policy, machine, plan.facts.servers, undo, tell, which)
+    return purge(plan.policy, machine, plan.facts.servers, undo, tell_new, which)
 
 
 def _put_off(plan: Plan, machine: Machine, state: State) -> None:

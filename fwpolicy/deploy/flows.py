@@ -24,8 +24,8 @@ TCP, UDP = 6, 17
 DENIED = ("drop", "reject")
 _MULTICAST = {4: (28, 0xE), 6: (120, 0xFF)}
 _LIMITED_BROADCAST = (4, 0xFFFFFFFF)
-# Below this, to ask about each is quicker than to cut the policy's addresses into classes.
-_FEW = 500
+# Up to so many lines times flows, to ask about each is quicker than to cut the addresses into classes.
+_LITTLE = 20_000
 
 
 @record
@@ -60,7 +60,8 @@ class Verdicts:
 def judge(policy: Policy, flows: Sequence[Flow], scene: Scene, servers: AddressSet | None) -> Verdicts:
     """Each flow as the filter's hooks see it, as a first packet; those of other connection tracking zones,
     which are somebody else's, and of loopback aside."""
-    court = _Court(policy, scene, servers, len(flows) > _FEW)
+    lines = sum(len(section.allow) + len(section.block) for section in policy.sections)
+    court = _Court(policy, scene, servers, len(flows) * (1 + lines) > _LITTLE)
     own = [flow for flow in flows if not flow.zone]
     found = court.judged(flow for flow in own if flow.master is None)
     expected = [flow for flow in own if flow.master is not None]
@@ -105,7 +106,6 @@ class _Court:
         self.policy, self.scene, self.servers = policy, scene, servers
         # Of few flows each is a class of its own.
         self._classes = Classes(policy, servers) if many else None
-        self._interfaces = interfaces(policy)
         self._decided: dict[object, Decision | None] = {}
         self._ours: dict[tuple[int, int], bool] = {}
 
@@ -183,22 +183,23 @@ class _Court:
 
     def _wherever(self, packet: Packet) -> Decision | None:
         """The decision, if it does not matter by which interface; else None."""
-        found = [self._decide(each) for each in self._everywhere(packet)]
+        policy = self._relevant(packet)
+        found = [self._decide(policy, each) for each in _everywhere(policy, packet)]
         return found[0] if len({each.verdict in DENIED for each in found}) == 1 else None
 
-    def _everywhere(self, packet: Packet) -> Iterator[Packet]:
-        ins = (None,) if packet.hook == "output" else self._interfaces
-        outs = (None,) if packet.hook == "input" else self._interfaces
-        return (
-            replace(packet, incoming=incoming, outgoing=outgoing) for incoming in ins for outgoing in outs
-        )
+    def _relevant(self, packet: Packet) -> Policy:
+        """What of the policy may be about it, wherever it comes in."""
+        if self._classes is None:
+            return self.policy
+        ports = (packet.dport or 0, *(() if packet.published is None else (packet.published,)))
+        return self._classes.relevant(packet.protocol, *ports)
 
-    def _decide(self, packet: Packet) -> Decision:
+    def _decide(self, policy: Policy, packet: Packet) -> Decision:
         """An entry does not say what is asked: of NTP it is denied if both a question and an answer are."""
-        first = decide(self.policy, packet, self.servers)
+        first = decide(policy, packet, self.servers)
         if packet.protocol != UDP or 123 not in (packet.sport, packet.dport) or first.verdict not in DENIED:
             return first
-        answer = decide(self.policy, replace(packet, mode=4), self.servers)
+        answer = decide(policy, replace(packet, mode=4), self.servers)
         return first if answer.verdict in DENIED else answer
 
     # Where it comes in and leaves
@@ -213,7 +214,9 @@ class _Court:
             incoming, outgoing = self._ways(packet, links)
             if incoming is None or outgoing is None:
                 unsure.append(flow)
-            elif self._decide(replace(packet, incoming=incoming, outgoing=outgoing)).verdict in DENIED:
+                continue
+            placed = replace(packet, incoming=incoming, outgoing=outgoing)
+            if self._decide(self._relevant(packet), placed).verdict in DENIED:
                 condemned.append(flow)
         return condemned, tuple(unsure)
 
@@ -259,6 +262,13 @@ class _Court:
             one, other = (links.get((flow.family, address)) for address in (flow.source, flow.destination))
             if one is not None and one == other and one.kind == "bridge":
                 yield flow
+
+
+def _everywhere(policy: Policy, packet: Packet) -> Iterator[Packet]:
+    every = interfaces(policy)
+    ins = (None,) if packet.hook == "output" else every
+    outs = (None,) if packet.hook == "input" else every
+    return (replace(packet, incoming=incoming, outgoing=outgoing) for incoming in ins for outgoing in outs)
 
 
 def is_shared(family: int, address: int) -> bool:

@@ -203,7 +203,7 @@ def _end(found: Purge, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
 
 def _end_sockets(found: Purge, tell: Tell) -> None:
     """Those of this host, whichever end it is: the other end hears of it now, and not in 15 minutes."""
-    from fwpolicy.host.sockets import NotSupportedError, destroy  # noqa: PLC0415
+    from fwpolicy.host.sockets import destroy  # noqa: PLC0415
 
     flows = (flow for flow in found.condemned if flow.protocol == TCP)
     wanted = {
@@ -214,7 +214,7 @@ def _end_sockets(found: Purge, tell: Tell) -> None:
     }
     try:
         ended = destroy(wanted)
-    except NotSupportedError as error:
+    except HostError as error:
         tell(f"processes keep their ends of denied connections until they give up: {error}")
     else:
         if ended:

@@ -42,13 +42,28 @@ class Status:
     traffic: tuple[Change, ...] | None = None
 
 
-def look(machine: Machine) -> Status:
+class Memory:
+    """What of the rules differed, and when: for who looks again and again, and compares once."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, str] | None = None
+        self._found: Status | None = None
+
+    def of(self, generation: Generation, moment: str) -> Status | None:
+        return self._found if moment and self._known == (generation.number, moment) else None
+
+    def keep(self, generation: Generation, moment: str, found: Status) -> None:
+        self._known, self._found = (generation.number, moment), found
+
+
+def look(machine: Machine, memory: Memory | None = None) -> Status:
     """Compare the machine with its current generation. Raises HostError where it cannot be looked at."""
+    memory = memory or Memory()
     state = State(machine)
     generation = state.running()
     if generation is None:
         return _never(state, machine)
-    rules = _rules(generation, state, machine)
+    rules = _rules(generation, state, machine, memory)
     drifts = (
         *_unsettled(state),
         *rules.drifts,
@@ -84,16 +99,19 @@ def _unsettled(state: State) -> list[Drift]:
     return [Drift(f"{waiting(entry)}: fwpolicy confirm")]
 
 
-def _rules(generation: Generation, state: State, machine: Machine) -> Status:
+def _rules(generation: Generation, state: State, machine: Machine, memory: Memory) -> Status:
     if not machine.live or not generation.listing:
         return Status(generation, ())
     now = _moment()
     # Legacy tables are no part of the ruleset that a moment stands for.
     if now and now in (generation.moment, _seen(generation, state)) and not _may_break_nat(generation):
         return Status(generation, ())
+    if before := memory.of(generation, now):
+        return before
     from fwpolicy.deploy.ruledrift import compare  # noqa: PLC0415
 
     found, moment = compare(generation, machine)
+    memory.keep(generation, moment, found)
     if moment and not found.drifts:
         _remember(generation, state, moment)
     return found

@@ -9,13 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from fwpolicy.model.atoms import Atoms
+from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fwpolicy.addresses import AddressSet, Intervals
-    from fwpolicy.policy.model import Match, NtpRole, Policy, PortForward, Section
+    from fwpolicy.policy.model import Match, NtpRole, Policy, PortForward, Rule, Section
 
 # What decide.py itself names: the role's ports, DHCP's, and link-local addresses.
 _PORTS = (67, 68, 123, 323, 546, 547, 4460)
@@ -30,6 +31,12 @@ class Classes:
         atoms = Atoms((field, found) for field, found in _literals(policy, servers) if found)
         self._cuts = {field: _cut(atoms, field) for field in _FIELDS}
         self._known: dict[tuple[str, int], int] = {}
+        self._policy = policy
+        self._sections = tuple(
+            (section, _served(section.allow, atoms), _served(section.block, atoms))
+            for section in policy.sections
+        )
+        self._relevant: dict[tuple[int, int], Policy] = {}
 
     def of(self, family: int, source: int, destination: int, sport: int, dport: int) -> tuple[int, ...]:
         """The class of a packet's addresses and ports."""
@@ -40,6 +47,30 @@ class Classes:
             ask("sport", sport),
             ask("dport", dport),
         )
+
+    def relevant(self, protocol: int, *ports: int) -> Policy:
+        """The policy without the lines whose services are of another protocol or other ports than `ports`:
+        of thousands a few, and the same to such packets."""
+        wanted = 0
+        for port in ports:
+            wanted |= 1 << self.port(port)
+        found = self._relevant.get((protocol, wanted))
+        if found is None:
+            found = self._relevant[protocol, wanted] = self._without_others(protocol, wanted)
+        return found
+
+    def _without_others(self, protocol: int, wanted: int) -> Policy:
+        sections = {
+            section.hook: replace(
+                section,
+                **{
+                    kind: tuple([rule for rule, of in lines if of is None or of.get(protocol, 0) & wanted])
+                    for kind, lines in (("allow", allow), ("block", block))
+                },
+            )
+            for section, allow, block in self._sections
+        }
+        return replace(self._policy, **sections)
 
     def port(self, number: int) -> int:
         """The class of a port that a connection first asked for."""
@@ -52,6 +83,18 @@ class Classes:
             found = numbers[bisect_right(starts, value) - 1]
             self._known[field, value] = found
         return found
+
+
+def _served(lines: tuple[Rule, ...], atoms: Atoms) -> tuple[tuple[Rule, dict[int, int] | None], ...]:
+    """Each line with the classes of ports of each protocol; None where it names no service."""
+    found: list[tuple[Rule, dict[int, int] | None]] = []
+    for rule in lines:
+        served: dict[int, int] = {}
+        for service in rule.match.services or ():
+            classes = atoms.mask("dport", service.ports) if service.ports else -1
+            served[service.protocol] = served.get(service.protocol, 0) | classes
+        found.append((rule, None if rule.match.services is None else served))
+    return tuple(found)
 
 
 def interfaces(policy: Policy) -> tuple[str | None, ...]:

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,18 @@ def test_a_denied_session_stays_dead_whoever_speaks_first(street, monkeypatch, f
         assert not denied.says(end), end
     assert allowed.lives()
     assert [flow.dport for flow in entries(street)] == [9090]
+    denied.close()
+    allowed.close()
+
+
+def test_nor_does_it_go_on_where_the_kernel_picks_nothing_up(street, monkeypatch):
+    no_sockets(monkeypatch)
+    loose = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
+    street.call("box", lambda: loose.write_text("0"))
+    comes_into_force(street, "input: {default: accept}\n")
+    denied, allowed = (Session(street, "outside", WAN4, port, "box") for port in (8080, 9090))
+    comes_into_force(street, "input: {default: accept, block: [tcp/8080]}\n")
+    assert not denied.says("answers") and not denied.says("asks") and allowed.lives()
     denied.close()
     allowed.close()
 

@@ -20,7 +20,7 @@ from fwpolicy.deploy.persist import BOOT_FOLDER
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.ruledrift import heal
-from fwpolicy.deploy.status import look
+from fwpolicy.deploy.status import Memory, look
 from fwpolicy.errors import HostError
 from fwpolicy.host.events import RulesetEvents
 from fwpolicy.host.files import Files
@@ -98,6 +98,21 @@ def test_what_was_wrong_is_looked_at_each_time(place):
         assert look(place.machine).drifts
     place.nft("delete table inet fwpolicy\n")
     assert "gone" in look(place.machine).drifts[0].what
+
+
+def test_who_looks_again_and_again_compares_once(place, monkeypatch):
+    apply(place)
+    place.nft(OPENED)
+    memory = Memory()
+    found = look(place.machine, memory)
+    with monkeypatch.context() as patch:
+        not_looked_at(patch)
+        assert look(place.machine, memory) == found and found.drifts
+        place.nft("table ip other\n")
+        with pytest.raises(AssertionError, match="listed"):
+            look(place.machine, memory)
+    place.nft("delete table inet fwpolicy\n")
+    assert "gone" in look(place.machine, memory).drifts[0].what
 
 
 def test_drift_as_rules_and_as_traffic(place, capsys):
@@ -189,7 +204,7 @@ class Watching:
 
     def __init__(self, *options: str) -> None:
         command = [PROGRAM, "status", "--watch", "--json", *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._left = b""
 
     def says(self) -> dict:
@@ -203,6 +218,10 @@ class Watching:
             self._left += found
         line, self._left = self._left.split(b"\n", 1)
         return json.loads(line)
+
+    def complains(self) -> str:
+        assert select.select([self._process.stderr], [], [], 20)[0], "nothing said"
+        return os.read(self._process.stderr.fileno(), 1 << 16).decode()
 
     def ends(self) -> int:
         self._process.send_signal(signal.SIGINT)
@@ -229,6 +248,12 @@ def test_watch(netns, tmp_path):
         assert told["drift"] == [] and told["by"]
         subprocess.run([*inside, "flush", "ruleset"], check=True)
         assert "gone" in watching.says()["drift"][0]["what"]
+        manifest = tmp_path / "state/running/manifest.json"
+        whole = manifest.read_text()
+        manifest.write_text("{")
+        assert "damaged" in watching.complains()
+        manifest.write_text(whole)
+        assert "gone" in watching.says()["drift"][0]["what"], "it goes on"
     finally:
         code = watching.ends()
     assert code == 2
@@ -252,6 +277,11 @@ def test_what_the_journal_hears(netns, tmp_path):
     code, lines = journal("--heal")
     assert code == 0 and lines[-1] == "<5>the rules were put back" and lines[0].startswith("<4>")
     assert journal("--heal") == (0, [])
+    subprocess.run(["ip", "netns", "exec", netns, "nft", "flush", "ruleset"], check=True)
+    for changed in (True, False):
+        heal_it = [PROGRAM, "status", "--heal", "--json", *host]
+        done = subprocess.run(heal_it, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["changed"] is changed
 
 
 # The timer

@@ -2,9 +2,10 @@
 
 Without its entry a connection's next packet would make a new one, in whichever direction the policy allows:
 the server's next packet is then one that this host, or a network behind it, may begin. So what was deleted
-may not be picked up in the middle. A TCP connection that begins anew with a SYN is the policy's to judge,
-and what is established since does not come here. It only drops: what the policy's own table lets through or
-not is proved without it.
+may not be picked up in the middle, nor, where the kernel does not pick up (nf_conntrack_tcp_loose), go on
+as what connection tracking calls invalid. A TCP connection that begins anew with a SYN is the policy's to
+judge, and what is established since does not come here. It only drops: what the policy's own table lets
+through or not is proved without it.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ _RULES = """\
 _HOOKS = """\
 	chain {hook} {{
 		type filter hook {hook} priority filter - 11; policy accept;
-		ct state new meta nfproto vmap {{ ipv4 : jump purged4, ipv6 : jump purged6 }}
+		ct state new,invalid meta nfproto vmap {{ ipv4 : jump purged4, ipv6 : jump purged6 }}
 	}}
 """
 
