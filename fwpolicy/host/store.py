@@ -21,11 +21,11 @@ _DAY = 86400
 _KEPT = 30 * _DAY
 
 
-def default_folder() -> str:
-    """XDG Base Directory Specification, XDG_CACHE_HOME."""
+def default_folder() -> str | None:
+    """XDG Base Directory Specification, XDG_CACHE_HOME; None for a user who has no home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = home if home.startswith("/") else os.path.expanduser("~/.cache")  # noqa: PTH111
-    return f"{base}/fwpolicy/fleet"
+    return f"{base}/fwpolicy/fleet" if base.startswith("/") else None
 
 
 class Store:
