@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.host import texts
@@ -10,7 +11,7 @@ from fwpolicy.host import texts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.subject import Subject
@@ -125,6 +126,23 @@ def located(problem: Problem) -> str:
         text = line_texts(_read_source)(problem.span)
         return replace(problem, text=text or None).render()
     return problem.render()
+
+
+@contextmanager
+def quoting() -> Iterator[None]:
+    """Problems that are found after the policy's text was let go of get their lines again."""
+    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
+    from fwpolicy.record import replace  # noqa: PLC0415
+
+    try:
+        yield
+    except PolicyError as error:
+        text_of = line_texts(_read_source)
+        problems = (
+            replace(each, text=text_of(each.span) or None) if each.span and each.text is None else each
+            for each in error.problems
+        )
+        raise PolicyError(tuple(problems)) from None
 
 
 def line_reader() -> Callable[[str, int], str]:

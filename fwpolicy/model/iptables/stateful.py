@@ -21,26 +21,31 @@ MODULES = (*LIMITERS, "statistic", "quota", "recent", "rateest", "nfacct")
 _DEFAULTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "limit": (("limit-burst", ("5",)),),
     "hashlimit": (("hashlimit-burst", ("5",)),),
-    "connlimit": (*(("connlimit-saddr", ()), ("connlimit-mask", ("32",)), ("connlimit-mask", ("128",))),),
+    "connlimit": (("connlimit-saddr", ()),),
     "recent": (
         *(("rsource", ()), ("name", ("DEFAULT",)), ("mask", ("255.255.255.255",))),
         ("mask", ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",)),
     ),
 }
+# A mask that is the whole address.
+_WHOLE = {4: ("connlimit-mask", ("32",)), 6: ("connlimit-mask", ("128",))}
+_OPPOSITES = {"connlimit-above": "connlimit-upto", "connlimit-upto": "connlimit-above"}
 _RATES = ("limit", "hashlimit-upto", "hashlimit-above", "hashlimit")
 # Names and lengths of time in the unit of xt_limit, the ten-thousandth of a second.
 _TIMES = {"day": 864_000_000, "hour": 36_000_000, "min": 600_000, "sec": 10_000}
 
 
-def canonical(match: Match) -> Match:
+def canonical(match: Match, family: int) -> Match:
     """The match as iptables-save prints it: the same rate, chance and defaults are the same words."""
-    defaults = _DEFAULTS.get(match.module, ())
+    defaults = (*_DEFAULTS.get(match.module, ()), _WHOLE[family])
     options = [option for option in match.options if option[1] or (option[0], option[2]) not in defaults]
     return type(match)(match.module, tuple(_canonical(option) for option in options))
 
 
 def _canonical(option: Option) -> Option:
     name, negated, values = option
+    if name in _OPPOSITES and negated:
+        return _OPPOSITES[name], False, values
     if len(values) == 1 and name in _RATES:
         return name, negated, (_rate(values[0]),)
     if len(values) == 1 and name == "probability":
