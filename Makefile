@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Kernel and host tests make namespaces and boot containers, which takes root.
 AS_ROOT := $(SUDO) env PATH="$$PATH"
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
-       util-linux e2fsprogs git mmdebstrap systemd-container zsh fish man-db mandoc
+       util-linux e2fsprogs git ipset mmdebstrap systemd-container zsh fish man-db mandoc
 PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 

@@ -62,10 +62,14 @@ def prove_compiled(
         wanted = with_literal(wanted, "ntpmode", ALWAYS)
     emitted = program_of(texts)
     refuse_unmodelled(emitted)
-    named = paired(emitted, wanted, SETS, _origins(texts))
-    for difference in prove.differences(wanted, named):
+    for difference in prove.differences(wanted, named(emitted, wanted, texts)):
         raise CheckFailedError(told(difference, "the policy", "what was compiled from it for iptables"))
     return emitted
+
+
+def named(emitted: Program, policy: Program, texts: Texts) -> Program:
+    """The program of `texts` with the policy's names for its limits and for groups filled at run time."""
+    return paired(emitted, policy, SETS, _origins(texts))
 
 
 def prove_listed(texts: Texts, saved: tuple[str, str], sets: str, where: str) -> None:

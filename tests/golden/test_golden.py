@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fwpolicy.backends.iptables.refusal import Dialect
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy import xtproof
 from fwpolicy.model import hooks
@@ -42,6 +43,14 @@ def test_iptables_decides_as_the_table_says(case):
         done, rule = hooks.decide(program, packet.hook, found | room)
         expected = "accept" if verdict == "undecided" else verdict
         assert done.kind.partition(":")[0] == expected, (packet, rule)
+
+
+@pytest.mark.parametrize("case", cases.SAID)
+def test_without_u32_iptables_decides_but_for_the_mode(case):
+    old = Dialect(u32=False)
+    texts = xtproof.compiled(cases.policy(case), cases.facts(case), old)
+    xtproof.prove_compiled(cases.policy(case), None, texts, old)
+    assert not any("u32" in each.text for each in texts.all)
 
 
 def member(field: str) -> str:

@@ -102,14 +102,18 @@ class Words:
         self._sets = sets
         self._memory = memory
 
-    def rules(self, matches: Matches) -> Iterator[str]:
+    def rules(self, matches: Matches, of_log: bool = False) -> Iterator[str]:
         """The text of each rule that `matches` take; none where no packet of the family can meet them.
         Raises CannotSayError."""
         if not concerns(matches, self._family):
             return
         found = protocols(matches)
         for number in (None,) if found is None else sorted(found):
-            alternatives = [*self._headers(matches), *self._protocol(number, matches), *self._rest(matches)]
+            alternatives = [
+                *self._headers(matches),
+                *self._protocol(number, matches),
+                *self._rest(matches, of_log),
+            ]
             for parts in product(*alternatives):
                 yield _joined([part for each in parts for part in each])
 
@@ -136,7 +140,7 @@ class Words:
             if isinstance(match, TcpSyn):
                 yield [_only("-m tcp --tcp-flags SYN SYN")]
 
-    def _rest(self, matches: Matches) -> Iterator[Alternatives]:
+    def _rest(self, matches: Matches, of_log: bool) -> Iterator[Alternatives]:
         for match in matches:
             match match:
                 case CtState(states):
@@ -152,7 +156,7 @@ class Words:
                 case Before(time):
                     yield [_only(_before(time))]
                 case Rate() | LimitName() | CtCount() | PerSource():
-                    yield [_only(self._memory.text(match))]
+                    yield [_only(self._memory.text(match, of_log))]
                 case _:
                     continue
 

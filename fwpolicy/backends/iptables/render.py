@@ -126,7 +126,7 @@ class _Family:
 
     def _line(self, chain: str, line: Line, called: dict[str, str]) -> None:
         try:
-            matches = list(self._words.rules(line.matches))
+            matches = list(self._words.rules(line.matches, line.rule.log is not None))
             for target in targets(line, self._family, called):
                 for words in matches:
                     self._write(f"-A {chain} {words} {target}".replace("  ", " "), line.rule.origin)
