@@ -77,8 +77,7 @@ def prove_listed(texts: Texts, saved: tuple[str, str], sets: str, where: str) ->
     `sets`: what `ipset save` prints. Raises CheckFailedError."""
     emitted = program_of(texts)
     try:
-        static = [name for name, members in _sets(texts).items() if members is not None]
-        known = iptables.sets_of_text(sets, f"{where}, ipset", static)
+        known = iptables.sets_of_text(sets, f"{where}, ipset", static_sets(texts))
         listed = iptables.own(
             iptables.merged(
                 iptables.of_text(text, f"{where}, IPv{family}", family, sets=known)
@@ -91,6 +90,11 @@ def prove_listed(texts: Texts, saved: tuple[str, str], sets: str, where: str) ->
     refuse_unmodelled(listed)
     for difference in prove.differences(emitted, listed):
         raise CheckFailedError(told(difference, "what was compiled", f"what is listed ({where})"))
+
+
+def static_sets(texts: Texts) -> list[str]:
+    """The sets whose members the texts say."""
+    return [name for name, members in _sets(texts).items() if members is not None]
 
 
 def _sets(texts: Texts) -> Sets:
