@@ -99,6 +99,9 @@ class _Builder:
     def __init__(self, family: int, tables: Tables, remarks: Iterable[Where], sets: Sets) -> None:
         self._family, self._tables, self._sets = family, tables, sets
         self._limiters: dict[str, str] = {}
+        # Tables of hashlimit, by name, that rules with a verdict use, and those without one.
+        self._deciding: dict[str, Where] = {}
+        self._silent: dict[str, Where] = {}
         self._protocol = "ip" if family == 4 else "ip6"
         self._nfproto = Lit("nfproto", ((family, family),))
         self._unmodelled: list[Where] = [*remarks]
@@ -121,6 +124,8 @@ class _Builder:
                 )
                 chains[full] = Chain(full, rules, base)
         refuse_loops(chains)
+        # A log that uses up what another rule decides by: the model has no number of packets.
+        self._unmodelled += [where for name, where in self._silent.items() if name in self._deciding]
         return Program(chains, tuple(self._unmodelled), self._limiters)
 
     def _full(self, table: str, chain: str) -> str:
@@ -147,6 +152,9 @@ class _Builder:
             # Bare of everything: so iptables-nft-save prints a verdict map of nft's, whatever is in it.
             if done.effect or not words:
                 self._unmodelled.append(where)
+            (self._silent if done.action is None else self._deciding).update(
+                (name, where) for name in _shared(parsed)
+            )
             for line in _apart(parsed):
                 guard = self._guard(line, where.chain)
                 if done.action is not None:
@@ -221,6 +229,17 @@ def _context(family: int, line: Line) -> Context:
             number = protocol(values[0])
     readable = any(match.module == "multiport" or match.module in TRANSPORTS for match in line.matches)
     return Context(family, number, readable)
+
+
+def _shared(line: Line) -> list[str]:
+    """The tables of hashlimit that a rule uses."""
+    return [
+        values[0]
+        for match in line.matches
+        if match.module == "hashlimit"
+        for option, _, values in match.options
+        if option == "hashlimit-name" and values
+    ]
 
 
 def _apart(line: Line) -> list[Line]:

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from fwpolicy.model.iptables.words import Match
 
 _UNITS = {"s": ("second", 1), "m": ("minute", 60), "h": ("hour", 3600), "d": ("day", 86400)}
-# libxt_limit.c, libxt_hashlimit.c; how long hashlimit remembers, in milliseconds (XT_HASHLIMIT_EXPIRE).
-_BURST, _EXPIRE = "5", 10_000
+# libxt_limit.c, libxt_hashlimit.c; how many milliseconds hashlimit remembers at least, if it is not said: old
+# versions 10 seconds, new ones the rate's unit.
+_BURST, _EXPIRE = "5", 1_000
 _BITS = {4: "32", 6: "128"}
 _EACH = {4: " per ipv4 source", 6: " per ipv6 source /64"}
 _EACH_MASK = {4: "32", 6: "64"}
@@ -52,11 +53,11 @@ def _hashlimit(given: dict[str, str], family: int) -> str:
         return ""
     for name in _HOUSEKEEPING:
         given.pop(name, None)
-    if "mode" in given and given.pop("mode") == "srcip":
-        if given.pop("srcmask", _BITS[family]) != _EACH_MASK[family]:
-            return ""
-        return found + _EACH[family]
-    return found
+    mode = given.pop("mode", None)
+    if mode is None:
+        return found
+    one = mode == "srcip" and given.pop("srcmask", _BITS[family]) == _EACH_MASK[family]
+    return found + _EACH[family] if one else ""
 
 
 def _is_remembered(rate: str, burst: int, expire: int) -> bool:
