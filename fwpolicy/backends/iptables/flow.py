@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from fwpolicy.errors import Span
     from fwpolicy.ir.ruleset import Chain, Match
 
 # The kernel follows 16 chains for iptables-nft (NFT_JUMP_STACK_SIZE), gotos among them, the built-in one too.
@@ -46,6 +47,7 @@ class Flow:
             raise CannotSayError(
                 f"'{chain.name}' with its exceptions takes {depth} chains in a row, iptables-nft {DEEPEST}",
                 "fewer lines with 'except' that are about the same packets",
+                next((rule.origin for rule in reversed(rules) if self._leads_out(rule)), None),
             )
 
     def _top(self, name: str, rules: Sequence[Rule], onwards: str | None) -> None:
@@ -60,7 +62,7 @@ class Flow:
     def _line(self, step: Step, to: str | None) -> Line:
         """`to`: where the step's packets go on."""
         if step.through is not None:
-            return Line(step.matches, Goto(self._entered(step.through, to)), step.rule)
+            return Line(step.matches, Goto(self._entered(step.through, to, step.rule.origin)), step.rule)
         if step.label is not None:
             return Line(step.matches, Return() if to is None else Goto(to), step.rule)
         return Line(step.matches, step.rule.verdict, step.rule)
@@ -115,14 +117,15 @@ class Flow:
                 self._plain(rule.verdict.chain)
             self.chains[name].append(Line(rule.matches, rule.verdict, rule))
 
-    def _entered(self, target: str, to: str | None) -> str:
+    def _entered(self, target: str, to: str | None, origin: Span | None) -> str:
         """The chain `target`, which goes on with `to`. Two copies of a count of connections would be two."""
         if (target, to) in self._copies:
             return self._copies[target, to]
         rules = self._regular[target].rules
         others = sum(1 for name, _ in self._copies if name == target)
         if others and any(map(counts, rules)):
-            raise CannotSayError("'max' would be counted twice: its packets come by two ways", "two lines")
+            message = "'max' would be counted twice: its packets come by two ways"
+            raise CannotSayError(message, "a line for each", origin)
         name = self._copies[target, to] = f"{target}.{others + 1}" if others else target
         self._top(name, rules, to)
         return name

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class CannotSayError(Exception):
-    """This rule cannot be said; `hint`: what could be written instead."""
+    """This rule cannot be said; `hint`: what could be written instead; `origin`: where, if that is known."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, origin: Span | None = None) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.origin = hint, origin
 
 
 @record
@@ -33,7 +33,7 @@ class Refusals:
         self._problems: dict[Problem, None] = {}
 
     def add(self, error: CannotSayError, origin: Span | None) -> None:
-        self._problems[Problem(f"iptables: {error}", origin, hint=error.hint)] = None
+        self._problems[Problem(f"iptables: {error}", error.origin or origin, hint=error.hint)] = None
 
     def raise_any(self) -> None:
         """Raises PolicyError if there are any."""
