@@ -108,3 +108,11 @@ def test_a_wrong_text_is_refuted_with_a_packet(verb, write, capsys, monkeypatch)
     assert "what was compiled from it for iptables does not do what the policy does" in shown
     assert "  packet: input tcp/22 from [2001:db8" in shown
     assert "fwpolicy.rules.v6:" in shown and "step allow" in shown
+
+
+def test_our_own_texts_are_asked_like_any_other(tmp_path, capsys):
+    assert main(["compile", "web-server", "--backend", "iptables", "-o", str(tmp_path), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["explain", str(tmp_path / "fwpolicy.rules.v6"), "tcp/3306 from 2001:db8:2::7"]) == 0
+    shown = capsys.readouterr().out
+    assert "drop" in shown and "fwpolicy.rules.v6:" in shown and "default_input" in shown
