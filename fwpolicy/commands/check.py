@@ -60,6 +60,16 @@ def _lines(policy: Policy) -> int:
 
 
 def _compile(policy: Policy, proved: bool) -> None:
+    """For each of the policy's backends."""
+    if "iptables" in policy.backends:
+        from fwpolicy.deploy import xtproof  # noqa: PLC0415
+
+        with operands.quoting():
+            texts = xtproof.compiled(policy)
+        if proved:
+            xtproof.prove_compiled(policy, None, texts)
+    if "nft" not in policy.backends:
+        return
     if not proved:
         compile_ruleset(policy)
         return

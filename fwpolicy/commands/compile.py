@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     operands.fleet_arguments(parser)
-    parser.add_argument("--backend", choices=("nft",), default="nft", help="default: %(default)s")
+    parser.add_argument("--backend", choices=("nft", "iptables"), default="nft", help="default: %(default)s")
+    parser.add_argument("--without-u32", action="store_true", help="for an iptables without the u32 match")
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
     parser.add_argument("--explain-passes", action="store_true", help="what each pass did, to stderr")
@@ -37,33 +38,50 @@ def run(options: argparse.Namespace) -> int:
         operands.warn(policy)
     if options.explain_passes:
         _explain(policy, options.beside_nat)
-    ruleset = _ruleset(policy, options.beside_nat)
-    if not options.no_prove:
-        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
-
-        prove_compiled(policy, None, ruleset)
+    rulesets = (_nft if options.backend == "nft" else _iptables)(policy, options)
     if options.directory is None:
-        print(ruleset.text, end="")
+        print("\n".join(each.text for each in rulesets), end="")
         return 0
-    from fwpolicy.deploy.artifacts import beside_ruleset  # noqa: PLC0415
+    from fwpolicy.deploy.artifacts import beside_ruleset, daemon_snippets  # noqa: PLC0415
     from fwpolicy.host.files import Files  # noqa: PLC0415
 
     files = Files("/")
     target = _absolute(options.directory)
     files.make_directory(target)
-    for artifact in (ruleset, *beside_ruleset(policy)):
+    beside = beside_ruleset(policy) if options.backend == "nft" else daemon_snippets(policy)
+    for artifact in (*rulesets, *beside):
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)
         print(path, file=sys.stderr)
     return 0
 
 
-def _ruleset(policy: Policy, nat: bool) -> Artifact:
+def _nft(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
     from fwpolicy.backends.nft.render import render  # noqa: PLC0415
     from fwpolicy.compiler.compile import compile_ruleset  # noqa: PLC0415
     from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
 
-    return render(compile_ruleset(policy, Facts(nat=nat)), policy.name)
+    ruleset = render(compile_ruleset(policy, Facts(nat=options.beside_nat)), policy.name)
+    if not options.no_prove:
+        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
+
+        prove_compiled(policy, None, ruleset)
+    return (ruleset,)
+
+
+def _iptables(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
+    from fwpolicy.backends.iptables.refusal import Dialect  # noqa: PLC0415
+    from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
+    from fwpolicy.deploy import xtproof  # noqa: PLC0415
+
+    dialect = Dialect(u32=not options.without_u32)
+    with operands.quoting():
+        texts = xtproof.compiled(policy, Facts(nat=options.beside_nat), dialect)
+    if not options.no_prove:
+        xtproof.prove_compiled(policy, None, texts, dialect)
+    if policy.ntp and not dialect.u32 and not options.quiet:
+        print(xtproof.WITHOUT_U32, file=sys.stderr)
+    return texts.all
 
 
 def _explain(policy: Policy, nat: bool) -> None:

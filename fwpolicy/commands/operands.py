@@ -213,6 +213,23 @@ def _with_line(problem: Problem) -> Problem:
     return problem
 
 
+@contextmanager
+def quoting() -> Iterator[None]:
+    """Problems that are found after the policy's text was let go of get their lines again."""
+    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
+    from fwpolicy.record import replace  # noqa: PLC0415
+
+    try:
+        yield
+    except PolicyError as error:
+        text_of = line_texts(_read_source)
+        problems = (
+            replace(each, text=text_of(each.span) or None) if each.span and each.text is None else each
+            for each in error.problems
+        )
+        raise PolicyError(tuple(problems)) from None
+
+
 def line_reader() -> Callable[[str, int], str]:
     """What gives the text of a line of a file; "" where it cannot be read."""
     from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415

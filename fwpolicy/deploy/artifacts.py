@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 def beside_ruleset(policy: Policy) -> tuple[Artifact, ...]:
     """The time daemon's configuration, and what loads the rules at boot."""
+    return (*daemon_snippets(policy), *boot_files(policy, STATE_DIR))
+
+
+def daemon_snippets(policy: Policy) -> tuple[Artifact, ...]:
+    """The time daemon's configuration alone."""
     service = compile_timeservice(policy)
-    daemon = snippets(service) if service and service.mode != "closed" else ()
-    return (*daemon, *boot_files(policy, STATE_DIR))
+    return snippets(service) if service and service.mode != "closed" else ()

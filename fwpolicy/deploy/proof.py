@@ -54,15 +54,15 @@ def prove_compiled(policy: Policy, servers: AddressSet | None, artifact: Artifac
     that shows otherwise, and with both deciding lines."""
     wanted = of_policy(policy, servers)
     emitted = program_of(artifact)
-    _refuse_unmodelled(emitted)
+    refuse_unmodelled(emitted)
     origins = dict(artifact.origins)
-    named = paired(emitted, wanted, OURS, lambda rule: origins.get(rule.where.line))
+    named = paired(emitted, wanted, f"{OURS} ", lambda rule: origins.get(rule.where.line))
     for difference in prove.differences(wanted, named):
         raise CheckFailedError(told(difference, "the policy", "what was compiled from it"))
     return emitted
 
 
-def _refuse_unmodelled(program: Program) -> None:
+def refuse_unmodelled(program: Program) -> None:
     """What the model does not follow can make two programs differ that look the same to it."""
     if program.unmodelled:
         places = "\n  ".join(map(str, program.unmodelled))
@@ -94,8 +94,8 @@ def prove_subjects(one: Subject, other: Subject) -> None:
     left, right = comparable(one, other)
     for difference in prove.differences(left, alike(left, right)):
         raise CheckFailedError(told(difference, one.title, other.title))
-    _refuse_unmodelled(left)
-    _refuse_unmodelled(right)
+    refuse_unmodelled(left)
+    refuse_unmodelled(right)
 
 
 def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
@@ -110,7 +110,7 @@ def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
 
 def _ours(ruleset: Program, policy: Program) -> Program:
     own = of_table(ruleset, OURS)
-    return paired(own, policy, OURS, lambda _: None) if own.chains else ruleset
+    return paired(own, policy, f"{OURS} ", lambda _: None) if own.chains else ruleset
 
 
 def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
@@ -121,7 +121,7 @@ def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
         raise CheckFailedError(
             f"proof failed: the model cannot read what the kernel lists: {error}"
         ) from None
-    _refuse_unmodelled(listed)
+    refuse_unmodelled(listed)
     for difference in prove.differences(of_table(emitted, OURS), listed):
         raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
 
@@ -139,7 +139,7 @@ def traffic(
         listed = _listed(listing)
     except NotModelledError:
         return ()
-    return tuple(changes(paired(listed, new, OURS, lambda _: None), new, most=most))
+    return tuple(changes(paired(listed, new, f"{OURS} ", lambda _: None), new, most=most))
 
 
 def traffic_between(old: str, new: str) -> tuple[Change, ...]:

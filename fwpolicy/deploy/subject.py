@@ -82,7 +82,10 @@ def of_text(name: str, data: bytes, read_file: ReadFile = texts.read_file) -> Su
         from fwpolicy.model import iptables  # noqa: PLC0415
 
         text = data.decode("utf-8", "replace")
-        return Subject(name, iptables.of_text(text, name, _family(name, text)), _own_names())
+        # Ours is loaded beside what is there: the policies of built-in chains are not in it.
+        whole = not text.startswith("# Compiled by fwpolicy")
+        read_in = iptables.of_text(text, name, _family(name, text), whole=whole)
+        return Subject(name, read_in, _own_names())
     return _of_policy(name, data, read_file)
 
 

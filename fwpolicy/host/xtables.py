@@ -1,8 +1,26 @@
-"""What iptables-legacy holds in this network namespace: nft cannot see it."""
+"""iptables, ip6tables and ipset of this network namespace, by their own commands.
+
+What iptables-legacy holds nft cannot see.
+"""
 
 from __future__ import annotations
 
+import re
+import time
+
 from fwpolicy.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PROGRAMS = {4: "iptables", 6: "ip6tables"}
+# Seconds that others may hold the lock; iptables-restore waits for it since 1.6.2, and took none before.
+_PATIENCE = 20
+_WAITS_SINCE = (1, 6, 2)
+# nftables lets go of a rule's set a while after the rule: seconds that this may take.
+_GRACE = 2.0
+_VERSION = re.compile(r"v(\d+)\.(\d+)(?:\.(\d+))?")
 
 _NAMES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
 
@@ -37,15 +55,88 @@ def saved_nft() -> tuple[str, ...]:
 
 
 def _printed(variant: str) -> tuple[str, ...]:
+    return tuple(_output(f"{program}-{variant}-save") for program in _PROGRAMS.values())
+
+
+class XTables:
+    """iptables of both families; `variant`: "legacy", "nft", or "" for what the host calls iptables."""
+
+    def __init__(self, variant: str = "") -> None:
+        self._variant = f"-{variant}" if variant else ""
+        self._waits: tuple[str, ...] | None = None
+
+    def saved(self, family: int) -> str:
+        """What iptables-save or ip6tables-save prints. Raises HostError."""
+        return _output(self._program(family, "save"))
+
+    def restore(self, family: int, text: str) -> None:
+        """Load `text` beside what is there (--noflush); a table in it is changed whole or not at all, the
+        tables before one that is refused stay changed. Raises HostError."""
+        program = self._program(family, "restore")
+        _output(program, "--noflush", *self._wait(), given=text)
+
+    def _program(self, family: int, what: str) -> str:
+        return f"{_PROGRAMS[family]}{self._variant}-{what}"
+
+    def _wait(self) -> tuple[str, ...]:
+        """What makes iptables-restore wait for the lock, where it can."""
+        if self._waits is None:
+            found = _VERSION.search(_output(self._program(4, "restore"), "--version"))
+            version = tuple(int(part or 0) for part in found.groups()) if found else (0,)
+            self._waits = ("-w", str(_PATIENCE)) if version >= _WAITS_SINCE else ()
+        return self._waits
+
+
+def ipsets() -> tuple[str, ...]:
+    """The names of all ipsets; () where there is no ipset. Raises HostError."""
+    try:
+        return tuple(_output("ipset", "list", "-name").split())
+    except MissingError:
+        return ()
+
+
+def saved_ipsets(names: Iterable[str]) -> str:
+    """What `ipset save` prints of these sets. Raises HostError."""
+    return "".join(_output("ipset", "save", name) for name in names)
+
+
+def restore_ipsets(text: str) -> None:
+    """Create and fill sets (`ipset restore`). Raises HostError."""
+    _output("ipset", "restore", given=text)
+
+
+def destroy_ipset(name: str) -> bool:
+    """Whether the set is gone: no rule may know it any more."""
+    deadline = time.monotonic() + _GRACE
+    while True:
+        try:
+            _output("ipset", "destroy", name)
+            return True
+        except HostError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.01)
+
+
+class MissingError(HostError):
+    """The host has no such program."""
+
+
+def _output(*command: str, given: str | None = None) -> str:
     import subprocess  # noqa: PLC0415 (15 ms, and few have such tables)
 
-    texts = []
-    for program in (f"iptables-{variant}-save", f"ip6tables-{variant}-save"):
-        try:
-            done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=60)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise HostError(f"{program} cannot be run: {error}") from None
-        if done.returncode != 0:
-            raise HostError(f"{program}: {done.stderr.strip() or done.returncode}")
-        texts.append(done.stdout)
-    return tuple(texts)
+    name = command[0]
+    try:
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, check=False, timeout=_PATIENCE * 6
+        )
+    except FileNotFoundError:
+        raise MissingError(f"there is no {name} on this host") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"{name} cannot be run: {error}") from None
+    if done.returncode == 0:
+        return done.stdout
+    said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
+    if "xtables lock" in said:
+        said = f"another program holds the xtables lock, and did not let go of it in {_PATIENCE} seconds"
+    raise HostError(f"{name}: {said}")

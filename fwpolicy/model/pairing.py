@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def paired(
-    ruleset: Program, policy: Program, table: str, origin_of: Callable[[Rule], Span | None]
+    ruleset: Program, policy: Program, prefix: str, origin_of: Callable[[Rule], Span | None]
 ) -> Program:
     """`ruleset` with the policy's names for what has a memory. `origin_of`: the policy's text that a rule is
-    said to come from; a dynamic group's sets are NAME_v4 and NAME_v6 (docs/language.md)."""
+    said to come from; a dynamic group's sets are NAME_v4 and NAME_v6 (docs/language.md) behind `prefix`."""
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for chain in ruleset.chains.values():
         for rule in chain.rules:
             for field in used_fields(rule.guard):
-                mine = _mine(field, rule, ruleset, table, origin_of)
+                mine = _mine(field, rule, ruleset, prefix, origin_of)
                 if mine is None or found.get(field, mine) != mine or taken.get(mine, field) != field:
                     continue
                 if mine in policy.limiters or mine.startswith("member:"):
@@ -38,12 +38,12 @@ def paired(
 
 
 def _mine(
-    field: str, rule: Rule, ruleset: Program, table: str, origin_of: Callable[[Rule], Span | None]
+    field: str, rule: Rule, ruleset: Program, prefix: str, origin_of: Callable[[Rule], Span | None]
 ) -> str | None:
     kind, _, name = field.partition(":")
     if kind == "member":
         set_name, _, side = name.rpartition(":")
-        return fields.member(set_name.removeprefix(f"{table} "), side)
+        return fields.member(set_name.removeprefix(prefix), side)
     origin = origin_of(rule) if kind == "limit" else None
     return limiter_of(ruleset.limiters.get(field, ""), origin) if origin else None
 

@@ -295,6 +295,29 @@ def _with_fields(expr: Expr, names: Mapping[str, str]) -> Expr:
             return Not(_with_fields(part, names))
 
 
+def with_literal(program: Program, field: str, instead: Expr) -> Program:
+    """The program with `instead` in the place of every condition on `field`."""
+
+    def changed(expr: Expr) -> Expr:
+        match expr:
+            case Lit(own):
+                return instead if own == field else expr
+            case And(parts):
+                return And(tuple(map(changed, parts)))
+            case Or(parts):
+                return Or(tuple(map(changed, parts)))
+            case Not(part):
+                return Not(changed(part))
+            case Tuples():
+                return expr
+
+    chains = {
+        name: Chain(name, tuple(replace(rule, guard=changed(rule.guard)) for rule in chain.rules), chain.base)
+        for name, chain in program.chains.items()
+    }
+    return Program(chains, program.unmodelled, program.limiters)
+
+
 def of_table(program: Program, table: str) -> Program:
     """Only the chains of one table ("inet fwpolicy")."""
     return of_tables(program, {table})

@@ -135,13 +135,14 @@ def _name(reader: Reader, node: Node | None) -> Word | None:
     return word
 
 
+_BACKENDS = ("nft", "iptables")
+
+
 def _backends(reader: Reader, node: Node | None) -> tuple[Word, ...]:
     words = reader.words(node, "'backends'") or ()
     for word in words:
-        if word.text == "iptables":
-            reader.error("the iptables backend is not supported by this version yet", word.span)
-        elif word.text != "nft":
-            reader.error(f"unknown backend '{word.text}'", word.span, "there is: nft")
+        if word.text not in _BACKENDS:
+            reader.error(f"unknown backend '{word.text}'", word.span, f"there are: {', '.join(_BACKENDS)}")
     return words
 
 

@@ -1,7 +1,7 @@
 """python -m tests.golden: write every golden ruleset anew."""
 
-from tests.golden.cases import CASES, golden, rendered
+from tests.golden.cases import CASES, write
 
 for case in CASES:
-    golden(case).write_text(rendered(case))
-    print(golden(case))
+    for path in write(case):
+        print(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -334,3 +335,25 @@ def test_what_nft_added_to_a_table_of_iptables_is_not_taken_for_nothing(native: 
             of_text(said, "live", 4)
     else:
         assert [where.text for where in of_text(said, "live", 4).unmodelled] == ["-A INPUT"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rates_are_saved_as_the_model_has_them(variant: str) -> None:
+    """What save leaves out of a hashlimit depends on the unit that it prints the rate in."""
+    rates = ("1/hour", "120/minute", "100/hour", "7/minute", "100/second", "9/day", "59/minute", "61/hour")
+    lines = [
+        f"-m hashlimit --hashlimit-upto {rate} --hashlimit-mode srcip --hashlimit-name a{number}{how}"
+        for number, (rate, how) in enumerate(
+            product(rates, ("", *(f" --hashlimit-htable-expire {ms}" for ms in (1000, 60000, 3600000))))
+        )
+    ]
+    lines += [f"-m limit --limit {rate} --limit-burst 3" for rate in rates]
+    given = save(*(f"{line} -j DROP" for line in lines))
+    limiters = [fields_of(of_text(text, "text", 4)) for text in (given, saved(variant, 4, given))]
+    assert limiters[0] == limiters[1] and len(limiters[0]) == len(lines)
+
+
+def fields_of(program: Program) -> set[str]:
+    """The limiters that its rules ask."""
+    guards = (rule.guard for chain in program.chains.values() for rule in chain.rules)
+    return {each.field for guard in guards for each in literals(guard) if each.field.startswith("limit:")}

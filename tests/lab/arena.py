@@ -55,6 +55,7 @@ ERRORS = {
     },
 }
 TABLE = re.compile(r"^table (\w+ \w+) ?\{", re.MULTILINE)
+CREATED = re.compile(r"^create (\S+)", re.MULTILINE)
 XTABLES = re.compile(r"^\*(\w+)", re.MULTILINE)
 STATE_BITS = {1 << 0: "invalid", 1 << 1: "established", 1 << 2: "related", 1 << 3: "new", 1 << 6: "untracked"}
 LINK = {0: MAC, 1: b"\xff" * 6, 2: bytes.fromhex("01005e000001")}
@@ -80,6 +81,7 @@ class Host:
         self._count = 0
         self._loaded: list[str] = []
         self._undo: list[tuple[str, str]] = []
+        self._sets: list[str] = []
         before = self._descriptor()
         netns.unshare()
         self._far = self._descriptor()
@@ -139,15 +141,35 @@ class Host:
                 run(command, input=given)
             # Two transactions, so that what is refused is refused by its own line.
             nft.load(old + EMPTIED)
+            self._forget_sets()
             nft.load(text)
             self._loaded = list(dict.fromkeys(TABLE.findall(text)))
             for command, given in restore:
-                run(command, input=given)
+                run(*command.split(), input=given)
+                if command.startswith("ipset"):
+                    self._sets = sorted({name for name in CREATED.findall(given) if name[-2:] != "-n"})
+                    continue
                 if "legacy" in command:
-                    self._undo.append((command, _emptied(given)))
+                    self._undo.append((command.split()[0], _emptied(given)))
                     continue
                 family = "ip6" if command.startswith("ip6") else "ip"
                 self._loaded += [f"{family} {name}" for name in XTABLES.findall(given)]
+
+    def _forget_sets(self) -> None:
+        """Those of ipset, when no rule knows them any more: nftables lets go of rules a while after."""
+        deadline = time.monotonic() + 5
+        for name in self._sets:
+            while run("ipset", "destroy", name, check=time.monotonic() > deadline).returncode:
+                time.sleep(0.002)
+        self._sets = []
+
+    def fill(self, name: str, members: Sequence[str]) -> None:
+        """Put members into a set that is filled at run time: ipset's, where there are any, or nft's."""
+        if not self._sets:
+            self.command(f"add element inet fwpolicy {name} {{ {', '.join(members)} }}\n")
+            return
+        with self.inside():
+            run("ipset", "restore", input="".join(f"add fwp-{name} {each}\n" for each in members))
 
     def command(self, text: str) -> None:
         """More nft commands."""

@@ -158,9 +158,9 @@ class Judge:
                 if packet.get(name) and own is not None and of.endswith(f"v{packet['nfproto']}"):
                     wanted.setdefault(of.rpartition(" ")[2], set()).add(own)
         for of, members in wanted.items():
-            texts = ", ".join(format_address(int(of[-1]), member) for member in members)
+            texts = [format_address(int(of[-1]), member) for member in members]
             for each in (self.host, self.router):
-                each.command(f"add element inet fwpolicy {of} {{ {texts} }}\n")
+                each.fill(of, texts)
         found = []
         for hook, packet in packets:
             is_in = {}

@@ -115,7 +115,7 @@ class _Question:
             self._build()
             self._meet()
             for command, text in self._restore:
-                run(command, input=text)
+                run(*command.split(), input=text)
             # The ruleset first: it may begin with `flush ruleset`.
             self._nft(self._ruleset + _probe(self._shots, self._tracked, recording=True))
             for shot in self._shots:

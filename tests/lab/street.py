@@ -142,6 +142,10 @@ class Server:
         """Where the connections came from, once there are `count` of them."""
         return [peer for peer, _ in self._wait(count)]
 
+    def connections(self, count: int) -> list[socket.socket]:
+        """The server's ends of them."""
+        return self._accepted[: len(self._wait(count))]
+
     def segments(self, count: int) -> list[int]:
         """The segment sizes of the connections."""
         return [segment for _, segment in self._wait(count)]

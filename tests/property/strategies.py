@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ TIMES = (None, 1_700_000_000, 1_801_439_999, 1_801_440_000, 1_835_481_599, 1_835
 # Parts of a line about addresses and interfaces, by hook.
 PEERS = {"input": ("from", "local"), "output": ("to",), "forward": ("from", "to")}
 PASSAGES = {"input": ("in",), "output": ("out",), "forward": ("in", "out")}
-RATES = ("6/minute", "1/second", "100/hour, burst: 20", "3/day, per: source", "1/second, max: 9")
+RATES = ("6/minute", "1/second", "100/hour, burst: 20", "9/day, per: source", "1/second, max: 9")
 PORT_FORWARDS = (
     "{in: wan, service: https, to: 10.1.2.3}",
     "{in: lan, service: tcp/80, to: 10.1.2.3, port: 443, hairpin: true}",
@@ -141,9 +142,9 @@ def _nat(draw: st.DrawFn) -> list[str]:
 
 
 @st.composite
-def policy_texts(draw: st.DrawFn) -> str:
+def policy_texts(draw: st.DrawFn, both_families: bool = True) -> str:
     """YAML of a policy. Lines that are refused (a contradiction with its role, no family left) are taken
-    out, so it hardly ever is."""
+    out, so it hardly ever is. `both_families`: whether a limit may be one for both of them."""
     lines = ["version: 1", "groups:"]
     lines += [f"  {name}: {_named(draw, ADDRESSES)}" for name in ("alpha", "beta", "gamma")]
     lines += [f"  {name}: {{dynamic: 1h}}" for name in DYNAMIC]
@@ -156,7 +157,15 @@ def policy_texts(draw: st.DrawFn) -> str:
         if draw(st.booleans()):
             lines += _section(draw, hook)
     lines += _nat(draw)
+    if not both_families:
+        lines = [_of_one_family(line) for line in lines]
     return _without_refused("\n".join(lines) + "\n")
+
+
+def _of_one_family(line: str) -> str:
+    if "limit:" not in line or "per: source" in line:
+        return line
+    return re.sub(", family: ipv.}", "}", line[:-2] + "}").removesuffix("}") + ", family: ipv4},"
 
 
 def _without_refused(text: str) -> str:

@@ -9,10 +9,12 @@ from itertools import product
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from fwpolicy.backends.iptables.refusal import Dialect
 from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.passes import PASSES
+from fwpolicy.deploy import xtproof
 from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.model import hooks
@@ -119,3 +121,55 @@ def test_what_is_compiled_is_proved_to_do_what_the_policy_says():
 
     law()
     assert len(counted) == 4 and min(counted.values()) > POLICIES // 3, counted
+
+
+def test_what_is_compiled_for_iptables_is_proved_and_decides_alike():
+    """The diagrams of both say so, and single packets, rule by rule, too."""
+    counted = Counter()
+
+    @settings(QUICK, max_examples=POLICIES // 2)
+    @given(policy_texts(both_families=False), st.integers(0, 2**32), st.booleans())
+    def law(text, seed, nat):
+        try:
+            policy = loaded(text)
+            texts = xtproof.compiled(policy, Facts(nat=nat))
+        except PolicyError as error:
+            counted["refused"] += "iptables: " in str(error)
+            return
+        try:
+            emitted = xtproof.prove_compiled(policy, None, texts)
+        except CheckFailedError as error:
+            raise AssertionError(f"{error}\n{text}") from None
+        counted["proved"] += 1
+        wanted = of_policy(policy)
+        program = xtproof.named(emitted, wanted, texts)
+        unspent = {*program.limiters, *wanted.limiters}
+        for packet in sample(policy, seed, PACKETS):
+            found = to_fields(packet, () if packet.spent else unspent)
+            said, _ = hooks.decide(wanted, packet.hook, found)
+            done, rule = hooks.decide(program, packet.hook, found)
+            assert done == said, f"{packet}\n{said}\n{rule}\n{text}"
+            counted[said.kind] += 1
+
+    law()
+    assert counted["proved"] > POLICIES // 4 and counted["refused"] < counted["proved"] // 5, counted
+    assert min(counted[kind] for kind in ("accept", "drop", "reject:tcp-reset")) > 50, counted
+
+
+def test_without_u32_all_but_the_mode_is_proved():
+    met = Counter()
+
+    @settings(QUICK, max_examples=POLICIES // 4)
+    @given(policy_texts(both_families=False))
+    def law(text):
+        try:
+            policy = loaded(text)
+            texts = xtproof.compiled(policy, dialect=Dialect(u32=False))
+        except PolicyError:
+            return
+        assert not any("u32" in each.text for each in texts.all)
+        xtproof.prove_compiled(policy, None, texts, Dialect(u32=False))
+        met[policy.ntp.mode if policy.ntp else None] += 1
+
+    law()
+    assert met["client-only"] + met["server"] > 10 and met["closed"] > 5, met

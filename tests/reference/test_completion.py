@@ -143,7 +143,7 @@ def test_bash(scripts):
     assert bash(scripts, "plan", "--root", "") == {"sub"}
     assert bash(scripts, "plan", "--root", "=", "s") == {"sub"}
     assert bash(scripts, "plan", "--root", "=") == {"sub"}
-    assert bash(scripts, "compile", "--backend", "") == {"nft"}
+    assert bash(scripts, "compile", "--backend", "") == {"nft", "iptables"}
     assert bash(scripts, "completion", "") == set(SHELLS)
     assert bash(scripts, "services", "") == set(BUILT_IN)
     assert bash(scripts, "status", "") == set()

@@ -14,3 +14,5 @@ if TYPE_CHECKING:
 
 # In this order: the first leaves fewer rules to the next.
 PASSES: tuple[ModuleType, ...] = (merge, verdictmap, dispatch, prefixhash)
+# Those that need neither maps nor sets of networks by prefix: what iptables can use.
+PLAIN: tuple[ModuleType, ...] = (merge,)

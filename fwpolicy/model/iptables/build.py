@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fwpolicy.model import fields
 from fwpolicy.model.fields import Where
-from fwpolicy.model.iptables import stateful
+from fwpolicy.model.iptables import limiters, stateful
 from fwpolicy.model.iptables.basics import Context, header
 from fwpolicy.model.iptables.conditions import TRANSPORTS, canonical, of_match
 from fwpolicy.model.iptables.names import protocol
@@ -31,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from fwpolicy.model.iptables.ipsets import Sets
     from fwpolicy.model.iptables.reader import Section, Tables
     from fwpolicy.model.iptables.words import Line, Match, Option, Options
     from fwpolicy.model.program import Expr
@@ -44,20 +46,37 @@ _TABLES: dict[str, dict[str, int]] = {
     "filter": dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), 0),
     "security": dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), 50),
 }
+NO_SETS: Sets = {}
 _POLICIES = {"ACCEPT": ACCEPT, "DROP": DROP, "QUEUE": Verdict("queue")}
 
 
-def of_text(text: str, file: str, family: int | None = None) -> Program:
+def of_text(
+    text: str, file: str, family: int | None = None, *, whole: bool = True, sets: Sets = NO_SETS
+) -> Program:
     """What iptables-save (4) or ip6tables-save (6) printed, or what the restore command is given.
 
     Raises NotModelledError, a ValueError, with file and line: text that the kernel would refuse, and
     targets that nothing is known of. Rules that only log or count are in no chain: they decide nothing.
+    `whole`: else it is what is loaded beside other rules. `sets`: what is in the sets that are known.
     """
     if family not in (4, 6, None):
         raise ValueError(f"family is 4 or 6, not {family!r}")
     family = family_of(text, file, family)
-    found = read(text, file, family)
-    return _Builder(family, found.tables, found.remarks).program()
+    found = read(text, file, family, whole)
+    return _Builder(family, found.tables, found.remarks, sets).program()
+
+
+def own(program: Program, prefix: str) -> Program:
+    """Only the chains whose names begin with `prefix`, and the jumps to them; what else is there, other
+    people's policies of built-in chains too, counts as accepting."""
+    mine = {name: chain for name, chain in program.chains.items() if name.split()[2].startswith(prefix)}
+    for name, chain in program.chains.items():
+        if chain.base is not None:
+            kept = tuple(r for r in chain.rules if isinstance(r.action, Jump) and r.action.chain in mine)
+            mine[name] = Chain(name, kept, replace(chain.base, policy=ACCEPT))
+    inside = {name for name, chain in mine.items() if chain.base is None}
+    unmodelled = tuple(where for where in program.unmodelled if where.chain in inside)
+    return Program(mine, unmodelled, program.limiters)
 
 
 def merged(programs: Iterable[Program]) -> Program:
@@ -77,8 +96,12 @@ def merged(programs: Iterable[Program]) -> Program:
 class _Builder:
     """One text's program. Conditions are kept: rules repeat them, and two equal ones become one object."""
 
-    def __init__(self, family: int, tables: Tables, remarks: Iterable[Where]) -> None:
-        self._family, self._tables = family, tables
+    def __init__(self, family: int, tables: Tables, remarks: Iterable[Where], sets: Sets) -> None:
+        self._family, self._tables, self._sets = family, tables, sets
+        self._limiters: dict[str, str] = {}
+        # Tables of hashlimit, by name, that rules with a verdict use, and those without one.
+        self._deciding: dict[str, Where] = {}
+        self._silent: dict[str, Where] = {}
         self._protocol = "ip" if family == 4 else "ip6"
         self._nfproto = Lit("nfproto", ((family, family),))
         self._unmodelled: list[Where] = [*remarks]
@@ -101,7 +124,9 @@ class _Builder:
                 )
                 chains[full] = Chain(full, rules, base)
         refuse_loops(chains)
-        return Program(chains, tuple(self._unmodelled))
+        # A log that uses up what another rule decides by: the model has no number of packets.
+        self._unmodelled += [where for name, where in self._silent.items() if name in self._deciding]
+        return Program(chains, tuple(self._unmodelled), self._limiters)
 
     def _full(self, table: str, chain: str) -> str:
         return f"{self._protocol} {table} {chain}"
@@ -127,6 +152,9 @@ class _Builder:
             # Bare of everything: so iptables-nft-save prints a verdict map of nft's, whatever is in it.
             if done.effect or not words:
                 self._unmodelled.append(where)
+            (self._silent if done.action is None else self._deciding).update(
+                (name, where) for name in _shared(parsed)
+            )
             for line in _apart(parsed):
                 guard = self._guard(line, where.chain)
                 if done.action is not None:
@@ -170,17 +198,26 @@ class _Builder:
         if match.module == "comment":
             return ALWAYS
         if match.module in stateful.MODULES:
-            match = stateful.canonical(match)
-            return stateful.condition(match, self._identity(chain, match))
+            return self._remembers(match, chain)
         key = (context.protocol, context.readable, match.module, match.options)
         found = self._matches.get(key)
         if found is None:
-            found = self._matches[key] = of_match(context, match)
+            found = self._matches[key] = of_match(context, match, self._sets)
         return found
 
-    def _identity(self, chain: str, match: Match) -> str:
+    def _remembers(self, given: Match, chain: str) -> Expr:
+        """hashlimit keeps its counts by name: rules that say one name share them."""
+        match = stateful.canonical(given, self._family)
+        name = next((values[0] for option, _, values in match.options if option == "hashlimit-name"), None)
+        place = chain if name is None else f"{self._protocol} hashlimit {name}"
+        text = f"{place}: {canonical(match)}"
+        identity = self._identity(text) if name is None else text
+        if match.module in stateful.LIMITERS and (said := limiters.words(given, self._family)):
+            self._limiters[fields.limiter(identity)] = said
+        return stateful.condition(match, identity)
+
+    def _identity(self, text: str) -> str:
         """By place and text; not by line, so that a rule before it changes nothing."""
-        text = f"{chain}: {canonical(match)}"
         count = self._instances[text] = self._instances.get(text, 0) + 1
         return f"{text} #{count}" if count > 1 else text
 
@@ -192,6 +229,17 @@ def _context(family: int, line: Line) -> Context:
             number = protocol(values[0])
     readable = any(match.module == "multiport" or match.module in TRANSPORTS for match in line.matches)
     return Context(family, number, readable)
+
+
+def _shared(line: Line) -> list[str]:
+    """The tables of hashlimit that a rule uses."""
+    return [
+        values[0]
+        for match in line.matches
+        if match.module == "hashlimit"
+        for option, _, values in match.options
+        if option == "hashlimit-name" and values
+    ]
 
 
 def _apart(line: Line) -> list[Line]:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fwpolicy.model.iptables.ipsets import Sets
     from fwpolicy.model.iptables.words import Match, Options
     from fwpolicy.model.program import Expr
 
@@ -31,7 +32,6 @@ READERS: dict[str, Callable[[Context, Options], Expr]] = {
     "length": packet.length,
     "u32": packet.u32,
     "owner": host.owner,
-    "set": host.ipset,
     "time": host.window,
 }
 TRANSPORTS = ("tcp", "udp", "sctp", "dccp", "icmp", "icmp6")
@@ -46,8 +46,10 @@ def canonical(match: Match) -> str:
     return " ".join((match.module, *sorted(texts)))
 
 
-def of_match(context: Context, match: Match) -> Expr:
-    """A match whose answer depends on the packet alone."""
+def of_match(context: Context, match: Match, sets: Sets) -> Expr:
+    """A match whose answer depends on the packet alone, and on what is in the `sets` that are known."""
+    if match.module == "set":
+        return host.ipset(context, match.options, sets)
     if match.module in TRANSPORTS:
         return transport.transport(match.module, context, match.options)
     if reader := READERS.get(match.module):

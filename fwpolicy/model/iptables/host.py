@@ -10,6 +10,7 @@ from fwpolicy.model.program import And, Lit, Not, NotModelledError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.model.iptables.basics import Context
+    from fwpolicy.model.iptables.ipsets import Sets
     from fwpolicy.model.iptables.words import Option, Options
     from fwpolicy.model.program import Expr
 
@@ -40,7 +41,7 @@ def _owner(option: Option, groups: bool) -> Expr:
     return negate(Lit(_OWNERS[name], (names.span(numbers, _TOP - 1, "user or group", "-"),)), negated)
 
 
-def ipset(_: Context, options: Options) -> Expr:
+def ipset(context: Context, options: Options, sets: Sets) -> Expr:
     """`--match-set NAME src`: membership. More directions than one, and counters, make it opaque."""
     wanted = [option for option in options if option[0] == "match-set"]
     if len(wanted) != 1 or len(wanted[0][2]) != 2:
@@ -52,6 +53,8 @@ def ipset(_: Context, options: Options) -> Expr:
     rest = sorted(_text(option) for option in options if option[0] not in ("match-set", "update-counters"))
     if rest or directions not in _SIDES:
         field = fields.opaque(" ".join(("set", name, directions, *rest)))
+    elif (members := sets.get(name)) is not None:
+        return negate(Lit(f"{_SIDES[directions]}{context.family}", members), wanted[0][1])
     else:
         field = fields.member(name, _SIDES[directions])
     return negate(Lit(field, fields.YES), wanted[0][1])

@@ -147,15 +147,20 @@ def length(_: Context, options: Options) -> Expr:
 
 
 # IPv4's header length skipped, then the first byte of the UDP payload, then its low three bits.
-_NTP_MODE = re.compile(r"(?:0x)?0+>>(?:22|0x16)&0x3[cC]@(?:0x)?8>>(?:24|0x18)&(?:0x)?7=(\S+)")
+_NTP_MODE = re.compile(r"(?:0x)?0+>>(?:22|0x16)&0x3[cC]@(?:0x)?8>>(?:24|0x18)&(?:0x)?0*7=([^&@]+)")
+# IPv6: the header that follows is UDP's, and then the same byte of its payload. Where another one stands in
+# between, the mode counts as one that cannot be read.
+_NTP_MODE6 = re.compile(
+    r"(?:0x)?4>>(?:0x)?8&0x[fF]{2}=(?:17|0x11)&&(?:48|0x30)>>(?:24|0x18)&(?:0x)?0*7=([^&@]+)"
+)
 
 
 def u32(context: Context, options: Options) -> Expr:
-    """The one test of a payload that has a field: the NTP mode in UDP over IPv4."""
+    """The one test of a payload that has a field: the NTP mode in UDP."""
     option = _one(options, "u32")
     text = "".join(only(option).split())
-    found = _NTP_MODE.fullmatch(text)
-    if not found or context.family != 4 or context.protocol != 17 or not context.readable:
+    found = (_NTP_MODE if context.family == 4 else _NTP_MODE6).fullmatch(text)
+    if not found or context.protocol != 17 or not context.readable:
         return negate(Lit(fields.opaque(f"u32 {text.lower()}"), fields.YES), option[1])
     modes = [names.span(part, 7, "NTP mode") for part in found[1].split(",")]
     return negate(Lit("ntpmode", addresses.merge(modes)), option[1])

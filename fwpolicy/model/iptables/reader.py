@@ -16,6 +16,7 @@ _ONLY6 = re.compile(
 _ONLY4 = re.compile(r"-[sd] \d+\.\d+\.\d|--to-(?:source|destination) \d+\.|icmp-|-m icmp\b")
 _INCOMPLETE = re.compile(r"# Table `.*' (?:is|contains) incompatible")
 _ELSEWHERE = re.compile(r"# Warning: .* tables present")
+_BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 _COUNTERS = re.compile(r"\[\d+:\d+\]\s*")
 
 
@@ -74,8 +75,9 @@ def _error(message: str, where: Where) -> NotModelledError:
 
 
 class _Reader:
-    def __init__(self, file: str, family: int) -> None:
+    def __init__(self, file: str, family: int, whole: bool) -> None:
         self.file = file
+        self.whole = whole
         self.others = frozenset(("-6", "--ipv6") if family == 4 else ("-4", "--ipv4"))
         self.tables: Tables = {}
         self.remarks: list[Where] = []
@@ -152,6 +154,8 @@ class _Reader:
 
     def _section(self, name: str) -> Section:
         section = self.tables[self.table].get(name)
+        if section is None and not self.whole and name in _BUILT_IN:
+            section = self.tables[self.table][name] = Section("ACCEPT", self.where)
         if section is None:
             raise self._error(f"table {self.table} declares no chain {name}")
         return section
@@ -170,6 +174,8 @@ class _Reader:
             raise self._error(f"chain {name} has no rule {place - 1} to insert after")
 
 
-def read(text: str, file: str, family: int) -> Text:
-    """Tables by name, chains by name in each. NotModelledError names file and line."""
-    return _Reader(file, family).read(text)
+def read(text: str, file: str, family: int, whole: bool = True) -> Text:
+    """Tables by name, chains by name in each. NotModelledError names file and line. `whole`: else it is
+    loaded beside what is there (--noflush): what built-in chains do that it does not declare is up to others.
+    """
+    return _Reader(file, family, whole).read(text)

@@ -21,26 +21,57 @@ MODULES = (*LIMITERS, "statistic", "quota", "recent", "rateest", "nfacct")
 _DEFAULTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "limit": (("limit-burst", ("5",)),),
     "hashlimit": (("hashlimit-burst", ("5",)),),
-    "connlimit": (*(("connlimit-saddr", ()), ("connlimit-mask", ("32",)), ("connlimit-mask", ("128",))),),
+    "connlimit": (("connlimit-saddr", ()),),
     "recent": (
         *(("rsource", ()), ("name", ("DEFAULT",)), ("mask", ("255.255.255.255",))),
         ("mask", ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",)),
     ),
 }
+# A mask that is the whole address.
+_WHOLE = {4: ("connlimit-mask", ("32",)), 6: ("connlimit-mask", ("128",))}
+_OPPOSITES = {"connlimit-above": "connlimit-upto", "connlimit-upto": "connlimit-above"}
+_EXPIRE = "hashlimit-htable-expire"
 _RATES = ("limit", "hashlimit-upto", "hashlimit-above", "hashlimit")
 # Names and lengths of time in the unit of xt_limit, the ten-thousandth of a second.
 _TIMES = {"day": 864_000_000, "hour": 36_000_000, "min": 600_000, "sec": 10_000}
 
 
-def canonical(match: Match) -> Match:
+def canonical(match: Match, family: int) -> Match:
     """The match as iptables-save prints it: the same rate, chance and defaults are the same words."""
-    defaults = _DEFAULTS.get(match.module, ())
+    defaults = (*_DEFAULTS.get(match.module, ()), _WHOLE[family])
     options = [option for option in match.options if option[1] or (option[0], option[2]) not in defaults]
-    return type(match)(match.module, tuple(_canonical(option) for option in options))
+    said = tuple(_canonical(option) for option in options)
+    if match.module == "hashlimit":
+        said = _remembered(match.options, said)
+    return type(match)(match.module, said)
+
+
+def _remembered(given: Options, said: Options) -> Options:
+    """How long hashlimit remembers: the unit of the rate that was given, unless it says, and not printed
+    where it is that of the rate that is printed (libxt_hashlimit.c, hashlimit_mt_check, hashlimit_print)."""
+    units = [_unit(options) for options in (given, said)]
+    if None in units:
+        return said
+    stated = [values[0] for name, _, values in given if name == _EXPIRE and values]
+    expire = stated[0] if stated else str(units[0])
+    kept = tuple(option for option in said if option[0] != _EXPIRE)
+    return kept if expire == str(units[1]) else (*kept, (_EXPIRE, False, (expire,)))
+
+
+def _unit(options: Options) -> int | None:
+    """The unit of a rate in milliseconds."""
+    for name, _, values in options:
+        unit = values[0].partition("/")[2][:1] if name in _RATES and values else ""
+        found = [length for known, length in _TIMES.items() if unit and known[0] == unit]
+        if found:
+            return found[0] // 10
+    return None
 
 
 def _canonical(option: Option) -> Option:
     name, negated, values = option
+    if name in _OPPOSITES and negated:
+        return _OPPOSITES[name], False, values
     if len(values) == 1 and name in _RATES:
         return name, negated, (_rate(values[0]),)
     if len(values) == 1 and name == "probability":

@@ -412,3 +412,66 @@ def test_every_mask_of_eight_bits():
             assert found is not None
             inside = {number for first, last in found for number in range(first, last + 1)}
             assert inside == {number for number in range(256) if number & mask == value}
+
+
+def test_a_log_that_uses_up_a_limit_that_decides_is_named():
+    limit = "-m hashlimit --hashlimit-upto 5/sec --hashlimit-name {}"
+    log = limit.format("a") + " -j LOG"
+    named = program(log, limit.format("a") + " -j DROP").unmodelled
+    assert [where.text for where in named] == [f"-A INPUT {log}"]
+    assert not program(log, limit.format("b") + " -j DROP").unmodelled
+
+
+def test_rules_that_say_one_name_share_a_hashlimit():
+    limit = "-p {} -m hashlimit --hashlimit-upto 5/sec --hashlimit-name a -j ACCEPT"
+    rules = program(limit.format("tcp"), limit.format("udp"), policy="DROP")
+    field = fields.limiter("ip hashlimit a: hashlimit --hashlimit-name a --hashlimit-upto 5/sec")
+    assert {verdict(rules, l4proto=name, **{field: 1}) for name in ("tcp", "udp")} == {"accept"}
+    assert {verdict(rules, l4proto=name, **{field: 0}) for name in ("tcp", "udp")} == {"drop"}
+
+
+HASH = "hashlimit --hashlimit-name a --hashlimit-upto"
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("limit --limit 120/minute --limit-burst 7", "rate 120/minute burst 7"),
+        ("connlimit ! --connlimit-above 9 --connlimit-mask 32", "count 9 per ipv4 source"),
+        ("connlimit --connlimit-upto 9", "count 9 per ipv4 source"),
+        ("connlimit --connlimit-upto 9 --connlimit-mask 0", "count 9"),
+        ("connlimit --connlimit-upto 9 --connlimit-mask 24", None),
+        ("connlimit --connlimit-upto 9 --connlimit-daddr", None),
+        (f"{HASH} 9/min --hashlimit-htable-expire 60000", "rate 9/minute burst 5"),
+        (f"{HASH} 2/min --hashlimit-htable-expire 60000", None),
+        (f"{HASH} 9/sec --hashlimit-mode srcip", "rate 9/second burst 5 per ipv4 source"),
+        (f"{HASH} 9/sec --hashlimit-mode srcip,dstip", None),
+        (f"{HASH} 9/sec --hashlimit-mode srcip --hashlimit-srcmask 24", None),
+        ("hashlimit --hashlimit-above 9/sec --hashlimit-name a", None),
+    ],
+)
+def test_what_a_limiter_lets_through_in_a_policys_words(option, says):
+    """A source that is forgotten before its burst is full again gets more than the rate."""
+    assert list(program(f"-m {option} -j DROP").limiters.values()) == ([says] if says else [])
+
+
+NTP6 = "-p udp --dport 123 -m u32 --u32 {} -j DROP"
+
+
+@pytest.mark.parametrize(
+    ("test", "modes"),
+    [
+        ("4>>8&0xFF=17&&48>>24&0x07=4", {4}),
+        ("0x4>>0x8&0xff=0x11&&0x30>>0x18&0x7=0x0:0x3,0x5", {0, 1, 2, 3, 5}),
+    ],
+)
+def test_the_ntp_mode_over_ipv6(test, modes):
+    rules = program(NTP6.format(f'"{test}"'), family=6)
+    dropped = {m for m in range(9) if verdict(rules, l4proto="udp", dport=123, ntpmode=m) == "drop"}
+    assert dropped == modes
+
+
+@pytest.mark.parametrize("test", ["48>>24&0x07=4", "4>>8&0xFF=6&&48>>24&0x07=4"])
+def test_a_mode_read_where_another_header_may_be_is_opaque(test):
+    (rule,) = program(NTP6.format(f'"{test}"'), family=6).chains["ip6 filter INPUT"].rules
+    assert "opaque:u32" in repr(rule.guard) and "ntpmode" not in repr(rule.guard)
