@@ -231,8 +231,10 @@ def title(chain: ForeignChain, order: str) -> str:
     return f"{chain}{kind}{whose}, {_ORDERS[order]},"
 
 
-def interference(chain: ForeignChain) -> str:
+def interference(chain: ForeignChain, order: str) -> str:
     """What its rules can mean for ours, where nobody looked closer."""
+    if order == "apart" and chain.hook != "prerouting" and not chain.idle:
+        return "decides there without us: this policy says nothing of it"
     if chain.drops:
         return "may drop what this policy lets through; an accept of ours never overrides it"
     if chain.accepts:

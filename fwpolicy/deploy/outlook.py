@@ -110,7 +110,7 @@ def _is_ssh(fate: Fate) -> bool:
 def _neighbour(chain: ForeignChain, plan: Plan, present: Program | None, now: int) -> Neighbour:
     order = foreign.order(chain, plan.ruleset)
     found = None if present is None or chain.idle else _overlap(chain, plan, present, now)
-    return Neighbour(chain, order, found, _said(chain, found, _decides(plan.policy, chain.hook)))
+    return Neighbour(chain, order, found, _said(chain, found, order, _decides(plan.policy, chain.hook)))
 
 
 def _overlap(chain: ForeignChain, plan: Plan, present: Program, now: int) -> Overlap | None:
@@ -131,19 +131,20 @@ def _decides(policy: Policy, hook: str) -> bool:
     return bool(hooks & {"input", "forward"}) if hook == "prerouting" else hook in hooks
 
 
-def _said(chain: ForeignChain, found: Overlap | None, decides: bool) -> tuple[str, ...]:
+def _said(chain: ForeignChain, found: Overlap | None, order: str, decides: bool) -> tuple[str, ...]:
+    static = foreign.interference(chain, order)
     if found is None:
-        return (foreign.interference(chain),)
+        return (static,)
     says = []
     if chain.drops and not decides:
-        says.append(foreign.interference(chain))
+        says.append(static)
     elif found.taken:
         says.append(f"drops what this policy lets through: {_listed(found.taken)}")
     elif chain.drops:
         says.append("drops nothing that this policy lets through")
     if found.refused:
         says.append(f"accepts what this policy drops, and it stays dropped: {_listed(found.refused)}")
-    return tuple(says) or (foreign.interference(chain),)
+    return tuple(says) or (static,)
 
 
 def _listed(classes: tuple[str, ...]) -> str:

@@ -112,9 +112,10 @@ class Plan:
     def foreign(self) -> tuple[str, ...]:
         """What other tools' chains on our hooks can mean for ours, as far as their words tell."""
         return tuple(
-            f"{title(chain, order(chain, self.ruleset))} {interference(chain)}"
+            f"{title(chain, when)} {interference(chain, when)}"
             for chain in self.survey.foreign
             if not chain.idle
+            for when in (order(chain, self.ruleset),)
         )
 
     @property
