@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,9 +14,12 @@ import pytest
 
 from fwpolicy.backends.nft.purged import TABLE
 from fwpolicy.backends.nft.render import render
+from fwpolicy.commands import plantext
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.deploy import purge as purging
 from fwpolicy.deploy.machine import Machine
+from fwpolicy.deploy.plan import Options, make_plan
+from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.subject import subject
 from fwpolicy.deploy.survey import survey
 from fwpolicy.deploy.undo import Undo
@@ -27,9 +31,12 @@ from fwpolicy.host.netlink import NESTED, NETFILTER, Netlink, attribute
 from fwpolicy.host.operator import Operator
 from fwpolicy.host.services import NoServices
 from fwpolicy.policy.load import load
+from tests.kernel.place import applied, place
 from tests.lab.street import INSIDE4, INSIDE6, LAN4, LAN6, OUTSIDE4, OUTSIDE6, PATIENCE, WAN4, WAN6, Street
 
 pytestmark = pytest.mark.kernel
+
+__all__ = ["place"]  # a fixture: pytest finds it by its name here
 
 MACHINE = Machine(Files("/"), NoServices(), "/var/lib/fwpolicy", live=True)
 OPEN = "input: {default: accept}\noutput: {default: accept}\nforward: {default: accept}\n"
@@ -236,8 +243,8 @@ def test_udp_stays_dead_as_long_as_anybody_speaks(street, family, first):
     there, here = SESSIONS[family]
     kind = socket.AF_INET if family == "v4" else socket.AF_INET6
     ends = {}
-    for place, end, address, port in (("outside", "asks", there, 4000), ("box", "answers", here, 5000)):
-        ends[end] = street.call(place, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    for where, end, address, port in (("outside", "asks", there, 4000), ("box", "answers", here, 5000)):
+        ends[end] = street.call(where, lambda: socket.socket(kind, socket.SOCK_DGRAM))
         ends[end].bind((address, port))
     ends["asks"].connect((here, 5000))
     ends["answers"].connect((there, 4000))
@@ -347,6 +354,26 @@ def fails_in_the_box(street, undo):
     steps = list(undo._steps)
     undo._steps[:] = [lambda step=step: street.call("box", step) for step in steps]
     raise HostError("later")
+
+
+# As a plan, and its apply
+
+
+def test_a_plan_says_what_its_apply_does(place):
+    def insert():
+        with Netlink(NETFILTER) as kernel:
+            assert kernel.tell(1 << 8, map(created, range(20)), 0x600) == [None] * 20
+
+    subprocess.run(["ip", "-n", place.name, "address", "add", "192.0.2.1/24", "dev", "lo"], check=True)
+    insert()
+    plan = make_plan(policy(DENY_8080), place.machine, Options())
+    assert len(plan.purge) == 10 and {flow.dport for flow in plan.purge} == {8080}
+    shown = plantext.as_text(plan)
+    assert "connections to delete: 10\n  tcp 10.64.0." in shown and "  ... and 5 more" in shown
+    assert "deleted 10 connection tracking entries" in applied(place, plan)
+    assert {flow.dport for flow in conntrack.flows()} == {9090}
+    assert remove(place.machine, lambda _: None)
+    assert place.rules() == ""
 
 
 # Many at once
