@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -9,12 +10,15 @@ import pytest
 from fwpolicy.backends.iptables import reload
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy import xtload, xtproof
+from fwpolicy.errors import CheckFailedError
 from fwpolicy.host.xtables import XTables
 from fwpolicy.policy import model
+from fwpolicy.record import replace
 from tests.compiler.build import HERE, allow, block, forwarding, match, policy, section
 from tests.lab.frames import Packet
 from tests.lab.oracle import verdicts
-from tests.lab.street import INSIDE4, INSIDE6, LAN4, OUTSIDE4, OUTSIDE6, WAN4, WAN6, Street
+from tests.lab.street import INSIDE4, INSIDE6, LAN4, OUTSIDE4, OUTSIDE6, PATIENCE, WAN4, WAN6, Street
+from tests.property.strategies import loaded
 
 from .test_iptables_golden import restores
 from .test_lowering import DOCKER, send_udp, tcp, tcp6
@@ -317,3 +321,61 @@ def test_a_load_goes_on_counting_and_a_way_back_too(street, variant):
     assert counted(street, variant, "allow_input_dns") == 5
     street.call("box", lambda: xtload.put_back(XTables(variant), before))
     assert counted(street, variant, "allow_input_dns") == 3
+
+
+# --- the NTP mode over IPv6 -------------------------------------------------------------------------
+
+SERVER = """version: 1
+name: server
+roles: {ntp: {mode: server, serve: [clients]}}
+groups: {clients: [192.0.2.0/24, "2001:db8:a::/64"]}
+"""
+QUESTION, MONLIST = b"\x23" + bytes(47), b"\x17\x00\x03\x2a" + bytes(4)
+# One padding option of six bytes: UDP's source port then stands where the payload else begins.
+PADDING = b"\x00\x00\x01\x04\x00\x00\x00\x00"
+LOOKS_LIKE_MODE_3 = 0x0300
+
+
+def asked(street: Street, payload: bytes, sport: int, options: bytes = b"") -> bool:
+    """Whether the box's port 123 gets what outside sends."""
+
+    def listen() -> socket.socket:
+        opened = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        opened.bind(("::", 123))
+        opened.settimeout(PATIENCE)
+        return opened
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as opened:
+            opened.bind((OUTSIDE6, sport))
+            if options:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, options)
+            opened.sendto(payload, (WAN6, 123))
+
+    with street.call("box", listen) as listening:
+        street.call("outside", send)
+        try:
+            return listening.recv(100) == payload
+        except TimeoutError:
+            return False
+
+
+def test_a_header_in_between_cannot_stand_in_for_the_mode(street, variant):
+    texts = xtproof.compiled(loaded(SERVER), Facts(nat=True))
+    street.call("box", lambda: xtload.load(XTables(variant), texts))
+    assert asked(street, QUESTION, 40000)
+    assert not asked(street, MONLIST, 40001)
+    assert not asked(street, MONLIST, LOOKS_LIKE_MODE_3, PADDING)
+    assert not asked(street, QUESTION, 40002, PADDING), "docs/iptables.md says so"
+
+
+def test_a_fixed_offset_alone_would_be_fooled(street, variant):
+    """Why the header that follows is asked for, too."""
+    texts = xtproof.compiled(loaded(SERVER), Facts(nat=True))
+    four, six = texts.rules
+    naive = replace(six, text=six.text.replace("4>>8&0xFF=17&&", ""))
+    with pytest.raises(CheckFailedError):
+        xtproof.prove_compiled(loaded(SERVER), None, replace(texts, rules=(four, naive)))
+    wrong = replace(texts, rules=(four, naive))
+    street.call("box", lambda: xtload.load(XTables(variant), wrong, proved=False))
+    assert asked(street, MONLIST, LOOKS_LIKE_MODE_3, PADDING)
