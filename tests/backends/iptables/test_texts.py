@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 import pytest
 
 from fwpolicy.backends.iptables import names, reload
-from fwpolicy.backends.iptables.disjoint import disjoint
+from fwpolicy.backends.iptables.disjoint import Index, disjoint
 from fwpolicy.deploy import xtproof
 from fwpolicy.ir.ruleset import Address, IcmpType, Interface, Nfproto, Port
 from tests.golden import cases
@@ -149,3 +150,20 @@ def test_what_a_line_counted_is_counted_on_by_its_first_rule():
     assert reload.restore(new, f"{old}COMMIT\n").splitlines() == [
         *("*filter", f"[5:50] -A FWPOLICY-INPUT {log} RETURN", f"-A FWPOLICY-INPUT {log} RETURN", "COMMIT")
     ]
+
+
+def test_the_index_finds_what_looking_at_each_finds():
+    random = Random(0)
+
+    def some():
+        ports = random.choice(((7, 7), (8, 8), (7, 9), (1, 1000)))
+        port = Port(random.choice((6, 17)), random.choice(("dport", "dport", "sport")), (ports,))
+        source = Address(4, "saddr", random.choice((((1, 5),), ((6, 9),))))
+        return tuple(match for match in (port, source) if random.random() < 0.8)
+
+    lists = [some() for _ in range(60)]
+    index = Index(lists)
+    for matches in lists:
+        for start in (0, 20, 59, 60):
+            slow = next((n for n in range(start, 60) if not disjoint(matches, lists[n])), 60)
+            assert index.first(matches, start) == slow
