@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
     files = Files("/")
     target = _absolute(options.directory)
     files.make_directory(target)
-    for artifact in (*rulesets, *(_others(policy) if options.backend == "nft" else _daemons(policy))):
+    others = _others(policy) if options.backend == "nft" else _beside_iptables(policy)
+    for artifact in (*rulesets, *others):
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)
         print(path, file=sys.stderr)
@@ -109,6 +110,12 @@ def _others(policy: Policy) -> tuple[Artifact, ...]:
     from fwpolicy.deploy.persist import boot_files  # noqa: PLC0415
 
     return (*_daemons(policy), *boot_files(policy, "/var/lib/fwpolicy"))
+
+
+def _beside_iptables(policy: Policy) -> tuple[Artifact, ...]:
+    from fwpolicy.backends.iptables.merge import program  # noqa: PLC0415
+
+    return (program(), *_daemons(policy))
 
 
 def _daemons(policy: Policy) -> tuple[Artifact, ...]:

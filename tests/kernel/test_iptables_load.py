@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.backends.iptables import reload
+from fwpolicy.backends.iptables import merge, reload
 from fwpolicy.deploy import xtload, xtproof
 from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.host import xtables
@@ -282,3 +282,33 @@ def test_a_comment_that_looks_like_a_jump_is_none():
     saved = OTHERS["iptables"]
     assert reload.restore("", saved) == ""
     assert reload.ours(saved) == ""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_by_hand_without_python(variant, tmp_path):
+    """docs/iptables.md, as it stands there: again and again, one policy after another, and away."""
+    (tmp_path / "fwpolicy.awk").write_text(merge.program().text)
+
+    def pipe(command: str, rules: str) -> None:
+        line = f"{command}-{variant}-save | awk -f fwpolicy.awk phase=1 - phase=2 {rules}"
+        run("sh", "-ec", f"{line} | {command}-{variant}-restore --noflush", cwd=tmp_path)
+
+    def do(tables):
+        for _ in range(2):
+            for case in ("bastion", "router"):
+                texts = cases.iptables(case)
+                for artifact in texts.all:
+                    (tmp_path / artifact.name).write_text(artifact.text)
+                if texts.sets:
+                    run("sh", "-ec", "ipset restore < fwpolicy.ipset", cwd=tmp_path)
+                for command, artifact in zip(COMMANDS, texts.rules, strict=True):
+                    pipe(command, artifact.name)
+                now = xtload.listing(tables)
+                names = xtproof.static_sets(texts)
+                xtproof.prove_listed(texts, now.rules, xtables.saved_ipsets(names), variant)
+                assert not now.ahead and now.rules[0].count("-A INPUT -j FWPOLICY-INPUT") == 1
+        for command in COMMANDS:
+            pipe(command, "/dev/null")
+        assert not xtload.listing(tables).is_ours
+
+    beside_others(variant, do)
