@@ -87,9 +87,9 @@ class Steps:
             yield named.get(first, name), lines
 
 
-# A step's packets may go on anywhere from its label to the first rule that could be about one of them.
 def _cuts(spans: list[tuple[int, int]], end: int) -> list[int]:
-    """The fewest places of which each span has one; the end is none, it is there anyway."""
+    """The fewest places of which each span has one; the end is none, it is there anyway. A step's span: its
+    packets may go on anywhere from its label to the first rule that could be about one of them."""
     found: list[int] = []
     for first, last in sorted(spans, key=lambda span: span[1]):
         if last < end and not (found and found[-1] >= first):
