@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> int:
     if options.directory is None:
         print("\n".join(each.text for each in rulesets), end="")
         return 0
-    from fwpolicy.deploy.artifacts import beside_ruleset, daemon_snippets  # noqa: PLC0415
+    from fwpolicy.deploy.artifacts import beside_iptables, beside_ruleset  # noqa: PLC0415
     from fwpolicy.host.files import Files  # noqa: PLC0415
 
     files = Files("/")
     target = _absolute(options.directory)
     files.make_directory(target)
-    beside = beside_ruleset(policy) if options.backend == "nft" else daemon_snippets(policy)
+    beside = beside_ruleset(policy) if options.backend == "nft" else beside_iptables(policy)
     for artifact in (*rulesets, *beside):
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)

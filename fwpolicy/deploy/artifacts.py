@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 def beside_ruleset(policy: Policy) -> tuple[Artifact, ...]:
     """The time daemon's configuration, and what loads the rules at boot."""
-    return (*daemon_snippets(policy), *boot_files(policy, STATE_DIR))
+    return (*_daemon_snippets(policy), *boot_files(policy, STATE_DIR))
 
 
-def daemon_snippets(policy: Policy) -> tuple[Artifact, ...]:
+def beside_iptables(policy: Policy) -> tuple[Artifact, ...]:
+    """The time daemon's configuration, and what puts the rules over earlier ones."""
+    from fwpolicy.backends.iptables.merge import program  # noqa: PLC0415
+
+    return (program(), *_daemon_snippets(policy))
+
+
+def _daemon_snippets(policy: Policy) -> tuple[Artifact, ...]:
     """The time daemon's configuration alone."""
     service = compile_timeservice(policy)
     return snippets(service) if service and service.mode != "closed" else ()

@@ -48,7 +48,7 @@ def test_compile_is_the_same_bytes_every_time():
 def test_compile_into_a_folder(tmp_path):
     assert main(["compile", "ntp-client", "--backend", "iptables", "-o", str(tmp_path / "build")]) == 0
     names = {path.name for path in (tmp_path / "build").iterdir()}
-    assert {"fwpolicy.rules.v4", "fwpolicy.rules.v6", "chrony.conf"} <= names
+    assert {"fwpolicy.rules.v4", "fwpolicy.rules.v6", "fwpolicy.awk", "chrony.conf"} <= names
     assert not names & {"ruleset.nft", "fwpolicy.ipset", "boot.sh"}
     assert (tmp_path / "build/fwpolicy.rules.v4").stat().st_mode & 0o777 == 0o600
 

@@ -60,7 +60,7 @@ def host(place: Lab, clock: TimeServer, policy: str) -> Iterator[Host]:
 
 def test_closed_one_by_one_and_open_in_the_end(host: Host, shop: Namespace, policy: str) -> None:
     since = time.time()
-    guest.fwpolicy(host, "apply", "/etc/gated.yaml")
+    guest.fwpolicy(host, "apply", "--no-confirm", "/etc/gated.yaml")
     refused = f"https of {shop.ipv4} is not reached: Connection refused (and 1 more of 2)"
     unhealthy = f"{TEST} ended with status 1"
     found = guest.unmet(host, policy, since)

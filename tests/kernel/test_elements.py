@@ -16,7 +16,8 @@ from fwpolicy.backends.nft.read import read
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import elements as deploying
-from fwpolicy.deploy import rules
+from fwpolicy.deploy import journal, rules
+from fwpolicy.deploy.confirm import settled
 from fwpolicy.deploy.elements import moment, send
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
@@ -353,10 +354,13 @@ def test_a_kill_between_the_sets_and_the_rules(place, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(applying.Undo, "__exit__", lambda *_: None)
         patched.setattr(Nftables, "load", die)
+        patched.setattr(journal, "watch", lambda *_: None)
         with pytest.raises(Killed):
             applied(place, plan(place, WIDE))
     assert "set wide_v4" in place.rules() and "chain" not in place.rules()
     assert "interrupted" in look(place.machine).drifts[0].what
+    settled(place.machine, lambda step: None)
+    assert place.rules() == ""
     applied(place, plan(place, WIDE))
     assert look(place.machine).drifts == ()
     assert remove(place.machine, lambda step: None) and place.rules() == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.backends.iptables import reload
+from fwpolicy.backends.iptables import merge, reload
 from fwpolicy.deploy import xtload, xtproof
 from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.host import xtables
@@ -106,7 +106,8 @@ def test_loads_follow_each_other_with_one_jump_in_first_place(variant):
             now = xtload.listing(tables)
             assert now.is_ours and not now.ahead
             for text in now.rules:
-                jumps = [line for line in text.splitlines() if line.startswith("-A INPUT")]
+                lines = [line.partition("] ")[2] for line in text.splitlines() if line[0] == "["]
+                jumps = [line for line in lines if line.startswith("-A INPUT")]
                 assert jumps[0] == "-A INPUT -j FWPOLICY-INPUT"
                 assert jumps.count(jumps[0]) == 1
             assert "-A FORWARD -j FWPOLICY-FORWARD" in now.rules[0] or case != "router"
@@ -255,7 +256,7 @@ def test_versions_that_cannot_wait_are_not_asked_to(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     text = "*filter\n:FWPOLICY-INPUT - [0:0]\nCOMMIT\n"
     netns.call(lambda: XTables().restore(4, text))
-    assert Path(tmp_path, "said").read_text() == "--noflush\n"
+    assert Path(tmp_path, "said").read_text() == "--noflush -c\n"
 
 
 def test_a_host_without_iptables_gets_one_line(monkeypatch, tmp_path):
@@ -281,3 +282,33 @@ def test_a_comment_that_looks_like_a_jump_is_none():
     saved = OTHERS["iptables"]
     assert reload.restore("", saved) == ""
     assert reload.ours(saved) == ""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_by_hand_without_python(variant, tmp_path):
+    """docs/iptables.md, as it stands there: again and again, one policy after another, and away."""
+    (tmp_path / "fwpolicy.awk").write_text(merge.program().text)
+
+    def pipe(command: str, rules: str) -> None:
+        line = f"{command}-{variant}-save | awk -f fwpolicy.awk phase=1 - phase=2 {rules}"
+        run("sh", "-ec", f"{line} | {command}-{variant}-restore --noflush", cwd=tmp_path)
+
+    def do(tables):
+        for _ in range(2):
+            for case in ("bastion", "router"):
+                texts = cases.iptables(case)
+                for artifact in texts.all:
+                    (tmp_path / artifact.name).write_text(artifact.text)
+                if texts.sets:
+                    run("sh", "-ec", "ipset restore < fwpolicy.ipset", cwd=tmp_path)
+                for command, artifact in zip(COMMANDS, texts.rules, strict=True):
+                    pipe(command, artifact.name)
+                now = xtload.listing(tables)
+                names = xtproof.static_sets(texts)
+                xtproof.prove_listed(texts, now.rules, xtables.saved_ipsets(names), variant)
+                assert not now.ahead and now.rules[0].count("-A INPUT -j FWPOLICY-INPUT") == 1
+        for command in COMMANDS:
+            pipe(command, "/dev/null")
+        assert not xtload.listing(tables).is_ours
+
+    beside_others(variant, do)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
 
+from fwpolicy.backends.iptables import reload
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy import xtload, xtproof
+from fwpolicy.errors import CheckFailedError
 from fwpolicy.host.xtables import XTables
 from fwpolicy.policy import model
+from fwpolicy.record import replace
 from tests.compiler.build import HERE, allow, block, forwarding, match, policy, section
 from tests.lab.frames import Packet
 from tests.lab.oracle import verdicts
-from tests.lab.street import INSIDE4, INSIDE6, LAN4, OUTSIDE4, OUTSIDE6, WAN4, WAN6, Street
+from tests.lab.street import INSIDE4, INSIDE6, LAN4, OUTSIDE4, OUTSIDE6, PATIENCE, WAN4, WAN6, Street
+from tests.property.strategies import loaded
 
 from .test_iptables_golden import restores
 from .test_lowering import DOCKER, send_udp, tcp, tcp6
@@ -38,9 +43,9 @@ def passing(variant: str, wanted: model.Policy, packets: list[Packet]) -> list[b
     return [verdict == "accept" for verdict in found]
 
 
-def load(street: Street, variant: str, wanted: model.Policy) -> None:
+def load(street: Street, variant: str, wanted: model.Policy) -> xtload.Listing:
     texts = xtproof.compiled(wanted, Facts(nat=True))
-    street.call("box", lambda: xtload.load(XTables(variant), texts))
+    return street.call("box", lambda: xtload.load(XTables(variant), texts))
 
 
 # --- conditions of one packet ---------------------------------------------------------------------
@@ -284,11 +289,9 @@ def test_published_lines(street, variant):
 
 
 def counted(street: Street, variant: str, name: str) -> int:
-    """The packets of all rules that say the counter's name."""
-    saved = street.run("box", f"iptables-{variant}-save", "-c")
-    saved += street.run("box", f"ip6tables-{variant}-save", "-c")
-    lines = (line for line in saved.splitlines() if f"--comment {name} " in line or f'"{name}' in line)
-    return sum(int(line[1:].partition(":")[0]) for line in lines if "LOG" not in line)
+    """The packets of all rules that say the counter's name, of both families."""
+    texts = street.call("box", lambda: xtload.listing(XTables(variant))).rules
+    return sum(reload.counts(text.splitlines()).get(name, (0, 0))[0] for text in texts)
 
 
 def test_denied_packets_are_logged_at_a_rate_and_noise_is_not(street, variant):
@@ -306,3 +309,73 @@ def test_denied_packets_are_logged_at_a_rate_and_noise_is_not(street, variant):
     assert logs.prefixes() == ["fwp denied: "] * 5
     assert counted(street, variant, "default_input") == 23
     assert counted(street, variant, "role_ntp_input_drop") == 2
+
+
+def test_a_load_goes_on_counting_and_a_way_back_too(street, variant):
+    first = policy(section("input", "drop", allow("udp/53", id="dns")))
+    second = policy(section("input", "drop", allow("udp/53", id="dns"), allow("http")))
+    load(street, variant, first)
+    send_udp(street, WAN4, 53, 3)
+    before = load(street, variant, second)
+    send_udp(street, WAN4, 53, 2)
+    assert counted(street, variant, "allow_input_dns") == 5
+    street.call("box", lambda: xtload.put_back(XTables(variant), before))
+    assert counted(street, variant, "allow_input_dns") == 3
+
+
+# --- the NTP mode over IPv6 -------------------------------------------------------------------------
+
+SERVER = """version: 1
+name: server
+roles: {ntp: {mode: server, serve: [clients]}}
+groups: {clients: [192.0.2.0/24, "2001:db8:a::/64"]}
+"""
+QUESTION, MONLIST = b"\x23" + bytes(47), b"\x17\x00\x03\x2a" + bytes(4)
+# One padding option of six bytes: UDP's source port then stands where the payload else begins.
+PADDING = b"\x00\x00\x01\x04\x00\x00\x00\x00"
+LOOKS_LIKE_MODE_3 = 0x0300
+
+
+def asked(street: Street, payload: bytes, sport: int, options: bytes = b"") -> bool:
+    """Whether the box's port 123 gets what outside sends."""
+
+    def listen() -> socket.socket:
+        opened = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        opened.bind(("::", 123))
+        opened.settimeout(PATIENCE)
+        return opened
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as opened:
+            opened.bind((OUTSIDE6, sport))
+            if options:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, options)
+            opened.sendto(payload, (WAN6, 123))
+
+    with street.call("box", listen) as listening:
+        street.call("outside", send)
+        try:
+            return listening.recv(100) == payload
+        except TimeoutError:
+            return False
+
+
+def test_a_header_in_between_cannot_stand_in_for_the_mode(street, variant):
+    texts = xtproof.compiled(loaded(SERVER), Facts(nat=True))
+    street.call("box", lambda: xtload.load(XTables(variant), texts))
+    assert asked(street, QUESTION, 40000)
+    assert not asked(street, MONLIST, 40001)
+    assert not asked(street, MONLIST, LOOKS_LIKE_MODE_3, PADDING)
+    assert not asked(street, QUESTION, 40002, PADDING), "docs/iptables.md says so"
+
+
+def test_a_fixed_offset_alone_would_be_fooled(street, variant):
+    """Why the header that follows is asked for, too."""
+    texts = xtproof.compiled(loaded(SERVER), Facts(nat=True))
+    four, six = texts.rules
+    naive = replace(six, text=six.text.replace("4>>8&0xFF=17&&", ""))
+    with pytest.raises(CheckFailedError):
+        xtproof.prove_compiled(loaded(SERVER), None, replace(texts, rules=(four, naive)))
+    wrong = replace(texts, rules=(four, naive))
+    street.call("box", lambda: xtload.load(XTables(variant), wrong, proved=False))
+    assert asked(street, MONLIST, LOOKS_LIKE_MODE_3, PADDING)

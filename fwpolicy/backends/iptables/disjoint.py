@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from heapq import merge as merged
+
 from fwpolicy.addresses import merge, subtract
 from fwpolicy.backends.iptables.matches import protocols
 from fwpolicy.ir.ruleset import Address, IcmpType, Interface, Match, Nfproto, Port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     Matches = tuple[Match, ...]
 
 
@@ -17,6 +22,50 @@ def disjoint(one: Matches, other: Matches) -> bool:
     if first is not None and second is not None and not first & second:
         return True
     return any(_apart(mine, theirs) for mine in one for theirs in other)
+
+
+# More ports than these are looked at one by one: a range of thousands would be thousands of entries.
+_FEW = 64
+
+
+class Index:
+    """Which of many lists of matches could be about the packets of another one; those about other ports are
+    not even looked at."""
+
+    def __init__(self, lists: Sequence[Matches]) -> None:
+        self._lists = lists
+        self._general: list[int] = []
+        self._of_ports: dict[tuple[int, int], list[int]] = {}
+        for place, matches in enumerate(lists):
+            keys = _keys(matches)
+            if keys is None:
+                self._general.append(place)
+            for key in keys or ():
+                self._of_ports.setdefault(key, []).append(place)
+
+    def first(self, matches: Matches, start: int) -> int:
+        """The first place, from `start` on, that is not disjoint; how many there are, where none is."""
+        for place in self._candidates(matches, start):
+            if not disjoint(matches, self._lists[place]):
+                return place
+        return len(self._lists)
+
+    def _candidates(self, matches: Matches, start: int) -> Iterable[int]:
+        keys = _keys(matches)
+        if keys is None:
+            return range(start, len(self._lists))
+        lists = [self._general, *(self._of_ports.get(key, []) for key in keys)]
+        return merged(*(each[bisect_left(each, start) :] for each in lists))
+
+
+def _keys(matches: Matches) -> list[tuple[int, int]] | None:
+    """The (protocol, destination port) pairs that are all that a list is about; None where they are many."""
+    for match in matches:
+        if isinstance(match, Port) and match.side == "dport":
+            if sum(last - first + 1 for first, last in match.ports) > _FEW:
+                return None
+            return [(match.protocol, port) for a, b in match.ports for port in range(a, b + 1)]
+    return None
 
 
 def _apart(one: Match, other: Match) -> bool:

@@ -129,7 +129,8 @@ class _Family:
             matches = list(self._words.rules(line.matches, line.rule.log is not None))
             for target in targets(line, self._family, called):
                 for words in matches:
-                    self._write(f"-A {chain} {words} {target}".replace("  ", " "), line.rule.origin)
+                    text = " ".join(filter(None, ("-A", chain, words, target)))
+                    self._write(text, line.rule.origin)
         except CannotSayError as error:
             self._refusals.add(error, line.rule.origin)
 

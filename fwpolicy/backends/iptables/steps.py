@@ -6,7 +6,7 @@ packets, it may as well go on behind those, and one cut serves many lines.
 
 from __future__ import annotations
 
-from fwpolicy.backends.iptables.disjoint import disjoint
+from fwpolicy.backends.iptables.disjoint import Index
 from fwpolicy.ir.ruleset import Accept, Continue, Drop, Match, Reject, Return, Rule, Verdict
 from fwpolicy.record import record
 
@@ -70,7 +70,12 @@ class Steps:
     def parts(self, name: str, onwards: str | None) -> Iterator[Part]:
         """The chains: the first is called `name`; at the end of the last one comes `onwards` (None: the end
         of what is ours)."""
-        spans = [None if step.label is None else self._span(step, step.label) for step in self._steps]
+        index = Index([step.matches for step in self._steps])
+        places = [None if step.label is None else self._places[step.label] for step in self._steps]
+        spans = [
+            None if first is None else (first, index.first(step.matches, first))
+            for step, first in zip(self._steps, places, strict=True)
+        ]
         cuts = _cuts([span for span in spans if span is not None], len(self._steps))
         named = {place: f"{name}.{number}" for number, place in enumerate(cuts, 2)}
         ends = [*cuts, len(self._steps)]
@@ -81,17 +86,10 @@ class Steps:
                 lines.append((Step((), _ONWARDS, -1), to))
             yield named.get(first, name), lines
 
-    def _span(self, step: Step, label: int) -> tuple[int, int]:
-        """The places at which the step's packets may go on: from its label to the first rule that could be
-        about one of them."""
-        first = last = self._places[label]
-        while last < len(self._steps) and disjoint(step.matches, self._steps[last].matches):
-            last += 1
-        return first, last
-
 
 def _cuts(spans: list[tuple[int, int]], end: int) -> list[int]:
-    """The fewest places of which each span has one; the end is none, it is there anyway."""
+    """The fewest places of which each span has one; the end is none, it is there anyway. A step's span: its
+    packets may go on anywhere from its label to the first rule that could be about one of them."""
     found: list[int] = []
     for first, last in sorted(spans, key=lambda span: span[1]):
         if last < end and not (found and found[-1] >= first):
