@@ -47,7 +47,7 @@ table inet witness {{
 FLOOD = f"""
 import socket, time
 while True:
-    time.sleep(0.001)  # the machine has others to serve
+    time.sleep(0.005)  # the machine has others to serve
     for _ in range(5):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             for port in {(NEVER, ALWAYS, *TURNS)}:
@@ -62,7 +62,7 @@ with socket.create_server(("{HOST}", {ALWAYS})) as server:
         one.sendall(data)
 """
 SESSION = f"""
-import socket, sys
+import socket, time
 one = socket.create_connection(("{HOST}", {ALWAYS}), timeout=5)
 print("begun", flush=True)
 said = 0
@@ -70,8 +70,8 @@ while True:
     one.sendall(b"still there?")
     assert one.recv(100)
     said += 1
-    if said % 100 == 0:
-        print(said, flush=True)
+    print(said, flush=True)
+    time.sleep(0.005)
 """
 
 
