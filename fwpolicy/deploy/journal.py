@@ -111,9 +111,28 @@ def begin(
     `rules` loads our table as it was, "" where no rule changes. `after`: the files' texts as they will be.
     Raises HostError; then nothing has begun.
     """
-    files, new = state.files, state.path(f"{OPEN}.new")
     for left in (f"{OPEN}.new", CLOSED, "undone"):
-        remove_tree(files, state.path(left))
+        remove_tree(state.files, state.path(left))
+    guard = None
+    try:
+        _write_down(machine, state, before, entry, rules, after)
+        # Watched before there is anything to take back: until then what is run finds nothing.
+        guard = watch(*_undo_command(machine, state, "live", entry.identity)) if machine.live else None
+        rename(state.files, state.path(f"{OPEN}.new"), state.path(OPEN))
+    except HostError:
+        if guard:
+            guard.release()
+        # A full disk has no room for half of one either.
+        remove_tree(state.files, state.path(f"{OPEN}.new"))
+        state.files.remove(marker(state.directory))
+        raise
+    return Journal(machine, state, entry, guard)
+
+
+def _write_down(
+    machine: Machine, state: State, before: Before, entry: Entry, rules: str, after: Mapping[str, str]
+) -> None:
+    files, new = state.files, state.path(f"{OPEN}.new")
     for folder in (state.directory, new, f"{new}/before", f"{new}/after"):
         files.make_directory(folder, 0o700)
     for number, snapshot in enumerate(before.files):
@@ -131,15 +150,6 @@ def begin(
     _write_entry(state, f"{OPEN}.new", entry)
     if machine.live and files.exists(_PASSING):
         files.write(marker(state.directory), f"{entry.identity}\n", 0o600)
-    # Watched before there is anything to take back: until then what is run finds nothing.
-    guard = watch(*_undo_command(machine, state, "live", entry.identity)) if machine.live else None
-    try:
-        rename(files, new, state.path(OPEN))
-    except HostError:
-        if guard:
-            guard.release()
-        raise
-    return Journal(machine, state, entry, guard)
 
 
 def marker(state_dir: str) -> str:

@@ -192,6 +192,28 @@ def test_a_kernel_that_refuses_the_rules(host: Host) -> None:
     assert "/var/lib/fwpolicy" not in before.tree
 
 
+def test_a_disk_that_is_full(host: Host) -> None:
+    host.run("mkdir", "-p", "/var/lib/fwpolicy")
+    host.run("mount", "-t", "tmpfs", "-o", "size=24k,mode=0700", "tmpfs", "/var/lib/fwpolicy")
+    pid, before = guest.main_pid(host, CHRONY.unit), look(host)
+    said = guest.fwpolicy(host, "apply", "ntp-client", expect=1)
+    assert "no space left on the device" in said
+    assert_untouched(host, before, pid)
+    host.run("umount", "/var/lib/fwpolicy")
+    guest.fwpolicy(host, "apply", "ntp-client")
+
+
+def test_an_etc_that_is_read_only(host: Host) -> None:
+    host.run("mount", "--bind", "/etc", "/etc")
+    host.run("mount", "-o", "remount,bind,ro", "/etc")
+    pid, before = guest.main_pid(host, CHRONY.unit), look(host)
+    said = guest.fwpolicy(host, "apply", "ntp-client", expect=1)
+    assert "the file system is read-only; remount it read-write first" in said
+    assert_untouched(host, before, pid)
+    host.run("umount", "/etc")
+    guest.fwpolicy(host, "apply", "ntp-client")
+
+
 # Beside the distribution's own firewall service, whose file begins with `flush ruleset`
 
 
