@@ -35,12 +35,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
     from fwpolicy.deploy.confirm import require_settled  # noqa: PLC0415
+    from fwpolicy.errors import HostError  # noqa: PLC0415
     from fwpolicy.host.lock import whole  # noqa: PLC0415
 
     saved = savedplans.saved_in(options.policy)
     if saved:
         name, options = options.policy[0], savedplans.options_of(saved, options)
     with operands.at_work(options, "apply") as machine:
+        if options.confirm is not None and not machine.live:
+            raise HostError("nobody can confirm what an image has: leave out --confirm")
         tell = operands.teller(options)
         require_settled(machine, tell)
         plan = _as_shown(name, saved, options, machine) if saved else planned(options, machine)
@@ -84,7 +87,9 @@ def _asked(options: argparse.Namespace, wanted: ApplyOptions) -> Asked:
     """From a terminal or over SSH somebody is there to be asked; else the gates are (docs/cli.md)."""
     from fwpolicy.deploy.apply import Asked  # noqa: PLC0415
 
-    if options.confirm is not None:
+    if options.root != "/":
+        seconds = 0
+    elif options.confirm is not None:
         seconds = options.confirm
     elif options.no_confirm or not (wanted.gates or who.is_there(options)):
         seconds = 0

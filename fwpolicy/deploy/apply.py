@@ -10,6 +10,7 @@ from __future__ import annotations
 from fwpolicy.backends.nft.reload import WHOLE
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import turn
+from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.persist import UNIT, opener
 from fwpolicy.deploy.remembered import generation, texts
@@ -87,6 +88,7 @@ def carry_out(
             journal.wait(asked.seconds)
         else:
             journal.close()
+            prune(state)
     return Applied(number, purged)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import TIMER, close, pending, take_back
 from fwpolicy.deploy.state import State
 from fwpolicy.errors import HostError
@@ -57,6 +58,7 @@ def confirm(machine: Machine, entry: Entry, tell: Tell) -> None:
     state.make_current(entry.generation, boots=entry.persist)
     close(machine, state)
     machine.services.never_mind(TIMER)
+    prune(state)
     if flows:
         from fwpolicy.deploy.purge import finish  # noqa: PLC0415
 

@@ -95,7 +95,7 @@ class Journal:
         self.entry = replace(self.entry, applied=now, deadline=now + seconds)
         _write_entry(self._state, OPEN, self.entry)
         self._state.files.write(self._state.path(f"{OPEN}/waits"), "", 0o600)
-        command, _ = _undo_command(self._machine, self._state, "live", self.entry.identity)
+        command, _ = _undo_command(self._machine, self._state, "live")
         timed = self._machine.services.later(TIMER, seconds, command)
         if self._guard and timed:
             self._guard.release()
@@ -117,7 +117,7 @@ def begin(
     try:
         _write_down(machine, state, before, entry, rules, after)
         # Watched before there is anything to take back: until then what is run finds nothing.
-        guard = watch(*_undo_command(machine, state, "live", entry.identity)) if machine.live else None
+        guard = watch(*_undo_command(machine, state, "live")) if machine.live else None
         rename(state.files, state.path(f"{OPEN}.new"), state.path(OPEN))
     except HostError:
         if guard:
@@ -189,7 +189,7 @@ def take_back(machine: Machine, state: State, entry: Entry, why: str) -> None:
     import subprocess  # noqa: PLC0415
 
     same = not machine.live or entry.boot == boottime.boot()
-    command, environment = _undo_command(machine, state, "live" if same else "boot", entry.identity)
+    command, environment = _undo_command(machine, state, "live" if same else "boot")
     if not machine.files.exists(command[1].removeprefix(root_of(machine))):
         command = (command[0], f"{root_of(machine)}{state.path(UNDOING)}/undo.sh", *command[2:])
     environment |= {"FWPOLICY_LOCKED": "yes", "FWPOLICY_WHY": why}
@@ -203,11 +203,9 @@ def take_back(machine: Machine, state: State, entry: Entry, why: str) -> None:
         )
 
 
-def _undo_command(
-    machine: Machine, state: State, mode: str, identity: str
-) -> tuple[tuple[str, ...], dict[str, str]]:
+def _undo_command(machine: Machine, state: State, mode: str) -> tuple[tuple[str, ...], dict[str, str]]:
     place = f"{root_of(machine)}{state.path(OPEN)}/undo.sh"
-    return ("/bin/sh", place, mode, identity), dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)}
+    return ("/bin/sh", place, mode), dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)}
 
 
 def root_of(machine: Machine) -> str:

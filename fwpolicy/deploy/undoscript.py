@@ -40,19 +40,22 @@ class Before:
 _HEAD = """\
 #!/bin/sh
 # Written by fwpolicy before it applied generation {generation}: takes that back.
-# undo.sh live|boot [ID]: here and now, or before the network is up; with an ID only if it is ours.
+# undo.sh live|boot: here and now, or before the network is up.
 PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 root="${{FWPOLICY_ROOT-}}"
 state="$root"{state}
 mode="$1"
-if [ -n "${{2-}}" ] && [ "$2" != {identity} ]; then exit 0; fi
 if [ -z "${{FWPOLICY_LOCKED-}}" ] && command -v flock >/dev/null 2>&1; then
     exec 9<"$state" && flock 9
 fi
-# One rename decides between this and a confirmation. What is found begun is gone on with.
-if [ -d "$state/journal" ]; then mv "$state/journal" "$state/undoing" || exit 1; fi
+# Whoever waited for the lock may find another apply's. One rename decides between this and a confirmation;
+# what is found begun is gone on with.
+mine() {{
+    [ "$(cat "$1/id" 2>/dev/null)" = {identity} ]
+}}
+if mine "$state/journal"; then mv "$state/journal" "$state/undoing" || exit 1; fi
 here="$state/undoing"
-[ -f "$here/undo.sh" ] || exit 0
+mine "$here" || exit 0
 failed=0
 
 try() {{

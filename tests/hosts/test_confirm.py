@@ -122,6 +122,19 @@ def test_a_reboot_in_the_window_comes_up_with_the_old_generation(server: Host, d
     assert guest.report(server, "status")["drift"] == []
 
 
+def test_a_first_apply_is_taken_back_at_the_boot_whole(server: Host, desk: Host) -> None:
+    """By the boot unit, which is itself of what is taken back."""
+    server.write(POLICY, FORGETFUL)
+    before = guest.look(server)
+    guest.fwpolicy(server, "apply", "--confirm", "60s", POLICY)
+    assert not gets_in(desk, server)
+    server.reboot()
+    assert gets_in(desk, server) and guest.rules(server) == ""
+    ours = [path for path in guest.look(server).tree if "fwpolicy" in path and "generations" not in path]
+    assert ours == ["/var/lib/fwpolicy"] and before.units == guest.look(server).units
+    assert "undone: not confirmed before a reboot" in guest.fwpolicy(server, "history")
+
+
 def test_rollback_and_emergency(server: Host, desk: Host) -> None:
     server.write(POLICY, OPEN)
     guest.fwpolicy(server, "apply", POLICY)

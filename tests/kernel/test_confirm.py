@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 
 import pytest
@@ -132,6 +134,32 @@ def test_an_old_connection_proves_nothing(place):
     assert "cannot be found out" in too_old(entry, None)
     assert too_old(entry, boottime.uptime() + 1) is None
     confirm(place.machine, entry, lambda step: None)
+
+
+def test_a_timer_that_comes_late_takes_back_nothing_of_the_next_apply(place):
+    apply_asking(place, 60)
+    script = (place.folder / f"{STATE}/journal/undo.sh"[1:]).read_text()
+    confirm(place.machine, waits(place), lambda step: None)
+    apply_asking(place, 60, "ntp-closed", replace=True)
+    rules = place.rules()
+    late = place.folder / "late.sh"
+    late.write_text(script)
+    environment = os.environ | {"FWPOLICY_ROOT": str(place.folder)}
+    subprocess.run(["sh", str(late), "live"], check=True, env=environment)
+    assert place.rules() == rules and waits(place).generation == 2
+    refuse(place.machine, waits(place), "test")
+
+
+def test_generations_are_forgotten_in_the_end(place, monkeypatch):
+    monkeypatch.setattr("fwpolicy.deploy.history.KEPT", 2)
+    for case in ("ntp-client", "ntp-server", "ntp-client", "ntp-server"):
+        applied(place, planned(place, case, replace=True))
+    assert [past.number for past in history(place.machine)] == [4, 3]
+
+
+def test_an_image_is_nobodys_to_confirm(tmp_path, capsys):
+    assert main(["apply", "ntp-client", "--root", str(tmp_path), "--confirm", "5s"]) == 1
+    assert "nobody can confirm what an image has" in capsys.readouterr().err
 
 
 def test_remove_while_it_waits(place, by_command, capsys):
