@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fwpolicy.deploy.persist import DROP_IN_PATH, UNIT, UNIT_PATH
+from fwpolicy.deploy.starters import DROP_IN_PATH, UNIT, UNIT_PATH
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record

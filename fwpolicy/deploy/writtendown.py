@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.journal import Entry
-from fwpolicy.deploy.persist import UNIT, opener
+from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.rules import whole_text
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.undoscript import Before
 
 TYPE_CHECKING = False

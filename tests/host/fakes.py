@@ -11,6 +11,7 @@ class FakeServices:
     """Units by name; `aliases` lead to them. `calls` lists what was asked, `fail` makes a verb refuse."""
 
     def __init__(self, *states: ServiceState, aliases: dict[str, str] | None = None) -> None:
+        self.init = "systemd"
         self.units = {state.unit: state for state in states}
         self.aliases = aliases or {}
         self.main_pids: dict[str, int] = {}

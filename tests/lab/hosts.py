@@ -36,6 +36,7 @@ BOOTS_AT_ONCE = 4
 RESTART = 133  # nspawn's exit status when the guest asked for a reboot and --keep-unit leaves it to us
 EXT4_IOC_SHUTDOWN = 0x8004587D  # include/uapi/linux/ext4.h
 NOLOGFLUSH = 2
+SYSV_READY = "/run/lab-ready"
 
 
 class Lab:
@@ -101,6 +102,7 @@ class Host:
 
     def __init__(self, lab: Lab, name: str, number: int, root: Root, disk_mb: int) -> None:
         self.lab, self.name, self._lower, self._disk_mb = lab, name, root.lower, disk_mb
+        self.sysv = root.sysv
         self.ipv4, self.ipv6 = address4(number), address6(number)
         self._directory = f"/run/lab/{name}"
         self._root = f"{self._directory}/root"
@@ -115,6 +117,8 @@ class Host:
             self._holder.run("mke2fs", "-q", "-t", "ext4", f"{self._disk}.img")
         self._mount()
         self.write_files(_settings(name, self.ipv4, self.ipv6))
+        if self.sysv:
+            self.write("/etc/inittab", _INITTAB)
 
     # --- files and commands -------------------------------------------------------------------
 
@@ -157,7 +161,9 @@ class Host:
             self.run("tar", "--extract", "--directory=/", stdin=archive)
 
     def journal(self, unit: str) -> str:
-        """What a unit wrote to the journal since this boot."""
+        """What a unit wrote to the journal since this boot; with sysvinit, what anybody wrote to syslog."""
+        if self.sysv:
+            return self.run("tail", "--lines=200", "/var/log/syslog", check=False).stdout
         return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def install_fwpolicy(self) -> None:
@@ -174,7 +180,7 @@ class Host:
     # --- power --------------------------------------------------------------------------------
 
     def start(self, timeout: float = 90) -> float:
-        """Boot until default.target is reached; the seconds it took."""
+        """Boot until default.target is reached, or the last script has run; the seconds it took."""
         began = time.monotonic()
         notify = f"{self._directory}/notify"
         self._holder.path(notify).unlink(missing_ok=True)
@@ -193,9 +199,10 @@ class Host:
         return time.monotonic() - began
 
     def _wait_ready(self, ready: socket.socket, deadline: float) -> int:
-        """nspawn says who PID 1 is, and then forwards its READY=1 (sd_notify(3))."""
+        """nspawn says who PID 1 is, and then forwards its READY=1 (sd_notify(3)). sysvinit says nothing:
+        the last line of its inittab makes a file."""
         leader = 0
-        ready.settimeout(0.5)
+        ready.settimeout(0.05 if self.sysv else 0.5)
         while True:
             try:
                 said = ready.recv(4096).decode().splitlines()
@@ -205,11 +212,14 @@ class Host:
                 name, _, value = line.partition("=")
                 if name == "X_NSPAWN_LEADER_PID":
                     leader = int(value)
-            if "READY=1" in said and leader:
+            if leader and ("READY=1" in said or (self.sysv and self._has_touched(leader))):
                 return leader
             assert self._nspawn
             if self._nspawn.poll() is not None or time.monotonic() > deadline:
                 raise CommandError(f"{self.name} did not boot; its console:\n{self.console()}")
+
+    def _has_touched(self, leader: int) -> bool:
+        return self._holder.path(f"/proc/{leader}/root{SYSV_READY}").exists()
 
     def console(self, lines: int = 40) -> str:
         """The end of what nspawn and the guest printed."""
@@ -224,7 +234,7 @@ class Host:
         """A real `reboot`: units stop, the network namespace goes, init starts again; the seconds it took."""
         began = time.monotonic()
         before = self.cookie()
-        self.run("systemctl", "reboot", check=False)
+        self.run(*self._power("reboot"), check=False)
         self._ended(timeout, RESTART)
         self.start(timeout)
         assert self.cookie() != before, f"{self.name}: the network namespace survived the reboot"
@@ -232,8 +242,11 @@ class Host:
 
     def poweroff(self, timeout: float = 60) -> None:
         """A real `poweroff`; `start` boots it again."""
-        self.run("systemctl", "poweroff", check=False)
+        self.run(*self._power("poweroff"), check=False)
         self._ended(timeout, 0)
+
+    def _power(self, verb: str) -> tuple[str, ...]:
+        return (verb,) if self.sysv else ("systemctl", verb)
 
     def power_cut(self, timeout: float = 90) -> float:
         """Pull the plug and boot again; with `disk_mb`, what was not synced to disk is lost.
@@ -304,6 +317,15 @@ _SCRIPT = b"""#!/usr/bin/python3
 import sys
 from fwpolicy.cli import main
 sys.exit(main())
+"""
+
+
+# inittab(5), without terminals; the last line is for _wait_ready.
+_INITTAB = f"""\
+id:2:initdefault:
+si::sysinit:/etc/init.d/rcS
+{"".join(f"l{level}:{level}:wait:/etc/init.d/rc {level}{chr(10)}" for level in range(7))}\
+zz:2345:once:/bin/touch {SYSV_READY}
 """
 
 
