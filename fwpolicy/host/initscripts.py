@@ -7,6 +7,7 @@ maintainer scripts of packages all look for that first, and an upgrade keeps the
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from fwpolicy.errors import HostError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = "etc/init.d"
 _EXECUTABLE = 0o111
+_STOP_TIMEOUT = 10.0
 _VARIABLE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)=[\"']?([^\"'\s#]*)", re.MULTILINE)
 _PID_FILE = re.compile(r"/(?:var/)?run/[\w./${}-]*\.pid\b")
 
@@ -85,13 +87,11 @@ class InitScripts:
         name = _script_name(unit)
         state = self._state(name)
         if not (self._offline or state.masked):
-            self._do(self._call(name, "stop"))
+            self._stop(name)
         self._do_all(self._disabling(name))
         if self._is_enabled(self._links(name)):
             raise HostError(f"{name} is still started at boot, although its links were taken away")
         self._do(self._inside("chmod", "a-x", f"/{FOLDER}/{name}"))
-        if self._active(name):
-            raise HostError(f"{name} still runs, although /{FOLDER}/{name} stop was successful")
 
     def enable(self, unit: str) -> None:
         self._do_all(self._enabling(_script_name(unit)))
@@ -147,6 +147,15 @@ class InitScripts:
             return False
         status, _, _ = self._run(self._call(name, "status"), ASK_TIMEOUT)
         return status == 0
+
+    def _stop(self, name: str) -> None:
+        """Not every script waits for the end of its daemon."""
+        self._do(self._call(name, "stop"))
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while self._active(name):
+            if time.monotonic() > deadline:
+                raise HostError(f"{name} still runs, although '/{FOLDER}/{name} stop' was successful")
+            time.sleep(0.1)
 
     def _back(self, state: ServiceState, *, now: bool) -> Iterator[tuple[str, ...]]:
         """Linked as it was, started or stopped as it was, and executable by whom it was."""

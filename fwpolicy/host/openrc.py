@@ -26,8 +26,9 @@ class OpenRC(InitScripts):
         return ("rc-service", name, verb)
 
     def _links(self, name: str) -> tuple[str, ...]:
-        links = (Path(self.root) / _RUNLEVELS).glob(f"*/{name}")
-        return tuple(sorted(link.parent.name for link in links))
+        # Of an image they lead nowhere from here, and glob() finds those by patterns only.
+        links = (Path(self.root) / _RUNLEVELS).glob("*/*")
+        return tuple(sorted(link.parent.name for link in links if link.name == name))
 
     def _is_enabled(self, links: tuple[str, ...]) -> bool:
         return any(level not in _ENDING for level in links)

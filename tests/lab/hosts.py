@@ -161,9 +161,9 @@ class Host:
             self.run("tar", "--extract", "--directory=/", stdin=archive)
 
     def journal(self, unit: str) -> str:
-        """What a unit wrote to the journal since this boot; with sysvinit, what anybody wrote to syslog."""
+        """What a unit wrote to the journal since this boot; with sysvinit, the console."""
         if self.sysv:
-            return self.run("tail", "--lines=200", "/var/log/syslog", check=False).stdout
+            return self.console()
         return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def install_fwpolicy(self) -> None:

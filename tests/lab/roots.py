@@ -37,7 +37,7 @@ BASE_PACKAGES = (
 SYSV_PACKAGES = (
     *("sysvinit-core", "sysv-rc", "initscripts", "insserv", "kmod", "procps", "netbase", "cron"),
     *("iproute2", "ifupdown", "nftables", "iptables", "iptables-persistent", "ipset", "conntrack"),
-    *("iputils-ping", "rsyslog"),
+    "iputils-ping",
 )
 BASES = {"base": BASE_PACKAGES, "sysv-bare": SYSV_PACKAGES}
 # Kept out of every package: nobody reads manuals in the lab, and they are a third of the size.
