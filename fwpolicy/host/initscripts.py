@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "etc/init.d"
 _EXECUTABLE = 0o111
 _STOP_TIMEOUT = 10.0
+_OURS = "fwpolicy"
 _VARIABLE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)=[\"']?([^\"'\s#]*)", re.MULTILINE)
 _PID_FILE = re.compile(r"/(?:var/)?run/[\w./${}-]*\.pid\b")
 
@@ -168,9 +169,16 @@ class InitScripts:
             yield self._inside("chmod", "u+x" if state.masked else mode[0], script)
         yield from self._linking(name, links)
         if now:
-            yield self._call(name, "start" if state.active else "stop")
+            yield self._call(name, self._verb(name, state.active))
         if state.masked and mode:
             yield self._inside("chmod", mode[0], script)
+
+    @staticmethod
+    def _verb(name: str, active: bool) -> str:
+        """Debian's ntpsec, started where it runs, waits for minutes. Ours is not to run within itself."""
+        if not active:
+            return "stop"
+        return "start" if name == _OURS else "restart"
 
     def _pid_files(self, name: str) -> Iterator[Path]:
         """Those that the script names, its variables put in as far as they are plain, and the usual ones."""

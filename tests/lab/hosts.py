@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import cgroups, netns
+from . import cgroups, netns, sysvinit
 from .holder import BOUNDED, ENVIRONMENT, CommandError, Holder, Process, run
 from .peers import BRIDGE, Namespace, TimeServer, address4, address6
 
@@ -36,7 +36,6 @@ BOOTS_AT_ONCE = 4
 RESTART = 133  # nspawn's exit status when the guest asked for a reboot and --keep-unit leaves it to us
 EXT4_IOC_SHUTDOWN = 0x8004587D  # include/uapi/linux/ext4.h
 NOLOGFLUSH = 2
-SYSV_READY = "/run/lab-ready"
 
 
 class Lab:
@@ -118,12 +117,15 @@ class Host:
         self._mount()
         self.write_files(_settings(name, self.ipv4, self.ipv6))
         if self.sysv:
-            self.write("/etc/inittab", _INITTAB)
+            self.write_files(sysvinit.FILES)
 
     # --- files and commands -------------------------------------------------------------------
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command inside: in all namespaces of its PID 1, or in a chroot while it is off."""
+        """Run a command inside: in all namespaces of its PID 1, or in a chroot while it is off. With sysvinit
+        what is asked for without other options is run by init."""
+        if self.sysv and self._leader is not None and not options.keys() - {"timeout"}:
+            return sysvinit.ask(self._proc / "root", command, check, options.get("timeout", 120))
         return run(*command, prefix=(*self._inside(), *ENVIRONMENT), check=check, **options)
 
     def popen(self, *command: str, **options: Any) -> Process:
@@ -200,7 +202,7 @@ class Host:
 
     def _wait_ready(self, ready: socket.socket, deadline: float) -> int:
         """nspawn says who PID 1 is, and then forwards its READY=1 (sd_notify(3)). sysvinit says nothing:
-        the last line of its inittab makes a file."""
+        a process of its inittab makes a file."""
         leader = 0
         ready.settimeout(0.05 if self.sysv else 0.5)
         while True:
@@ -219,7 +221,7 @@ class Host:
                 raise CommandError(f"{self.name} did not boot; its console:\n{self.console()}")
 
     def _has_touched(self, leader: int) -> bool:
-        return self._holder.path(f"/proc/{leader}/root{SYSV_READY}").exists()
+        return self._holder.path(f"/proc/{leader}/root{sysvinit.READY}").exists()
 
     def console(self, lines: int = 40) -> str:
         """The end of what nspawn and the guest printed."""
@@ -234,7 +236,7 @@ class Host:
         """A real `reboot`: units stop, the network namespace goes, init starts again; the seconds it took."""
         began = time.monotonic()
         before = self.cookie()
-        self.run(*self._power("reboot"), check=False)
+        self._power("reboot")
         self._ended(timeout, RESTART)
         self.start(timeout)
         assert self.cookie() != before, f"{self.name}: the network namespace survived the reboot"
@@ -242,11 +244,13 @@ class Host:
 
     def poweroff(self, timeout: float = 60) -> None:
         """A real `poweroff`; `start` boots it again."""
-        self.run(*self._power("poweroff"), check=False)
+        self._power("poweroff")
         self._ended(timeout, 0)
 
-    def _power(self, verb: str) -> tuple[str, ...]:
-        return (verb,) if self.sysv else ("systemctl", verb)
+    def _power(self, verb: str) -> None:
+        """Not by init's hand, of which nobody would hear the end."""
+        command = (verb,) if self.sysv else ("systemctl", verb)
+        run(*command, prefix=(*self._inside(), *ENVIRONMENT), check=False)
 
     def power_cut(self, timeout: float = 90) -> float:
         """Pull the plug and boot again; with `disk_mb`, what was not synced to disk is lost.
@@ -317,15 +321,6 @@ _SCRIPT = b"""#!/usr/bin/python3
 import sys
 from fwpolicy.cli import main
 sys.exit(main())
-"""
-
-
-# inittab(5), without terminals; the last line is for _wait_ready.
-_INITTAB = f"""\
-id:2:initdefault:
-si::sysinit:/etc/init.d/rcS
-{"".join(f"l{level}:{level}:wait:/etc/init.d/rc {level}{chr(10)}" for level in range(7))}\
-zz:2345:once:/bin/touch {SYSV_READY}
 """
 
 
