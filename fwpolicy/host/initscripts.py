@@ -62,6 +62,10 @@ class InitScripts:
         """The commands after which _links() is `links`, whatever it is now."""
         raise NotImplementedError
 
+    def _settling(self) -> Commands:
+        """After scripts have come or gone."""
+        return ()
+
     # What `deploy` asks
 
     def status(self, units: tuple[str, ...]) -> ServiceState | None:
@@ -82,7 +86,7 @@ class InitScripts:
             self._do(self._call(_script_name(unit), "restart"))
 
     def reload_manager(self) -> None:
-        """Nobody remembers a script."""
+        self._do_all(self._settling())
 
     def stop_and_disable(self, unit: str) -> None:
         name = _script_name(unit)
@@ -109,11 +113,12 @@ class InitScripts:
 
     def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:
         done = [each for state in states for each in self._back(state, now=not self._offline)]
-        return (*done, *(self._call(_script_name(unit), "restart") for unit in restarts))
+        return (*self._settling(), *done, *(self._call(_script_name(unit), "restart") for unit in restarts))
 
     def returning_at_boot(self, states: tuple[ServiceState, ...]) -> Commands:
         """Who runs in the first runlevel of a boot finds the links of the next ones read later."""
-        return tuple(each for state in states for each in self._back(state, now=False))
+        done = (each for state in states for each in self._back(state, now=False))
+        return (*self._settling(), *done)
 
     def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:  # noqa: ARG002
         return False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # S is what every boot runs first; boot.d is SUSE's name for its folder.
 _LEVELS = "S0123456"
 _STARTING = "S12345"
+_INSSERV = ("/sbin/insserv", "/usr/lib/insserv/insserv")
 _SBIN = ("usr/sbin", "sbin", "usr/bin", "bin", "usr/lib/insserv")
 
 
@@ -156,6 +157,11 @@ class SysV(InitScripts):
     def _linking(self, name: str, links: tuple[str, ...]) -> Commands:
         tool = self._linker()
         return self._led(tool.linking(name, *links) if links else tool.unlinking(name))
+
+    def _settling(self) -> Commands:
+        """insserv(8) keeps the numbers that a script made necessary until it is gone, not only unlinked."""
+        places = (place for place in _INSSERV if (Path(self.root) / place[1:]).exists())
+        return tuple(self._inside(place) for place in places) if isinstance(self._tool, UpdateRcD) else ()
 
     def _led(self, commands: Commands) -> Commands:
         return tuple(self._inside(*command) for command in commands)
