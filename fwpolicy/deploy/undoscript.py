@@ -47,7 +47,9 @@ state="$root"{state}
 mode="$1"
 if [ -n "${{2-}}" ] && [ "$2" != {identity} ]; then exit 0; fi
 if [ -z "${{FWPOLICY_LOCKED-}}" ] && command -v flock >/dev/null 2>&1; then
-    exec 9<"$state" && flock 9
+    exec 9<"$state"
+    # At a boot nobody holds it; else whoever takes this back already does, and has the boot run again.
+    if [ "$mode" = boot ]; then flock -n 9 || exit 0; else flock 9; fi
 fi
 # One rename decides between this and a confirmation. What is found begun is gone on with.
 if [ -d "$state/journal" ]; then mv "$state/journal" "$state/undoing" || exit 1; fi

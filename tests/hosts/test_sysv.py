@@ -49,6 +49,7 @@ LISTENER = """\
 [ "$1" = start ] || exit 0
 start-stop-daemon --start --background --exec /usr/bin/python3 -- -m http.server 8080
 """
+THEIRS = "*filter\n-A INPUT -p tcp -m tcp --dport 9999 -j DROP\nCOMMIT\n"
 CLOSED = "version: 1\nname: shut\nroles: {ntp: closed}\n"
 
 
@@ -111,6 +112,7 @@ def test_an_open_time_server_becomes_a_client_and_back(
 def test_closed_stops_the_daemon_in_every_runlevel_whoever_starts_it(host: Host) -> None:
     before = look(host)
     host.write("/root/closed.yaml", CLOSED)
+    assert "no service of the init system" not in guest.fwpolicy(host, "plan", "/root/closed.yaml", expect=2)
     guest.fwpolicy(host, "apply", "/root/closed.yaml")
     assert not ntpd_runs(host)
     for command in (("service", UNIT, "start"), ("/usr/sbin/invoke-rc.d", "--force", UNIT, "start")):
@@ -137,6 +139,7 @@ def test_the_rules_are_there_before_the_network_and_a_late_script_is_seen(
 ) -> None:
     host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
     host.write("/etc/init.d/listener", LISTENER, 0o755)
+    host.write("/etc/iptables/rules.v4", THEIRS)
     host.run("update-rc.d", "listener", "defaults")
     host.write(WEB, WEB_POLICY.format(allow="ssh"))
     guest.fwpolicy(host, "apply", WEB)
@@ -145,6 +148,13 @@ def test_the_rules_are_there_before_the_network_and_a_late_script_is_seen(
     link, *tables = host.read("/run/witness").splitlines()
     assert "DOWN" in link and tables == ["table inet fwpolicy"]
     assert let_in == 0 and listens(host)
+    # netfilter-persistent comes after the network, and minds its own.
+    rules = guest.own_rules(host)
+    for verb in ("restart", "flush", "start"):
+        host.run("service", "netfilter-persistent", verb)
+        loaded = host.run("iptables", "-S", "INPUT").stdout
+        assert ("--dport 9999" in loaded) == (verb != "flush")
+        assert guest.own_rules(host) == rules
     # The same script in the place that a usual service has, and as late as one may be.
     text = host.read(SCRIPT)
     late = text.replace("# X-Start-Before:    networking network\n", "").replace(
@@ -264,6 +274,19 @@ def test_rollback_and_emergency_without_systemd(host: Host) -> None:
     wait_until(lambda: "table inet fwpolicy" in guest.rules(host), 15)
     assert sorted(guest.own_rules(host)) == sorted(rules)
     assert guest.report(host, "status")["drift"] == []
+
+
+def test_the_boots_script_stopped_in_a_window_is_started_again_within_the_way_back(host: Host) -> None:
+    """It finds an apply that is being taken back, and must not wait for the end of that."""
+    host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
+    guest.fwpolicy(host, "apply", WEB)
+    rules = guest.own_rules(host)
+    host.write(WEB, WEB_POLICY.format(allow="ssh"))
+    guest.fwpolicy(host, "apply", "--confirm", "3s", WEB)
+    host.run("service", "fwpolicy", "stop")
+    wait_until(lambda: guest.report(host, "history")["generations"][0]["fate"].startswith("undone"), 15)
+    assert guest.own_rules(host) == rules
+    assert host.run("service", "fwpolicy", "status").returncode == 0
 
 
 def wait_until(holds: Callable[[], bool], seconds: float) -> None:

@@ -23,13 +23,11 @@ from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.netns import entered
-from tests.hosts.conftest import summary
 from tests.kernel import killing
 from tests.kernel.place import CONFIG, STATE, Place, applied, one_daemon, planned
 
 pytestmark = pytest.mark.kernel
 
-__all__ = ["summary"]  # a fixture: pytest finds it by its name here
 
 # So that two workers share the work, and a failure names its part.
 PARTS = 4
