@@ -148,10 +148,13 @@ class InitScripts:
             raise HostError(f"/{FOLDER}/{name}: {error.strerror}") from None
 
     def _active(self, name: str) -> bool:
-        """By its status, which is 0 only for one that runs (LSB 5.0, 22.2); a script without one never is."""
+        """By its status, which is 0 only for one that runs (LSB 5.0, 22.2). An old script without one says
+        how it is used, with whatever exit status; then its process tells."""
         if self._offline or not self._mode(name) & _EXECUTABLE:
             return False
-        status, _, _ = self._run(self._call(name, "status"), ASK_TIMEOUT)
+        status, said, errors = self._run(self._call(name, "status"), ASK_TIMEOUT)
+        if "usage:" in f"{said}{errors}".lower():
+            return self.main_pid(name) is not None
         return status == 0
 
     def _stop(self, name: str) -> None:

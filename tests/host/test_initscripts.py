@@ -32,6 +32,7 @@ class Tools:
         self.asked: list[tuple[str, ...]] = []
         self.refused = ""
         self.deaf = False
+        self.old = False
 
     def __call__(self, arguments: tuple[str, ...], timeout: float) -> tuple[int, str, str]:
         assert timeout > 0
@@ -41,6 +42,8 @@ class Tools:
         self.asked.append(arguments)
         if self.refused in arguments[1:]:
             return 1, "", f"{arguments[0]}: it is not to be\n"
+        if self.old and arguments[-1] == "status":
+            return 3, "Usage: /etc/init.d/ntp {start|stop|restart}\n", ""
         program = arguments[0].rpartition("/")[2]
         status: int = getattr(self, f"do_{program.replace('-', '_').replace('.', '_')}")(*arguments[1:])
         return status, "", ""
@@ -306,6 +309,9 @@ def test_the_main_process_by_the_scripts_own_file(tmp_path: Path, monkeypatch: p
     for text, pid in (("1\n", 1), ("not a number", None), (str(2**22 + 1), None)):
         pid_file.write_text(text)
         assert host.manager.main_pid("ntp.service") == pid
+        for host.tools.old in (False, True):
+            state = host.manager.status(("ntp",))
+            assert state and state.active == (host.tools.old and pid is not None)
     pid_file.unlink()
     assert host.manager.main_pid("ntp") is None
 
