@@ -5,8 +5,8 @@ from __future__ import annotations
 from fwpolicy.backends.nft.render import render
 from fwpolicy.commands.outlooktext import foreign_json
 from fwpolicy.deploy.foreign import order
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.purge import flow_text
+from fwpolicy.deploy.starters import starter
 from fwpolicy.ir.ruleset import Ruleset
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def as_text(plan: Plan) -> str:
         lines.append(f"clients that lose their time server: {', '.join(plan.losing)}")
     lines += [f"boot: write {change.path}" for change in plan.boot]
     if plan.boot or plan.enable_boot:
-        lines.append(f"boot: enable {UNIT}, which loads the rules before the network")
+        lines.append(f"boot: enable {starter(plan.boot_files)}, which loads the rules before the network")
     return "\n".join(lines)
 
 

@@ -12,9 +12,10 @@ from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import Entry, begin, new_identity
-from fwpolicy.deploy.persist import UNIT, opener
+from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.remembered import generation, texts
 from fwpolicy.deploy.rules import as_they_were, boots_the_same, load_rules
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Originals, State
 from fwpolicy.deploy.undo import Undo
 from fwpolicy.deploy.writtendown import all_changes, missing_folders, written_down
@@ -270,4 +271,4 @@ def _persist(
     if machine.live:
         undo.then(machine.services.restore, found)
         boots_the_same(plan, machine, undo, started=found.active)
-    tell(f"{UNIT} loads the rules at boot, before the network")
+    tell(f"{found.unit} loads the rules at boot, before the network")

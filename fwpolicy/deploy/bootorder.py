@@ -1,10 +1,13 @@
-"""Who else loads rules when this host boots, and whether ours come after: from the unit files themselves."""
+"""Who else loads rules when this host boots, and whether ours come after: from the unit files themselves.
+
+rcorder.py asks the same of init scripts.
+"""
 
 from __future__ import annotations
 
 import re
 
-from fwpolicy.deploy.persist import DROP_IN_PATH, UNIT, UNIT_PATH
+from fwpolicy.deploy.starters import DROP_IN_PATH, UNIT, UNIT_PATH
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record
@@ -38,11 +41,11 @@ _KNOWN = {
     "kubelet.service": (),
 }
 _COMMAND = re.compile(r"^Exec\w*=.*?(?:^|[/\s=;'\"])(nft|ip6?tables(?:-\w+)*)(?=[\s;'\"]|$)", re.MULTILINE)
-_RULES_FILE = re.compile(r"(?:\s-f|--file|-restore)\s+(/[\w./-]+)|<\s*(/[\w./-]+)")
+RULES_FILE = re.compile(r"(?:\s-f|--file|-restore)\s+(/[\w./-]+)|<\s*(/[\w./-]+)")
 _FLUSH = re.compile(r"^\s*(?:[^#\n]*;)?\s*flush\s+ruleset\b", re.MULTILINE)
 _OURS = re.compile(rf"^\s*(?:add\s+)?table\s+{FAMILY}\s+{TABLE}\b", re.MULTILINE)
 _INCLUDE = re.compile(r"""^\s*include\s+["']([^"']+)["']""", re.MULTILINE)
-_LINE = re.compile(r"^\s*[^#\n]*\b(nft|ip6?tables(?:-\w+)*)\s", re.MULTILINE)
+COMMAND_LINE = re.compile(r"^\s*[^#\n]*\b(nft|ip6?tables(?:-\w+)*)\s", re.MULTILINE)
 # Scripts that others run when an interface comes or at the end of the boot (interfaces(5), rc-local).
 _SCRIPTS = (
     *("/etc/rc.local", "/etc/network/interfaces", "/etc/network/interfaces.d/*"),
@@ -101,14 +104,14 @@ def loaders(files: Files, boot_files: Sequence[Artifact]) -> tuple[Loader, ...]:
     found = [
         _unit(name, text, files, after, again)
         for name, text in _enabled(files)
-        if name != UNIT and (name in _KNOWN or _COMMAND.search(text)) and _is_on(name, files)
+        if name != UNIT and (name in _KNOWN or _COMMAND.search(text)) and is_on(name, files)
     ]
-    return (*found, *_scripts(files))
+    return (*found, *hook_scripts(files))
 
 
 def _enabled(files: Files) -> Iterator[tuple[str, str]]:
     """(name, text) of the services that a target wants; masked ones have no text."""
-    paths = (path for folder in _FOLDERS for path in _glob(f"{folder}/*.target.wants/*.service", files))
+    paths = (path for folder in _FOLDERS for path in paths_of(f"{folder}/*.target.wants/*.service", files))
     for name in sorted({path.rpartition("/")[2] for path in paths}):
         text = _text_of(name, files)
         if text is not None:
@@ -124,13 +127,13 @@ def _text_of(name: str, files: Files) -> str | None:
             if _is_masked(path, files):
                 return None
             if files.status(path) is not None:
-                text = _read(path, files)
-                more = (drop_in for f in _FOLDERS for drop_in in _glob(f"{f}/{name}.d/*.conf", files))
-                return "\n".join((text, *(_read(drop_in, files) for drop_in in more))) if text else None
+                text = read(path, files)
+                more = (drop_in for f in _FOLDERS for drop_in in paths_of(f"{f}/{name}.d/*.conf", files))
+                return "\n".join((text, *(read(drop_in, files) for drop_in in more))) if text else None
     return None
 
 
-def _glob(pattern: str, files: Files) -> tuple[str, ...]:
+def paths_of(pattern: str, files: Files) -> tuple[str, ...]:
     """The paths; none below a folder that we may not look into."""
     try:
         return files.glob(pattern)
@@ -143,27 +146,27 @@ def _is_masked(path: str, files: Files) -> bool:
     return place.is_symlink() and str(place.readlink()) == "/dev/null"
 
 
-def _read(path: str, files: Files) -> str:
+def read(path: str, files: Files) -> str:
     try:
         return files.read(path) or ""
     except HostError:
         return ""
 
 
-def _is_on(name: str, files: Files) -> bool:
-    """ufw's unit always starts; its own switch says whether it does anything (ufw(8))."""
-    if name != "ufw.service":
+def is_on(name: str, files: Files) -> bool:
+    """ufw always starts; its own switch says whether it does anything (ufw(8))."""
+    if name.removesuffix(".service") != "ufw":
         return True
-    return re.search(r"^\s*ENABLED=[\"']?yes", _read("/etc/ufw/ufw.conf", files), re.MULTILINE) is not None
+    return re.search(r"^\s*ENABLED=[\"']?yes", read("/etc/ufw/ufw.conf", files), re.MULTILINE) is not None
 
 
 def _unit(name: str, text: str, files: Files, after: Sequence[str], again: bool) -> Loader:
     named = (
-        found for line in text.splitlines() if line.startswith("Exec") for found in _RULES_FILE.findall(line)
+        found for line in text.splitlines() if line.startswith("Exec") for found in RULES_FILE.findall(line)
     )
     paths = dict.fromkeys((*_KNOWN.get(name, ()), *(one or other for one, other in named)))
-    there = tuple(path for path in paths if _read(path, files))
-    flushes, touches = _look_into(there, files)
+    there = tuple(path for path in paths if read(path, files))
+    flushes, touches = look_into(there, files)
     if not flushes and (match := re.search(r"^Exec(?:Start|Reload)\w*=.*flush ruleset", text, re.MULTILINE)):
         flushes = f"{name} ({match[0].partition('=')[2].strip()})"
     if name in after:
@@ -178,12 +181,12 @@ def _words(text: str, key: str) -> tuple[str, ...]:
     return tuple(word for line in lines for word in line.split())
 
 
-def _look_into(paths: Sequence[str], files: Files) -> tuple[str, str]:
+def look_into(paths: Sequence[str], files: Files) -> tuple[str, str]:
     """(the place of a `flush ruleset`, of our table's name), in these files and in what they include."""
     flushes = touches = ""
     waiting = list(paths)
     for path in waiting:
-        text = _read(path, files)
+        text = read(path, files)
         flushes = flushes or _place(path, text, _FLUSH)
         touches = touches or _place(path, text, _OURS)
         included = (each for pattern in _INCLUDE.findall(text) for each in _globbed(path, pattern, files))
@@ -193,7 +196,7 @@ def _look_into(paths: Sequence[str], files: Files) -> tuple[str, str]:
 
 def _globbed(path: str, pattern: str, files: Files) -> tuple[str, ...]:
     whole = pattern if pattern.startswith("/") else f"{path.rpartition('/')[0]}/{pattern}"
-    return _glob(whole, files)
+    return paths_of(whole, files)
 
 
 def _place(path: str, text: str, wanted: re.Pattern[str]) -> str:
@@ -201,10 +204,10 @@ def _place(path: str, text: str, wanted: re.Pattern[str]) -> str:
     return f"{path}:{text.count(chr(10), 0, match.end()) + 1}" if match else ""
 
 
-def _scripts(files: Files) -> Iterator[Loader]:
+def hook_scripts(files: Files) -> Iterator[Loader]:
     for path in (path for pattern in _SCRIPTS for path in _found(pattern, files)):
-        text = _read(path, files)
-        if match := _LINE.search(text):
+        text = read(path, files)
+        if match := COMMAND_LINE.search(text):
             line = text.count("\n", 0, match.end(1)) + 1
             flushes = _place(path, text, re.compile(r"\bnft\b[^#\n]*\bflush\s+ruleset\b"))
             yield Loader(f"{path}:{line} ({match[1]})", (), flushes, "", "after")
@@ -212,5 +215,5 @@ def _scripts(files: Files) -> Iterator[Loader]:
 
 def _found(pattern: str, files: Files) -> tuple[str, ...]:
     if "*" in pattern:
-        return _glob(pattern, files)
+        return paths_of(pattern, files)
     return (pattern,) if files.exists(pattern) else ()

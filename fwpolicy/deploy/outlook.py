@@ -6,7 +6,7 @@ All of it is looked at again each time and none of it is needed to apply: only `
 from __future__ import annotations
 
 from fwpolicy.deploy import foreign
-from fwpolicy.deploy.bootorder import Loader, loaders
+from fwpolicy.deploy.bootorder import Loader, hook_scripts, loaders
 from fwpolicy.deploy.proof import OURS
 from fwpolicy.errors import FwpolicyError, HostError
 from fwpolicy.model.program import NotModelledError, Program
@@ -49,7 +49,7 @@ class Outlook:
 def look_ahead(plan: Plan, machine: Machine, now: int) -> Outlook:
     """Evaluated at `now` (Unix time) against the rules that are in force here. A named network namespace has
     no boot of its own."""
-    others = () if machine.netns else loaders(machine.files, plan.boot_files)
+    others = () if machine.netns else _others(plan, machine)
     boot_notes = tuple(
         f"after a reboot the rules are gone: {each.name}: {each.flushes} flushes them, after they are loaded"
         for each in others
@@ -61,6 +61,15 @@ def look_ahead(plan: Plan, machine: Machine, now: int) -> Outlook:
     fates, port_notes = _fates(plan, present or _NOTHING, now)
     neighbours = tuple(_neighbour(chain, plan, present, now) for chain in plan.survey.foreign)
     return Outlook(fates, neighbours, others, (*unread, *port_notes, *boot_notes))
+
+
+def _others(plan: Plan, machine: Machine) -> tuple[Loader, ...]:
+    """Who else loads rules at boot, under whichever init system."""
+    if machine.services.init in ("", "systemd"):
+        return loaders(machine.files, plan.boot_files)
+    from fwpolicy.deploy.rcorder import script_loaders  # noqa: PLC0415
+
+    return (*script_loaders(machine.files, machine.services.init), *hook_scripts(machine.files))
 
 
 def _present(plan: Plan) -> tuple[Program | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Rules across reboots: a boot unit before the network, and a shell script that needs no Python."""
+"""Rules across reboots: what the host's init system starts, and a shell script that needs no Python."""
 
 from __future__ import annotations
 
@@ -6,54 +6,11 @@ from fwpolicy.artifact import Artifact
 from fwpolicy.backends.nft.purged import TABLE as PURGED
 from fwpolicy.deploy.drift import drift_files
 from fwpolicy.deploy.journal import marker
+from fwpolicy.deploy.starters import BOOT_FOLDER, STARTERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.policy.model import Policy
-
-UNIT = "fwpolicy.service"
-BOOT_FOLDER = "/etc/systemd/system/"
-UNIT_PATH = f"{BOOT_FOLDER}{UNIT}"
-
-DROP_IN_PATH = f"{BOOT_FOLDER}nftables.service.d/fwpolicy.conf"
-
-# Before network-pre.target: the rules are there while every interface is still down
-# (systemd.special(7)). After nftables.service and its like: Debian's /etc/nftables.conf begins with
-# `flush ruleset`, so we load after it, and again whenever it is restarted (PartOf) or reloaded.
-_UNIT = """\
-[Unit]
-Description=fwpolicy: the firewall policy of this host
-Documentation=man:nft(8)
-DefaultDependencies=no
-Requires=-.mount
-RequiresMountsFor={state}
-After=local-fs.target systemd-modules-load.service systemd-sysctl.service
-After=nftables.service netfilter-persistent.service iptables.service ip6tables.service
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
-Wants=network-pre.target
-Before=network-pre.target shutdown.target
-Conflicts=shutdown.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh {state}/boot.sh
-ExecReload=/bin/sh {state}/boot.sh
-
-[Install]
-WantedBy=sysinit.target
-"""
-
-# PartOf and ReloadPropagatedFrom follow a restart and a reload, but not a start: after it, or on a
-# host that never ran nftables.service, the flush would leave the host open (measured). These lines
-# belong to the command itself, so when it returns our rules are back.
-_DROP_IN = """\
-# Written by fwpolicy: /etc/nftables.conf may begin with `flush ruleset`.
-[Service]
-ExecStartPost=-/bin/sh {state}/boot.sh
-ExecReload=-/bin/sh {state}/boot.sh
-"""
 
 _SCRIPT = """\
 #!/bin/sh
@@ -149,8 +106,9 @@ def opener(state_dir: str) -> Artifact:
     return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir, purged=PURGED), 0o700)
 
 
-def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
-    """The files that load the rules at boot, by absolute path; all of root's, none writable by others."""
+def boot_files(policy: Policy, state_dir: str, init: str = "systemd") -> tuple[Artifact, ...]:
+    """The files that load the rules at boot, by absolute path; all of root's, none writable by others.
+    `init` is one of STARTERS."""
     mode = fallback_mode(policy)
     files = [
         Artifact(
@@ -163,10 +121,11 @@ def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
             ),
             0o700,
         ),
-        Artifact(UNIT_PATH, _UNIT.format(state=state_dir), 0o644),
-        Artifact(DROP_IN_PATH, _DROP_IN.format(state=state_dir), 0o644),
+        *STARTERS[init](state_dir),
     ]
     if mode != "open":
         text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
         files.append(Artifact(f"{state_dir}/fallback.nft", text, 0o600))
-    return (*files, *drift_files(policy.apply.drift, state_dir, BOOT_FOLDER))
+    if init == "systemd":
+        files += drift_files(policy.apply.drift, state_dir, BOOT_FOLDER)
+    return tuple(files)

@@ -9,7 +9,7 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import is_turned
+from fwpolicy.deploy.drift import IGNORE, is_turned
 from fwpolicy.deploy.flows import losing_clients
 from fwpolicy.deploy.foreign import interference, of_legacy, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
@@ -17,6 +17,7 @@ from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.persist import boot_files
 from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State, known
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
@@ -274,10 +275,13 @@ def _boot_files(
     if not options.persist:
         return (), ()
     if isinstance(machine.services, NoServices):
-        return (), ("no systemd here: the rules will not survive a reboot",)
-    missing = machine.live and not any(map(machine.files.exists, NFT_PROGRAMS))
-    note = "no nft program here: at boot nothing can load the rules (package nftables)"
-    return boot_files(policy, machine.state_dir), (note,) if missing else ()
+        return (), ("no init system here: the rules will not survive a reboot",)
+    notes = []
+    if machine.live and not any(map(machine.files.exists, NFT_PROGRAMS)):
+        notes.append("no nft program here: at boot nothing can load the rules (package nftables)")
+    if policy.apply.drift != IGNORE and machine.services.init != "systemd":
+        notes.append(f"apply: {{drift: {policy.apply.drift}}} is a timer of systemd's: nobody looks here")
+    return boot_files(policy, machine.state_dir, machine.services.init), tuple(notes)
 
 
 def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
@@ -295,8 +299,6 @@ def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileCha
 
 def boot_is_disabled(machine: Machine) -> bool:
     """Is the boot unit there, and not part of the boot?"""
-    from fwpolicy.deploy.persist import UNIT  # noqa: PLC0415
-
     state = machine.services.status((UNIT,))
     return state is not None and not state.enabled
 

@@ -6,8 +6,8 @@ from binascii import a2b_base64
 
 from fwpolicy import markedtext
 from fwpolicy.deploy.drift import TIMER
-from fwpolicy.deploy.persist import BOOT_FOLDER, UNIT
 from fwpolicy.deploy.purge import forget
+from fwpolicy.deploy.starters import UNIT, is_starter
 from fwpolicy.deploy.state import Originals, State, digest
 from fwpolicy.deploy.survey import survey
 from fwpolicy.errors import HostError
@@ -71,7 +71,7 @@ def _restoration(
     """Whole, if what stands there is ours and nothing else; else without our lines."""
     text = machine.files.read(snapshot.path)
     original = a2b_base64(snapshot.content).decode("utf-8", "surrogateescape")
-    if text is None or text == original or snapshot.path.startswith(BOOT_FOLDER):
+    if text is None or text == original or is_starter(snapshot.path):
         return Restoration(snapshot)
     if markedtext.is_marked(text):
         left = markedtext.strip(text)

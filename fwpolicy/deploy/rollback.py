@@ -17,6 +17,7 @@ from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER, is_turned
 from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled
 from fwpolicy.deploy.proof import program_of
 from fwpolicy.deploy.ruledrift import stored_table
+from fwpolicy.deploy.starters import SCRIPT_PATH
 from fwpolicy.deploy.state import Generation, State, known
 from fwpolicy.deploy.survey import survey
 from fwpolicy.deploy.timeservice import DaemonPlan
@@ -166,4 +167,6 @@ class _Back:
 
 
 def _mode(path: str) -> int:
+    if path == SCRIPT_PATH:
+        return 0o755
     return 0o700 if path.endswith(".sh") else 0o600 if path.endswith(".nft") else 0o644

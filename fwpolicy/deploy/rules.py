@@ -6,8 +6,8 @@ import json
 
 from fwpolicy.backends.nft.read import same
 from fwpolicy.backends.nft.reload import WHOLE, Load, back, elements_of, reload
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.proof import prove_listed
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError, PolicyError, Problem
 from fwpolicy.ir.ruleset import FAMILY, TABLE, DynamicSet, Ruleset, Set, Table

@@ -199,7 +199,7 @@ class State:
         try:
             return Originals(
                 tuple(Snapshot(**each) for each in stored["snapshots"]),
-                tuple(ServiceState(**each) for each in stored["services"]),
+                tuple(_service_state(each) for each in stored["services"]),
                 tuple(stored["directories"]),
             )
         except (KeyError, TypeError) as error:
@@ -231,6 +231,10 @@ class State:
 def fields(record_: Any) -> dict[str, object]:
     """A record as the keys of an object."""
     return {name: getattr(record_, name) for name in record_.__slots__}
+
+
+def _service_state(stored: dict[str, Any]) -> ServiceState:
+    return ServiceState(**stored | {"kept": tuple(stored.get("kept", ()))})
 
 
 def _object(text: str, name: str) -> dict[str, Any]:

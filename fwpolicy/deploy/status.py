@@ -9,7 +9,7 @@ from __future__ import annotations
 from fwpolicy.deploy.confirm import waiting
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.opening import opened
-from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.errors import HostError
 from fwpolicy.record import record
@@ -177,7 +177,7 @@ def _boot(generation: Generation, state: State, machine: Machine) -> list[Drift]
         drifts.append(Drift("the boot loads another generation than the one in force"))
     boot = machine.services.status((UNIT,))
     if boot and not boot.enabled:
-        drifts.append(Drift(f"{UNIT} is not enabled: the rules will not be there after a reboot"))
+        drifts.append(Drift(f"{boot.unit} is not enabled: the rules will not be there after a reboot"))
     return drifts
 
 

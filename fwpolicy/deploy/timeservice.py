@@ -92,7 +92,8 @@ def _service(found: Found, machine: Machine) -> tuple[ServiceState | None, bool]
         return usual, False
     group = services.status((found.group,)) if found.group else None
     if group is None:
-        return usual, True
+        # Where no control group tells, the service's own word for its process does.
+        return usual, usual is None or services.main_pid(usual.unit) != found.pid
     if group.unit in {state.unit for state in named} or services.main_pid(group.unit) == found.pid:
         return group, False
     return usual, True

@@ -23,8 +23,8 @@ class Before:
 
     `files`: each as it was, in the order in which it is put back. `folders`: those that are missing, the
     outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: a file of the state
-    directory that loads our table as it was, "" where no rule changes. `first`: commands to begin with, which
-    may fail. `live`, `boot`: commands that bring the services back here and now, or at a boot.
+    directory that loads our table as it was, "" where no rule changes. `forget`: commands to begin with,
+    which may fail. `live`, `boot`: commands that bring the services back here and now, or at a boot.
     """
 
     generation: int
@@ -32,7 +32,8 @@ class Before:
     folders: tuple[str, ...]
     pointers: tuple[tuple[str, int | None], ...]
     rules: str
-    first: Commands
+    forget: Commands
+    forget_at_boot: Commands
     live: Commands
     boot: Commands
 
@@ -46,7 +47,9 @@ root="${{FWPOLICY_ROOT-}}"
 state="$root"{state}
 mode="$1"
 if [ -z "${{FWPOLICY_LOCKED-}}" ] && command -v flock >/dev/null 2>&1; then
-    exec 9<"$state" && flock 9
+    exec 9<"$state"
+    # At a boot nobody holds it; else whoever takes this back already does, and has the boot run again.
+    if [ "$mode" = boot ]; then flock -n 9 || exit 0; else flock 9; fi
 fi
 # Whoever waited for the lock may find another apply's. One rename decides between this and a confirmation;
 # what is found begun is gone on with.
@@ -111,7 +114,11 @@ def script(before: Before, identity: str, state: str, marker: str) -> str:
         "marker": quoted(marker),
     }
     body = [
-        *(f"{_spoken(command)} 2>/dev/null || :" for command in before.first),
+        'if [ "$mode" = live ]; then',
+        *_indented(_tolerant(before.forget)),
+        "else",
+        *_indented(_tolerant(before.forget_at_boot)),
+        "fi",
         *_files(before.files),
         *(f'rmdir "$root"{quoted(folder)} 2>/dev/null || :' for folder in reversed(before.folders)),
         *_pointers(before.pointers),
@@ -160,6 +167,10 @@ def _rules(rules: str) -> list[str]:
 
 def _commands(commands: Commands) -> list[str]:
     return [f"try {_spoken(command)}" for command in commands] or [":"]
+
+
+def _tolerant(commands: Commands) -> list[str]:
+    return [f"{_spoken(command)} 2>/dev/null || :" for command in commands] or [":"]
 
 
 def _spoken(command: tuple[str, ...]) -> str:

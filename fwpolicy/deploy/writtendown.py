@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.journal import Entry
-from fwpolicy.deploy.persist import UNIT, opener
+from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.rules import whole_text
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.undoscript import Before
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.state import State
-    from fwpolicy.host.services import Commands, ServiceState
+    from fwpolicy.host.services import ServiceState
 
     WrittenDown = tuple[Machine, State, Before, Entry, str, dict[str, str]]
 
@@ -23,7 +24,8 @@ def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: 
     """The arguments of journal.begin(); `was` is rules.as_they_were()."""
     changes = (*plan.returned, *all_changes(plan))
     paths = (*(change.path for change in changes), state.path("originals.json"), opener(state.directory).name)
-    services, first = _services(plan, machine)
+    services, missing = _services(plan, machine)
+    forgetting = machine.services.forgetting
     restarts = plan.restarts if machine.live else ()
     before = Before(
         generation=entry.generation,
@@ -33,7 +35,8 @@ def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: 
         ),
         pointers=tuple(state.pointers().items()),
         rules=_rules(plan, was),
-        first=first,
+        forget=tuple(each for unit in missing for each in forgetting(unit)),
+        forget_at_boot=tuple(each for unit in missing for each in forgetting(unit, at_boot=True)),
         live=machine.services.returning(services, restarts),
         boot=machine.services.returning_at_boot(services),
     )
@@ -49,16 +52,18 @@ def _rules(plan: Plan, was: str) -> str:
     return f"generations/{plan.current.number}/ruleset.nft"
 
 
-def _services(plan: Plan, machine: Machine) -> tuple[tuple[ServiceState, ...], Commands]:
-    """(the states to bring back, the commands to begin with): what stops, is revived, or loads the rules."""
+def _services(plan: Plan, machine: Machine) -> tuple[tuple[ServiceState, ...], tuple[str, ...]]:
+    """(the states to bring back, units to forget): what stops, is revived, or loads the rules."""
     states = [daemon.state for daemon in plan.daemons if daemon.stop and daemon.state]
     states += [state for each in plan.revived if (state := machine.services.status((each.unit,)))]
-    forget: Commands = ()
+    missing = []
     for unit in (UNIT, TIMER) if plan.boot_files else ():
         found = machine.services.status((unit,))
-        states += [found] if found else []
-        forget += () if found else machine.services.forgetting(unit)
-    return tuple(states), forget
+        if found:
+            states.append(found)
+        else:
+            missing.append(unit)
+    return tuple(states), tuple(missing)
 
 
 def missing_folders(changes: tuple[FileChange, ...] | list[FileChange], machine: Machine) -> tuple[str, ...]:

@@ -15,14 +15,19 @@ from fwpolicy.record import record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import BinaryIO, Protocol
 
     # Arguments and seconds in; exit status, standard output and standard error out.
     Run = Callable[[tuple[str, ...], float], tuple[int, str, str]]
     Commands = tuple[tuple[str, ...], ...]
 
     class Services(Protocol):
-        """What `deploy` needs of a service manager. A unit is named with or without its .service."""
+        """What `deploy` needs of a service manager. A unit is named with or without its .service.
+
+        `init`: how a boot script of ours is started, one of deploy.starters.STARTERS; "" for not at all.
+        """
+
+        init: str
 
         def status(self, units: tuple[str, ...]) -> ServiceState | None:
             """The state of the first of the units that exists, under its real name; None if none does."""
@@ -45,8 +50,9 @@ if TYPE_CHECKING:
         def restore(self, state: ServiceState) -> None:
             """Make the unit as active, enabled and masked as `state` says."""
 
-        def forgetting(self, unit: str) -> Commands:
-            """The commands that stop a unit and keep it out of the boot, if there is one by then."""
+        def forgetting(self, unit: str, *, at_boot: bool = False) -> Commands:
+            """The commands that stop a unit and keep it out of the boot, if there is one by then; `at_boot`
+            nothing stops: it may be the one that runs them."""
 
         def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:
             """The commands that read the unit files again, restore() each state, and restart."""
@@ -63,32 +69,72 @@ if TYPE_CHECKING:
 
 @record
 class ServiceState:
-    """A service as found: `unit` is its real name, never an alias."""
+    """A service as found: `unit` is its real name, never an alias. `kept`: what its manager must know
+    besides to bring it back."""
 
     unit: str
     active: bool
     enabled: bool
     masked: bool
+    kept: tuple[str, ...] = ()
 
 
 # systemd's own default for a start job is 90 s (DefaultTimeoutStartSec); past that it answers by itself.
-_JOB_TIMEOUT = 120.0
-_ASK_TIMEOUT = 20.0
+JOB_TIMEOUT = 120.0
+ASK_TIMEOUT = 20.0
 _UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _ENABLED = frozenset({"enabled", "enabled-runtime", "alias"})
 
 
 def detect(root: str = "/") -> Services:
     """The manager of this host, or of the image below `root`."""
-    if root == "/":
-        # sd_booted(3): this folder is there if and only if systemd is PID 1.
-        return Systemd() if Path("/run/systemd/system").is_dir() else NoServices()
-    below = Path(root)
-    return Systemd(root) if any((below / folder).is_dir() for folder in _UNIT_FOLDERS) else NoServices()
+    kind = _running() if root == "/" else _installed(Path(root))
+    if kind == "openrc":
+        from fwpolicy.host.openrc import OpenRC  # noqa: PLC0415
+
+        return OpenRC(root)
+    if kind == "sysv":
+        from fwpolicy.host.sysv import SysV  # noqa: PLC0415
+
+        return SysV(root)
+    return Systemd(root) if kind == "systemd" else NoServices()
+
+
+def _running() -> str:
+    """The init system that is PID 1, "" for none that is known."""
+    # sd_booted(3): this folder is there if and only if systemd is PID 1.
+    if Path("/run/systemd/system").is_dir():
+        return "systemd"
+    if Path("/run/openrc").is_dir():
+        return "openrc"
+    # init(8) is told what to do through a pipe; upstart runs the same scripts by a job of its own.
+    pipes = (Path("/run/initctl"), Path("/dev/initctl"))
+    return "sysv" if any(pipe.is_fifo() for pipe in pipes) or _is_upstart() else ""
+
+
+def _is_upstart() -> bool:
+    try:
+        return Path("/etc/init/rc.conf").exists() and Path("/proc/1/comm").read_text() == "init\n"
+    except OSError:
+        return False
+
+
+def _installed(image: Path) -> str:
+    """The init system of an image, whose packages bring units and scripts for others, too."""
+    init = image / "sbin/init"
+    if init.is_symlink() and init.readlink().name == "systemd":
+        return "systemd"
+    if (image / "etc/runlevels").is_dir():
+        return "openrc"
+    if (image / "etc/inittab").exists() and (image / "etc/init.d").is_dir():
+        return "sysv"
+    return "systemd" if any((image / folder).is_dir() for folder in _UNIT_FOLDERS) else ""
 
 
 class NoServices:
     """A host without an init, such as a network namespace: no unit exists there."""
+
+    init = ""
 
     def status(self, units: tuple[str, ...]) -> ServiceState | None:  # noqa: ARG002
         return None
@@ -111,7 +157,7 @@ class NoServices:
     def restore(self, state: ServiceState) -> None:
         raise _no_manager("restore", state.unit)
 
-    def forgetting(self, unit: str) -> Commands:  # noqa: ARG002
+    def forgetting(self, unit: str, *, at_boot: bool = False) -> Commands:  # noqa: ARG002
         return ()
 
     def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:  # noqa: ARG002
@@ -130,9 +176,11 @@ class NoServices:
 class Systemd:
     """systemctl(1); with a root other than / it edits the image's units offline, and nothing runs there."""
 
+    init = "systemd"
+
     def __init__(self, root: str = "/", run: Run | None = None) -> None:
         self.root = root
-        self._run: Run = run or _run_command
+        self._run: Run = run or run_command
 
     @property
     def _offline(self) -> bool:
@@ -177,8 +225,8 @@ class Systemd:
         if state.masked:
             self._mask(state.unit)
 
-    def forgetting(self, unit: str) -> Commands:
-        stop = () if self._offline else (("systemctl", "stop", "--", unit),)
+    def forgetting(self, unit: str, *, at_boot: bool = False) -> Commands:
+        stop = () if self._offline or at_boot else (("systemctl", "stop", "--", unit),)
         return (("systemctl", *self._where(), "disable", "--", unit), *stop)
 
     def returning(self, states: tuple[ServiceState, ...], restarts: tuple[str, ...]) -> Commands:
@@ -202,12 +250,12 @@ class Systemd:
 
     def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:
         how = (f"--on-active={seconds:.3f}s", "--timer-property=AccuracySec=100ms", "--collect", "--quiet")
-        status, _, _ = self._run(("systemd-run", f"--unit={name}", *how, "--", *command), _ASK_TIMEOUT)
+        status, _, _ = self._run(("systemd-run", f"--unit={name}", *how, "--", *command), ASK_TIMEOUT)
         return status == 0
 
     def never_mind(self, name: str) -> None:
         # Its exit status says whether there was such a timer: nobody asks.
-        self._run(("systemctl", "stop", "--", f"{name}.timer"), _ASK_TIMEOUT)
+        self._run(("systemctl", "stop", "--", f"{name}.timer"), ASK_TIMEOUT)
 
     def _live_status(self, unit: str) -> ServiceState | None:
         values = self._show(unit, "Id,LoadState,ActiveState,UnitFileState")
@@ -220,7 +268,7 @@ class Systemd:
         return ServiceState(values.get("Id") or unit, active, enabled, load == "masked")
 
     def _show(self, unit: str, properties: str) -> dict[str, str]:
-        shown = self._do("show", "--property", properties, "--", unit, timeout=_ASK_TIMEOUT)
+        shown = self._do("show", "--property", properties, "--", unit, timeout=ASK_TIMEOUT)
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def _offline_status(self, unit: str) -> ServiceState | None:
@@ -229,7 +277,7 @@ class Systemd:
             return None
         arguments = ("systemctl", f"--root={self.root}", "is-enabled", "--", real)
         # Its exit status is 1 for disabled and masked ones too (systemctl(1)): the word is what counts.
-        _, shown, _ = self._run(arguments, _ASK_TIMEOUT)
+        _, shown, _ = self._run(arguments, ASK_TIMEOUT)
         state = shown.strip()
         return ServiceState(real, False, state in _ENABLED, state.startswith("masked"))
 
@@ -246,7 +294,7 @@ class Systemd:
 
     def _mask(self, unit: str) -> None:
         arguments = ("systemctl", *self._where(), "mask", "--", unit)
-        status, _, errors = self._run(arguments, _JOB_TIMEOUT)
+        status, _, errors = self._run(arguments, JOB_TIMEOUT)
         # A unit file of the administrator's own under /etc can't be masked; it is disabled all the same.
         if status and "already exists" not in errors:
             raise _failed("mask", unit, status, errors)
@@ -254,7 +302,7 @@ class Systemd:
     def _where(self) -> tuple[str, ...]:
         return (f"--root={self.root}",) if self._offline else ()
 
-    def _do(self, verb: str, *arguments: str, timeout: float = _JOB_TIMEOUT) -> str:
+    def _do(self, verb: str, *arguments: str, timeout: float = JOB_TIMEOUT) -> str:
         status, shown, errors = self._run(("systemctl", *self._where(), verb, *arguments), timeout)
         if status:
             raise _failed(verb, arguments[-1] if arguments else "", status, errors)
@@ -281,24 +329,31 @@ def _failed(verb: str, unit: str, status: int, errors: str) -> HostError:
     return HostError(f"systemctl {verb} {unit} failed: {why}".replace("  ", " "))
 
 
-def _run_command(arguments: tuple[str, ...], timeout: float) -> tuple[int, str, str]:
+def run_command(arguments: tuple[str, ...], timeout: float) -> tuple[int, str, str]:
+    """A Run. What it says goes into files: a daemon that it starts may keep them open."""
     import subprocess  # noqa: PLC0415 (15 ms, and an image or a namespace never needs it)
 
     # Its messages are looked at, so they are asked for in the C locale.
     environment = os.environ | {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
-    try:
-        done = subprocess.run(
-            arguments,
-            capture_output=True,
-            check=False,
-            env=environment,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=timeout,
-        )
-    except FileNotFoundError:
-        raise HostError(f"{arguments[0]} is not installed on this machine") from None
-    except subprocess.TimeoutExpired:
-        raise HostError(f"'{' '.join(arguments)}' did not end within {timeout:.0f} s") from None
-    return done.returncode, done.stdout, done.stderr
+    environment["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    with open(os.memfd_create("said"), "r+b") as said, open(os.memfd_create("errors"), "r+b") as errors:  # noqa: PTH123
+        try:
+            done = subprocess.run(
+                arguments,
+                check=False,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=errors,
+                timeout=timeout,
+            )
+        except FileNotFoundError:
+            raise HostError(f"{arguments[0]} is not installed on this machine") from None
+        except subprocess.TimeoutExpired:
+            raise HostError(f"'{' '.join(arguments)}' did not end within {timeout:.0f} s") from None
+        return done.returncode, _all_of(said), _all_of(errors)
+
+
+def _all_of(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

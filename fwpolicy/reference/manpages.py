@@ -30,6 +30,7 @@ EXITS = (
 FILES = (
     ("/var/lib/fwpolicy/", "What is remembered of applies; current is the generation in force."),
     ("/etc/systemd/system/fwpolicy.service", "Loads the rules at boot, without Python."),
+    ("/etc/init.d/fwpolicy", "The same under SysV init and OpenRC."),
     ("/etc/fwpolicy/allowed_signers", "Who may sign bundles for this host; see ssh-keygen(1)."),
     ("~/.cache/fwpolicy/fleet/", "Results that --all builds on."),
 )

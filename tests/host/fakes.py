@@ -11,6 +11,7 @@ class FakeServices:
     """Units by name; `aliases` lead to them. `calls` lists what was asked, `fail` makes a verb refuse."""
 
     def __init__(self, *states: ServiceState, aliases: dict[str, str] | None = None) -> None:
+        self.init = "systemd"
         self.units = {state.unit: state for state in states}
         self.aliases = aliases or {}
         self.main_pids: dict[str, int] = {}
@@ -44,7 +45,7 @@ class FakeServices:
         self._asked("restore", state.unit)
         self.units[self._real(state.unit)] = state
 
-    def forgetting(self, unit: str) -> tuple[tuple[str, ...], ...]:
+    def forgetting(self, unit: str, *, at_boot: bool = False) -> tuple[tuple[str, ...], ...]:
         return ()
 
     def returning(self, states, restarts) -> tuple[tuple[str, ...], ...]:

@@ -113,9 +113,9 @@ def test_errors_are_one_line_with_systemds_reason() -> None:
 
 def test_a_missing_or_slow_systemctl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HostError, match="no-such-systemctl is not installed"):
-        services._run_command(("no-such-systemctl",), 1)
+        services.run_command(("no-such-systemctl",), 1)
     with pytest.raises(HostError, match="'sleep 5' did not end within 0 s"):
-        services._run_command(("sleep", "5"), 0.05)
+        services.run_command(("sleep", "5"), 0.05)
 
 
 @pytest.mark.skipif(shutil.which("systemctl") is None, reason="needs systemctl")

@@ -12,8 +12,8 @@ from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import plan as planning
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.machine import Machine
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.host.files import Files
 from fwpolicy.host.netns import entered

@@ -12,9 +12,9 @@ import pytest
 
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy import apply as applying
-from fwpolicy.deploy.persist import UNIT, UNIT_PATH
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.starters import UNIT, UNIT_PATH
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError, PolicyError
 from fwpolicy.host.files import Files

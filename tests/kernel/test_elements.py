@@ -19,10 +19,10 @@ from fwpolicy.deploy import elements as deploying
 from fwpolicy.deploy import journal, rules
 from fwpolicy.deploy.confirm import settled
 from fwpolicy.deploy.elements import moment, send
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.proof import prove_listed
 from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import CheckFailedError, HostError, PolicyError
 from fwpolicy.host.libnftables import Nftables

@@ -11,8 +11,8 @@ from fwpolicy.addresses import of
 from fwpolicy.backends.nft.elements import DELETE_ELEMENTS, NEW_ELEMENTS, Message
 from fwpolicy.backends.nft.reload import Load
 from fwpolicy.backends.nft.render import render
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.status import look
 from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.nfnetlink import Netfilter

@@ -16,10 +16,10 @@ import pytest
 from fwpolicy.commands import status as command
 from fwpolicy.deploy import ruledrift
 from fwpolicy.deploy.drift import SERVICE, TIMER, drift_files
-from fwpolicy.deploy.persist import BOOT_FOLDER
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.ruledrift import heal
+from fwpolicy.deploy.starters import BOOT_FOLDER
 from fwpolicy.deploy.status import Memory, look
 from fwpolicy.errors import HostError
 from fwpolicy.host.events import RulesetEvents

@@ -15,9 +15,9 @@ from fwpolicy.cli import main
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
-from fwpolicy.deploy.persist import UNIT_PATH
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.starters import UNIT_PATH
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import Files

@@ -122,13 +122,25 @@ def without_handles(ruleset: str) -> str:
 
 
 def unit_state(host: Host, unit: str) -> str:
-    """Whether a unit runs, is enabled, is masked, as systemctl(1) says it."""
+    """Whether a unit runs, is enabled, is masked, as systemctl(1) says it; or what stands for that."""
+    if host.sysv:
+        return _script_state(host, unit)
     properties = "--property=LoadState,ActiveState,UnitFileState"
     return host.run("systemctl", "show", properties, unit).stdout
 
 
+def _script_state(host: Host, unit: str) -> str:
+    """Its status, who may execute it, and where it is linked."""
+    status = host.run("sh", f"/etc/init.d/{unit}", "status", check=False).returncode
+    mode = host.run("stat", "--format=%A", f"/etc/init.d/{unit}").stdout
+    links = host.run("find", "/etc", "-path", f"/etc/rc?.d/???{unit}").stdout.split()
+    return f"{status} {mode}{' '.join(sorted(links))}"
+
+
 def main_pid(host: Host, unit: str) -> int:
-    """The process of a service, by its number inside; 0 if it does not run."""
+    """The process of a service, by its number inside; 0 if it does not run. sysvinit knows only names."""
+    if host.sysv:
+        return int(host.run("pgrep", "--exact", "--oldest", unit, check=False).stdout or 0)
     return int(host.run("systemctl", "show", "--property=MainPID", "--value", unit).stdout)
 
 

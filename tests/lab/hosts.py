@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import cgroups, netns
+from . import cgroups, netns, sysvinit
 from .holder import BOUNDED, ENVIRONMENT, CommandError, Holder, Process, run
 from .peers import BRIDGE, Namespace, TimeServer, address4, address6
 
@@ -101,6 +101,7 @@ class Host:
 
     def __init__(self, lab: Lab, name: str, number: int, root: Root, disk_mb: int) -> None:
         self.lab, self.name, self._lower, self._disk_mb = lab, name, root.lower, disk_mb
+        self.sysv = root.sysv
         self.ipv4, self.ipv6 = address4(number), address6(number)
         self._directory = f"/run/lab/{name}"
         self._root = f"{self._directory}/root"
@@ -115,11 +116,16 @@ class Host:
             self._holder.run("mke2fs", "-q", "-t", "ext4", f"{self._disk}.img")
         self._mount()
         self.write_files(_settings(name, self.ipv4, self.ipv6))
+        if self.sysv:
+            self.write_files(sysvinit.FILES)
 
     # --- files and commands -------------------------------------------------------------------
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command inside: in all namespaces of its PID 1, or in a chroot while it is off."""
+        """Run a command inside: in all namespaces of its PID 1, or in a chroot while it is off. With sysvinit
+        what is asked for without other options is run by init."""
+        if self.sysv and self._leader is not None and not options.keys() - {"timeout"}:
+            return sysvinit.ask(self._proc / "root", command, check, options.get("timeout", 120))
         return run(*command, prefix=(*self._inside(), *ENVIRONMENT), check=check, **options)
 
     def popen(self, *command: str, **options: Any) -> Process:
@@ -157,7 +163,9 @@ class Host:
             self.run("tar", "--extract", "--directory=/", stdin=archive)
 
     def journal(self, unit: str) -> str:
-        """What a unit wrote to the journal since this boot."""
+        """What a unit wrote to the journal since this boot; with sysvinit, the console."""
+        if self.sysv:
+            return self.console()
         return self.run("journalctl", "--boot", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def install_fwpolicy(self) -> None:
@@ -174,7 +182,7 @@ class Host:
     # --- power --------------------------------------------------------------------------------
 
     def start(self, timeout: float = 90) -> float:
-        """Boot until default.target is reached; the seconds it took."""
+        """Boot until default.target is reached, or the last script has run; the seconds it took."""
         began = time.monotonic()
         notify = f"{self._directory}/notify"
         self._holder.path(notify).unlink(missing_ok=True)
@@ -193,9 +201,10 @@ class Host:
         return time.monotonic() - began
 
     def _wait_ready(self, ready: socket.socket, deadline: float) -> int:
-        """nspawn says who PID 1 is, and then forwards its READY=1 (sd_notify(3))."""
+        """nspawn says who PID 1 is, and then forwards its READY=1 (sd_notify(3)). sysvinit says nothing:
+        a process of its inittab makes a file."""
         leader = 0
-        ready.settimeout(0.5)
+        ready.settimeout(0.05 if self.sysv else 0.5)
         while True:
             try:
                 said = ready.recv(4096).decode().splitlines()
@@ -205,11 +214,14 @@ class Host:
                 name, _, value = line.partition("=")
                 if name == "X_NSPAWN_LEADER_PID":
                     leader = int(value)
-            if "READY=1" in said and leader:
+            if leader and ("READY=1" in said or (self.sysv and self._has_touched(leader))):
                 return leader
             assert self._nspawn
             if self._nspawn.poll() is not None or time.monotonic() > deadline:
                 raise CommandError(f"{self.name} did not boot; its console:\n{self.console()}")
+
+    def _has_touched(self, leader: int) -> bool:
+        return self._holder.path(f"/proc/{leader}/root{sysvinit.READY}").exists()
 
     def console(self, lines: int = 40) -> str:
         """The end of what nspawn and the guest printed."""
@@ -224,7 +236,7 @@ class Host:
         """A real `reboot`: units stop, the network namespace goes, init starts again; the seconds it took."""
         began = time.monotonic()
         before = self.cookie()
-        self.run("systemctl", "reboot", check=False)
+        self._power("reboot")
         self._ended(timeout, RESTART)
         self.start(timeout)
         assert self.cookie() != before, f"{self.name}: the network namespace survived the reboot"
@@ -232,8 +244,13 @@ class Host:
 
     def poweroff(self, timeout: float = 60) -> None:
         """A real `poweroff`; `start` boots it again."""
-        self.run("systemctl", "poweroff", check=False)
+        self._power("poweroff")
         self._ended(timeout, 0)
+
+    def _power(self, verb: str) -> None:
+        """Not by init's hand, of which nobody would hear the end."""
+        command = (verb,) if self.sysv else ("systemctl", verb)
+        run(*command, prefix=(*self._inside(), *ENVIRONMENT), check=False)
 
     def power_cut(self, timeout: float = 90) -> float:
         """Pull the plug and boot again; with `disk_mb`, what was not synced to disk is lost.

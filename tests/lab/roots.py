@@ -1,10 +1,11 @@
-"""Debian root directories for the lab: one base, and one overlay layer for each time daemon.
+"""Debian root directories for the lab: two bases, and one overlay layer for each time daemon.
 
-mmdebstrap makes the base once (about 25 s); a layer is what `apt-get install` in a chroot adds
-to it, kept as an overlayfs upper directory (two to four seconds, a few MB). Maintainer scripts
-run inside, so users, units and configuration are those of a real installation; a policy-rc.d
-keeps services from starting. Everything lies under build/lab/roots, named by a hash of what it
-was made from: a changed recipe gets a new root, and the stale one goes unless somebody uses it.
+mmdebstrap makes a base once (25 to 60 s), one with systemd and one with sysvinit; a layer is what
+`apt-get install` in a chroot adds to it, kept as an overlayfs upper directory (two to four seconds,
+a few MB). Maintainer scripts run inside, so users, units and configuration are those of a real
+installation; a policy-rc.d keeps services from starting. Everything lies under build/lab/roots,
+named by a hash of what it was made from: a changed recipe gets a new root, and the stale one goes
+unless somebody uses it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
 
 SUITE = "bookworm"
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
+PYTHON = ("python3", "python3-nftables", "python3-yaml", "python3-pyroute2")
 BASE_PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "kmod", "procps", "netbase"),
     *("iproute2", "ifupdown", "nftables", "conntrack", "iputils-ping"),
-    *("python3", "python3-nftables", "python3-yaml", "python3-pyroute2"),
+    *PYTHON,
 )
+# An old host: init scripts, iptables beside nftables, and no Python.
+SYSV_PACKAGES = (
+    *("sysvinit-core", "sysv-rc", "initscripts", "insserv", "kmod", "procps", "netbase", "cron"),
+    *("iproute2", "ifupdown", "nftables", "iptables", "iptables-persistent", "ipset", "conntrack"),
+    "iputils-ping",
+)
+BASES = {"base": BASE_PACKAGES, "sysv-bare": SYSV_PACKAGES}
 # Kept out of every package: nobody reads manuals in the lab, and they are a third of the size.
 UNWANTED = tuple(f"/usr/share/{kind}/*" for kind in ("man", "doc", "locale", "info"))
 APT_OPTIONS = ('APT::Install-Recommends "0"', 'Acquire::Languages "none"')
@@ -40,11 +49,12 @@ POLICY_RC_D = "#!/bin/sh\nexit 101\n"
 
 @record
 class Layer:
-    """Packages over the base; `suite` names the release that `foreign` packages are pinned to."""
+    """Packages over the root `base`; `suite` names the release that `foreign` packages are pinned to."""
 
     packages: tuple[str, ...]
     suite: str = SUITE
     foreign: tuple[str, ...] = ()
+    base: str = "base"
 
 
 LAYERS = {
@@ -61,6 +71,11 @@ LAYERS = {
     "fail2ban": Layer(("fail2ban", "python3-systemd", "iptables", "openssh-server")),
     "docker": Layer(("docker.io", "iptables")),
     "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
+    # Booted by sysvinit; without Python, with it, and with a time daemon each.
+    "sysv-ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25"), base="sysv-bare"),
+    "sysv": Layer(PYTHON, base="sysv-bare"),
+    "sysv-ntpsec": Layer(("ntpsec",), base="sysv"),
+    "sysv-chrony": Layer(("chrony",), base="sysv"),
 }
 
 
@@ -70,6 +85,11 @@ class Root:
 
     name: str
     lower: tuple[Path, ...]
+
+    @property
+    def sysv(self) -> bool:
+        """Does sysvinit boot it?"""
+        return self.name.startswith("sysv")
 
 
 class Roots:
@@ -81,17 +101,18 @@ class Roots:
         self._locks: list[IO[str]] = []
 
     def get(self, name: str) -> Root:
-        """The root called `name` ("base" or a key of LAYERS), built if it is not there yet."""
-        base = self._ensure("base", _key(self._mirror, SUITE, *BASE_PACKAGES), self._build_base)
-        if name == "base":
-            return Root(name, (base,))
+        """The root called `name` (a key of BASES or LAYERS), built if it is not there yet."""
+        if name in BASES:
+            key = _key(self._mirror, SUITE, *BASES[name])
+            return Root(name, (self._ensure(name, key, lambda target: self._build_base(target, name)),))
         layer = LAYERS[name]
-        key = _key(base.name, layer.suite, *layer.packages, *layer.foreign)
+        below = self.get(layer.base).lower
+        key = _key(below[0].name, layer.suite, *layer.packages, *layer.foreign)
 
         def build(target: Path) -> None:
-            _build_layer(base, target, layer, self._mirror)
+            _build_layer(below, target, layer, self._mirror)
 
-        return Root(name, (self._ensure(name, key, build), base))
+        return Root(name, (self._ensure(name, key, build), *below))
 
     def close(self) -> None:
         """Let go of the roots' locks."""
@@ -131,10 +152,10 @@ class Roots:
                     continue
                 shutil.rmtree(old)
 
-    def _build_base(self, target: Path) -> None:
+    def _build_base(self, target: Path, name: str) -> None:
         options = [f"--aptopt={line}" for line in (*APT_OPTIONS, *machine_apt_options())]
         options += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
-        include = f"--include={','.join(BASE_PACKAGES)}"
+        include = f"--include={','.join(BASES[name])}"
         command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--quiet", include, *options]
         run(*command, SUITE, str(target), self._mirror, timeout=900)
         write(target / "usr/sbin/policy-rc.d", POLICY_RC_D, 0o755)
@@ -158,14 +179,15 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def _build_layer(base: Path, target: Path, layer: Layer, mirror_uri: str) -> None:
+def _build_layer(below: tuple[Path, ...], target: Path, layer: Layer, mirror_uri: str) -> None:
     work = target.with_name(f"{target.name}.work")
     for directory in (target, work):
         directory.mkdir(exist_ok=True)
     with Holder() as holder:
         root = "/run/root"
         holder.run("mkdir", root)
-        layers = f"lowerdir={base},upperdir={target},workdir={work}"
+        lower = ":".join(map(str, below))
+        layers = f"lowerdir={lower},upperdir={target},workdir={work}"
         holder.run("mount", "-t", "overlay", "overlay", "-o", layers, root)
         holder.run("mount", "-t", "proc", "proc", f"{root}/proc")
         _install(holder, root, layer, mirror_uri)
