@@ -66,14 +66,14 @@ class XTables:
         self._waits: tuple[str, ...] | None = None
 
     def saved(self, family: int) -> str:
-        """What iptables-save or ip6tables-save prints, counts and all. Raises HostError."""
-        return _output(self._program(family, "save"), "-c")
+        """What iptables-save or ip6tables-save prints. Raises HostError."""
+        return _output(self._program(family, "save"))
 
     def restore(self, family: int, text: str) -> None:
         """Load `text` beside what is there (--noflush); a table in it is changed whole or not at all, the
         tables before one that is refused stay changed. Raises HostError."""
         program = self._program(family, "restore")
-        _output(program, "--noflush", "-c", *self._wait(), given=text)
+        _output(program, "--noflush", *self._wait(), given=text)
 
     def _program(self, family: int, what: str) -> str:
         return f"{_PROGRAMS[family]}{self._variant}-{what}"

@@ -1,8 +1,7 @@
 """From what iptables-save prints to what iptables-restore --noflush is given: ours anew, others' as it is.
 
 One text a family, a transaction a table: old jumps go and new ones come in the moment in which chains change,
-and there is never a moment without, nor one with two of them. What was counted (iptables-save -c) is counted
-on by the line's first rule (iptables-restore -c).
+and there is never a moment without, nor one with two of them.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
 # In this order: what is dropped early or translated is so before the filter relies on it.
 _TABLES = ("raw", "mangle", "nat", "filter")
-_COUNTS = re.compile(r"^\[(\d+):(\d+)\] ")
-_COMMENT = re.compile(r' --comment (?:"((?:[^"\\]|\\.)*)"|(\S+))')
+_COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 _RULE = re.compile(r"-(?:A|I) (\S+)(?: \d+)?(?= |$)")
 _TARGET = re.compile(r" -[jg] (\S+)")
 # Whatever follows these is no target: a comment may say anything.
@@ -71,25 +69,6 @@ def ahead(saved: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def counts(lines: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """(packets, bytes) of each counter of the ruleset, from the lines of iptables-save -c. A packet meets one
-    of a line's rules."""
-    found: dict[str, tuple[int, int]] = {}
-    for line in lines:
-        count, name = _COUNTS.match(line), _counter(line)
-        if count and name and " -j LOG" not in line and " -j NFLOG" not in line:
-            packets, octets = found.get(name, (0, 0))
-            found[name] = packets + int(count[1]), octets + int(count[2])
-    return found
-
-
-def _counter(rule: str) -> str:
-    """The counter that a rule of ours names; "" for one that has none: a step's name is one word."""
-    comment = _COMMENT.search(rule)
-    name = (comment[1] or comment[2] or "").partition(": ")[0] if comment else ""
-    return name if "_" in name else ""
-
-
 _NOTHING = _Table((), (), (), ())
 
 
@@ -102,10 +81,7 @@ def _changed(new: _Table, old: _Table) -> Iterator[str]:
     gone = [chain for chain in old.chains if chain not in new.chains]
     for flag in ("F", "X"):
         yield from (f"-{flag} {chain}" for chain in gone)
-    counted = counts(old.rules)
-    for rule in new.rules:
-        found = None if _COUNTS.match(rule) else counted.pop(_counter(rule), None)
-        yield f"[{found[0]}:{found[1]}] {rule}" if found else rule
+    yield from new.rules
     for before, jump in new.jumps:
         yield _inserted(before, jump)
 
@@ -125,11 +101,11 @@ def _read(text: str) -> dict[str, _Table]:
     found: dict[str, list[str]] = {}
     name = ""
     for raw in text.splitlines():
-        line = raw.strip()
+        line = _COUNTERS.sub("", raw.strip())
         if line.startswith("*"):
             name = line[1:]
             found[name] = []
-        elif name and line[:1] in (":", "-", "["):
+        elif line and name and line[0] in ":-":
             found[name].append(line)
     return {name: _table(lines) for name, lines in found.items()}
 
@@ -139,12 +115,11 @@ def _table(lines: Iterable[str]) -> _Table:
     rules: list[str] = []
     jumps: list[tuple[int, str]] = []
     others: dict[str, list[str]] = {}
-    for whole in lines:
-        line = _COUNTS.sub("", whole)
+    for line in lines:
         if line.startswith(f":{CHAINS}"):
             chains.append(line[1:].split()[0])
         elif (chain := _chain(line)).startswith(CHAINS):
-            rules.append(whole)
+            rules.append(line)
         elif chain and _leads_to_us(line):
             jumps.append((len(others.get(chain, ())) if line.startswith("-A") else 0, line))
         elif chain:
