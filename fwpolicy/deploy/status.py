@@ -6,6 +6,7 @@ right at the one that is there still is. All that reads rules is imported when i
 
 from __future__ import annotations
 
+from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.confirm import waiting
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.opening import opened
@@ -108,9 +109,7 @@ def _rules(generation: Generation, state: State, machine: Machine, memory: Memor
         return Status(generation, ())
     if before := memory.of(generation, now):
         return before
-    from fwpolicy.deploy.ruledrift import compare  # noqa: PLC0415
-
-    found, moment = compare(generation, machine)
+    found, moment = rules_of(generation.backend).compare(generation, machine)
     memory.keep(generation, moment, found)
     if moment and not found.drifts:
         _remember(generation, state, moment)

@@ -22,8 +22,8 @@ class Before:
     """The host before an apply, as far as the apply touches it.
 
     `files`: each as it was, in the order in which it is put back. `folders`: those that are missing, the
-    outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: a file of the state
-    directory that loads our table as it was, "" where no rule changes. `first`: commands to begin with, which
+    outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: files of the state
+    directory that load our rules as they were. `first`: commands to begin with, which
     may fail. `live`, `boot`: commands that bring the services back here and now, or at a boot.
     """
 
@@ -31,7 +31,7 @@ class Before:
     files: tuple[Snapshot, ...]
     folders: tuple[str, ...]
     pointers: tuple[tuple[str, int | None], ...]
-    rules: str
+    rules: tuple[str, ...]
     first: Commands
     live: Commands
     boot: Commands
@@ -147,12 +147,12 @@ def _pointers(pointers: Iterable[tuple[str, int | None]]) -> list[str]:
     ]
 
 
-def _rules(rules: str) -> list[str]:
+def _rules(rules: tuple[str, ...]) -> list[str]:
     """What was denied since, and is remembered as dead (backends/nft/purged.py), lives again."""
     if not rules:
         return [":"]
     relent = f"printf 'table inet {PURGED}\\ndelete table inet {PURGED}\\n' | nft -f - 2>/dev/null || :"
-    return [f'try nft -f "$state"/{quoted(rules)}', relent]
+    return [*(f'try nft -f "$state"/{quoted(each)}' for each in rules), relent]
 
 
 def _commands(commands: Commands) -> list[str]:
