@@ -151,10 +151,17 @@ if TYPE_CHECKING:
 def rules_of(name: str) -> Rules:
     """The backend of this name."""
     if name == IPTABLES:
-        raise HostError("iptables is compiled and proved, and not yet applied")
+        from fwpolicy.deploy.xtrules import XtRules  # noqa: PLC0415
+
+        return XtRules()
     from fwpolicy.deploy.nftrules import NftRules  # noqa: PLC0415
 
     return NftRules()
+
+
+def there(machine: Machine) -> list[Rules]:
+    """The backends that hold anything of ours."""
+    return [rules for rules in map(rules_of, (NFT, IPTABLES)) if rules.is_there(machine)]
 
 
 def chosen(asked: str, backends: tuple[str, ...], current: Generation | None, machine: Machine) -> Rules:

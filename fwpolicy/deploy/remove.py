@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import a2b_base64
 
 from fwpolicy import markedtext
-from fwpolicy.deploy.backend import NFT, rules_of
+from fwpolicy.deploy.backend import rules_of, there
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.persist import BOOT_FOLDER, UNIT
 from fwpolicy.deploy.purge import forget
@@ -44,7 +44,7 @@ def remove(machine: Machine, tell: Tell) -> bool:
     state = State(machine)
     originals = state.originals()
     running = state.running()
-    if running is None and originals == Originals() and not _is_there(machine):
+    if running is None and originals == Originals() and not there(machine):
         state.forget()
         return False
     written = dict((*running.files, *running.boot)) if running else {}
@@ -58,10 +58,6 @@ def remove(machine: Machine, tell: Tell) -> bool:
     _restore_services(machine, originals, tell)
     state.forget()
     return True
-
-
-def _is_there(machine: Machine) -> bool:
-    return rules_of(NFT).is_there(machine)
 
 
 def _restoration(
@@ -105,7 +101,8 @@ def _take_rules_out(machine: Machine, running: Generation | None, tell: Tell) ->
         if machine.services.status((unit,)) is not None:
             machine.services.restore(ServiceState(unit, active=False, enabled=False, masked=False))
     if machine.live:
-        rules_of(running.backend if running else NFT).remove(tell)
+        for rules in [rules_of(running.backend)] if running else there(machine):
+            rules.remove(tell)
         forget()
 
 

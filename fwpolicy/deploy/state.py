@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 FORMAT = 1
 # What a generation's rules are in, in the order of their texts.
 RULES = ("ruleset.nft", "sets.ipset", "rules.v4", "rules.v6")
-_OURS = ("running", "current", "previous", "originals.json", "boot.sh", "open.sh", "opened", "fallback.nft")
+_FALLBACKS = ("fallback.nft", "fallback.v4", "fallback.v6")
+_OURS = (
+    "running",
+    "current",
+    "previous",
+    "originals.json",
+    "boot.sh",
+    "open.sh",
+    "opened",
+    "rules.sh",
+    *_FALLBACKS,
+)
 
 
 @record

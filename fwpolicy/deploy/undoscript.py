@@ -7,6 +7,7 @@ can be done twice, and it keeps its folder until all are done.
 from __future__ import annotations
 
 from fwpolicy.backends.nft.purged import TABLE as PURGED
+from fwpolicy.deploy.rulesscript import NAME as RULES_SCRIPT
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -152,7 +153,13 @@ def _rules(rules: tuple[str, ...]) -> list[str]:
     if not rules:
         return [":"]
     relent = f"printf 'table inet {PURGED}\\ndelete table inet {PURGED}\\n' | nft -f - 2>/dev/null || :"
-    return [*(f'try nft -f "$state"/{quoted(each)}' for each in rules), relent]
+    return [*map(_loading, rules), relent]
+
+
+def _loading(rules: str) -> str:
+    if rules.endswith(".v4"):
+        return f'try sh "$here/{RULES_SCRIPT}" put-back "$here"'
+    return f'try nft -f "$state"/{quoted(rules)}'
 
 
 def _commands(commands: Commands) -> list[str]:

@@ -23,7 +23,7 @@ from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.netns import entered
-from tests.hosts.conftest import summary
+from tests.conftest import summary
 from tests.kernel import killing
 from tests.kernel.place import CONFIG, STATE, Place, applied, one_daemon, planned
 
