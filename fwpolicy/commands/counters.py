@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
-from fwpolicy.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from fwpolicy.deploy.counters import Count, PolicyLine
+    from fwpolicy.deploy.counters import Count, Counted, PolicyLine
     from fwpolicy.deploy.state import Generation
 
 
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     counts: tuple[Count, ...] = ()
     if generation is not None:
         lines = _lines_of(options.policy, generation) if options.policy else generation.lines
-        counts = joined(lines, _live(options.netns))
+        counts = joined(lines, _live(options.netns, generation))
     if options.json:
         operands.print_json(_as_json(generation, counts))
     elif options.prometheus:
@@ -61,17 +60,12 @@ def _lines_of(policies: list[str], generation: Generation) -> tuple[PolicyLine, 
     return policy_lines(policy, ruleset, line_texts(read_file))
 
 
-def _live(netns: str | None) -> dict[str, tuple[int, int]]:
-    from fwpolicy.deploy.counters import counted  # noqa: PLC0415
-    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
+def _live(netns: str | None, generation: Generation) -> Counted:
+    from fwpolicy.deploy.backend import rules_of  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
-    from fwpolicy.ir.ruleset import FAMILY, TABLE  # noqa: PLC0415
 
     with entered(netns):
-        listing = Nftables().listing(f"counters table {FAMILY} {TABLE}")
-    if not listing["nftables"]:
-        raise HostError(f"table {FAMILY} {TABLE} is gone, and what it counted with it: apply again")
-    return counted(listing)
+        return rules_of(generation.backend).counted()
 
 
 def _as_text(generation: Generation | None, counts: tuple[Count, ...]) -> str:

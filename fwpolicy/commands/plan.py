@@ -26,6 +26,9 @@ def same_as_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="even if your own SSH connection could not be opened again"
     )
+    parser.add_argument(
+        "--backend", choices=("auto", "nft", "iptables"), default="auto", help="what loads the rules (auto)"
+    )
     parser.add_argument("--no-persist", action="store_true", help="do not load the rules at boot")
     parser.add_argument("--no-daemon", action="store_true", help="leave time daemons alone")
     operands.prove_argument(parser)
@@ -71,9 +74,7 @@ def _traffic(plan: Plan, most: int | None) -> tuple[Change, ...]:
     """What the new rules do to traffic that the present ones do not, where the kernel could be asked."""
     if plan.emitted is None or not plan.rules_changed or plan.survey.unreadable:
         return ()
-    from fwpolicy.deploy.proof import traffic  # noqa: PLC0415
-
-    return traffic(plan.policy, plan.facts.servers, plan.survey.listing, most)
+    return plan.rules.traffic(plan, most)
 
 
 def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, str] | None = None) -> Plan:
@@ -96,5 +97,7 @@ def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, st
         prove=not options.no_prove,
         force=options.force,
         operator=operator(os.environ),
+        backend=options.backend,
     )
-    return make_plan(policy, machine, how)
+    with operands.quoting():
+        return make_plan(policy, machine, how)

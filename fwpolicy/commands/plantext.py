@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from fwpolicy.backends.nft.render import render
 from fwpolicy.commands.outlooktext import foreign_json
 from fwpolicy.deploy.foreign import order
 from fwpolicy.deploy.purge import flow_text
 from fwpolicy.deploy.starters import starter
-from fwpolicy.ir.ruleset import Ruleset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 def as_text(plan: Plan) -> str:
     """What would be done; sections without content are left out."""
     lines = [_headline(plan)]
-    lines += _rules(plan)
+    lines += plan.rules.told(plan)
     for daemon in plan.daemons:
         lines += _daemon(daemon)
     for change in plan.returned:
@@ -52,24 +50,6 @@ def _headline(plan: Plan) -> str:
     return f"{what}: {in_force}" if plan.changed else f"{what}: nothing to change; {in_force}"
 
 
-def _rules(plan: Plan) -> list[str]:
-    count = sum(len(chain.rules) for table in plan.ruleset.tables for chain in table.chains)
-    if not plan.rules_changed:
-        return [f"rules: unchanged ({count} in table inet fwpolicy)"]
-    if plan.survey.ours is None:
-        state = "not looked at" if plan.survey.unreadable else "new"
-        return [f"rules: {state}, {count} in table inet fwpolicy", *_indented(_body(plan.artifact.text))]
-    import difflib  # noqa: PLC0415
-
-    before = _body(render(Ruleset((plan.survey.ours,)), plan.policy.name).text)
-    lines = difflib.unified_diff(before, _body(plan.artifact.text), "live", "new", n=1, lineterm="")
-    return ["rules: changed, in table inet fwpolicy", *_indented(list(lines))]
-
-
-def _body(text: str) -> list[str]:
-    return text.splitlines()[5:]
-
-
 def _daemon(daemon: DaemonPlan) -> list[str]:
     lines = [f"time daemon: {daemon.title} ({daemon.main})"]
     if not daemon.changed:
@@ -96,7 +76,11 @@ def as_json(plan: Plan) -> dict[str, object]:
     return {
         "changed": plan.changed,
         "policy": plan.policy.name,
-        "rules": {"changed": plan.rules_changed, "text": plan.artifact.text},
+        "rules": {
+            "changed": plan.rules_changed,
+            "backend": plan.rules.name,
+            "text": "".join(each.text for each in plan.texts),
+        },
         "daemons": [
             {
                 "kind": daemon.kind,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.savedplan import SavedPlan
 
 # Options that a plan is made with; an apply of it takes them from there.
-_OWN = ("replace", "no_persist", "no_daemon", "no_prove", "force", "netns", "root", "state_dir")
+_OWN = ("replace", "backend", "no_persist", "no_daemon", "no_prove", "force", "netns", "root", "state_dir")
 
 
 def save(
@@ -63,9 +63,9 @@ def options_of(saved: SavedPlan, given: argparse.Namespace) -> argparse.Namespac
     import argparse  # noqa: PLC0415
 
     values = dict(vars(given))
-    usual = {"root": "/", "netns": None, "state_dir": None}
+    usual = {"root": "/", "netns": None, "state_dir": None, "backend": "auto"}
     for name in _OWN:
-        kept, said = saved.options.get(name), values[name]
+        kept, said = saved.options.get(name, usual.get(name)), values[name]
         if said not in (kept, usual.get(name, False)):
             word = f"--{name.replace('_', '-')}"
             raise HostError(f"{given.policy[0]} was not made with {word}: a plan is applied as it was shown")

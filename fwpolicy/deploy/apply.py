@@ -7,14 +7,13 @@ answered, and only then are connection tracking entries deleted.
 
 from __future__ import annotations
 
-from fwpolicy.backends.nft.reload import WHOLE
+from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.remembered import generation, texts
-from fwpolicy.deploy.rules import as_they_were, boots_the_same, load_rules
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Originals, State
 from fwpolicy.deploy.undo import Undo
@@ -27,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fwpolicy.artifact import Artifact
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.state import Generation
@@ -67,7 +67,7 @@ def carry_out(
     _rehearse(plan, machine, tell)
     state = State(machine)
     number = state.next_number()
-    was = as_they_were(plan, machine)
+    was = plan.rules.as_they_were(plan, machine)
     entry = Entry(new_identity(number), number, plan.policy.name, now, boot(), plan.options.persist)
     with begin(*written_down(plan, machine, state, entry, was)) as journal, Undo() as undo:
         if state.running() is None and state.originals() == Originals():
@@ -79,7 +79,8 @@ def carry_out(
         undo.then(_restart_all, machine, restarted)
         _install_boot(plan, machine, state, undo)
         _write_daemon_files(plan, machine, undo, tell)
-        seen = load_rules(plan, machine, was, undo, tell)
+        seen = plan.rules.load(plan, machine, was, undo, tell)
+        _take_out_others(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged = _purge(plan, machine, asked, undo, tell)
         new = generation(plan, state, number, seen, sources, now, asked.by)
@@ -89,25 +90,23 @@ def carry_out(
             journal.wait(asked.seconds)
         else:
             journal.close()
+            settle(plan.rules.name, plan.texts, plan.leaves, machine)
             prune(state)
     return Applied(number, purged)
 
 
 def _rehearse(plan: Plan, machine: Machine, tell: Tell) -> None:
-    """The rules in a namespace of their own, and what a kernel makes of them proved, before anything. Where
-    only elements of sets change no rule is loaded that was not tried before."""
+    """The rules in a namespace of their own, and what a kernel makes of them proved, before anything."""
     if plan.emitted is None or not machine.live or not plan.rules_changed:
         return
-    if not any(way.artifact or way == WHOLE for way in plan.loads[:1]):
-        return
-    from fwpolicy.deploy.proof import prove_in_scratch  # noqa: PLC0415
     from fwpolicy.host.netns import NoScratchError  # noqa: PLC0415
 
     try:
-        prove_in_scratch(plan.ruleset, plan.policy.name)
+        tried = plan.rules.rehearse(plan)
     except NoScratchError as error:
         tell(f"not tried in a namespace first: {error}")
-    else:
+        return
+    if tried:
         tell("proved: in a scratch namespace the kernel does to every packet what the policy says")
 
 
@@ -141,7 +140,7 @@ def _keep_originals(plan: Plan, machine: Machine, state: State, undo: Undo) -> N
 
 
 def _install_boot(plan: Plan, machine: Machine, state: State, undo: Undo) -> None:
-    for change in (*plan.boot, *_opener(machine, state)):
+    for change in (*plan.boot, *_scripts(plan, machine, state)):
         for folder in machine.files.make_directory(change.path.rpartition("/")[0]):
             undo.then(machine.files.remove_directory_if_empty, folder)
         before = machine.files.snapshot(change.path)
@@ -161,10 +160,11 @@ def _boot_matters(plan: Plan) -> bool:
     return plan.options.persist and bool(plan.boot or plan.enable_boot or plan.rules_changed)
 
 
-def _opener(machine: Machine, state: State) -> tuple[FileChange, ...]:
-    script = opener(state.directory)
-    before = machine.files.read(script.name)
-    return (FileChange(script.name, before, script.text, script.mode),) if before != script.text else ()
+def _scripts(plan: Plan, machine: Machine, state: State) -> tuple[FileChange, ...]:
+    """What opens in an emergency."""
+    every = (opener(state.directory), *plan.rules.scripts(state.directory))
+    changes = (FileChange(each.name, machine.files.read(each.name), each.text, each.mode) for each in every)
+    return tuple(change for change in changes if change.before != change.after)
 
 
 # Then the daemon's configuration
@@ -204,6 +204,28 @@ def _check_syntax(command: tuple[str, ...]) -> None:
         raise HostError(f"{command[0]} refuses its configuration: {said[-1] if said else done.returncode}")
 
 
+def _take_out_others(plan: Plan, machine: Machine, undo: Undo, tell: Tell) -> None:
+    """Another backend's rules, now that this one's are there."""
+    if not plan.leaves or not machine.live:
+        return
+    other = rules_of(plan.leaves)
+    undo.then(other.hold())
+    other.take_out()
+    tell(f"took out the rules in {other.place}")
+
+
+def settle(backend: str, texts: tuple[Artifact, ...], leaves: str, machine: Machine) -> None:
+    """Once an apply counts: what only a way back needed. What cannot go stays, and does no harm."""
+    if not machine.live:
+        return
+    try:
+        rules_of(backend).settle(texts)
+        if leaves:
+            rules_of(leaves).settle(())
+    except HostError:
+        return
+
+
 # After the rules: daemons and connections
 
 
@@ -241,7 +263,7 @@ def _purge(plan: Plan, machine: Machine, asked: Asked, undo: Undo, tell: Tell) -
             tell(step)
 
     which = ROLES if asked.seconds else ALL
-    return purge(plan.policy, machine, plan.facts.servers, undo, tell_new, which)
+    return purge(plan.policy, machine, plan.facts.servers, undo, tell_new, which, plan.rules.members)
 
 
 def _put_off(plan: Plan, machine: Machine, state: State) -> None:
@@ -250,7 +272,8 @@ def _put_off(plan: Plan, machine: Machine, state: State) -> None:
     from fwpolicy.deploy import purge  # noqa: PLC0415
     from fwpolicy.deploy.putoff import put_off  # noqa: PLC0415
 
-    put_off(state, purge.put_off(plan.policy, machine, plan.facts.servers))
+    flows = purge.put_off(plan.policy, machine, plan.facts.servers, plan.rules.members)
+    put_off(state, flows)
 
 
 # The generation
@@ -270,5 +293,5 @@ def _persist(
         return
     if machine.live:
         undo.then(machine.services.restore, found)
-        boots_the_same(plan, machine, undo, started=found.active)
+        plan.rules.boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{found.unit} loads the rules at boot, before the network")

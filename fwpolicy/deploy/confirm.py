@@ -58,11 +58,24 @@ def confirm(machine: Machine, entry: Entry, tell: Tell) -> None:
     state.make_current(entry.generation, boots=entry.persist)
     close(machine, state)
     machine.services.never_mind(TIMER)
+    _settle(machine, state)
     prune(state)
     if flows:
         from fwpolicy.deploy.purge import finish  # noqa: PLC0415
 
         finish(flows, tell)
+
+
+def _settle(machine: Machine, state: State) -> None:
+    """What only the way back needed."""
+    from fwpolicy.artifact import Artifact  # noqa: PLC0415
+    from fwpolicy.deploy.apply import settle  # noqa: PLC0415
+
+    new = state.running()
+    before = state.generation(f"generations/{new.before}") if new and new.before else None
+    if new is not None:
+        leaves = before.backend if before and before.backend != new.backend else ""
+        settle(new.backend, tuple(Artifact(*each) for each in new.texts), leaves, machine)
 
 
 def by_gates(

@@ -104,12 +104,17 @@ class Journal:
 
 
 def begin(
-    machine: Machine, state: State, before: Before, entry: Entry, rules: str, after: Mapping[str, str]
+    machine: Machine,
+    state: State,
+    before: Before,
+    entry: Entry,
+    rules: Mapping[str, str],
+    after: Mapping[str, str],
 ) -> Journal:
     """Write the journal down, durable; from now on the apply is under way.
 
-    `rules` loads our table as it was, "" where no rule changes. `after`: the files' texts as they will be.
-    Raises HostError; then nothing has begun.
+    `rules`: the files with which undo.sh brings our rules back, by name. `after`: the files' texts as they
+    will be. Raises HostError; then nothing has begun.
     """
     for left in (f"{OPEN}.new", CLOSED, "undone"):
         remove_tree(state.files, state.path(left))
@@ -130,7 +135,12 @@ def begin(
 
 
 def _write_down(
-    machine: Machine, state: State, before: Before, entry: Entry, rules: str, after: Mapping[str, str]
+    machine: Machine,
+    state: State,
+    before: Before,
+    entry: Entry,
+    rules: Mapping[str, str],
+    after: Mapping[str, str],
 ) -> None:
     files, new = state.files, state.path(f"{OPEN}.new")
     for folder in (state.directory, new, f"{new}/before", f"{new}/after"):
@@ -140,8 +150,8 @@ def _write_down(
             files.restore(replace(snapshot, path=f"{new}/before/{number}"))
         if snapshot.path in after:
             files.write(f"{new}/after/{number}", after[snapshot.path], 0o600)
-    if rules:
-        files.write(f"{new}/rules.nft", rules, 0o600)
+    for name, text in rules.items():
+        files.write(f"{new}/{name}", text, 0o600)
     files.write(f"{new}/id", f"{entry.identity}\n", 0o600)
     files.write(f"{new}/boot", f"{entry.boot}\n", 0o600)
     files.write(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from fwpolicy.deploy.backend import NFT, rules_of
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.state import State
 from fwpolicy.errors import HostError
 from fwpolicy.host.guard import watch
-from fwpolicy.ir.ruleset import FAMILY, TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ CLOSER = "fwpolicy-close"
 
 
 def open_up(machine: Machine, seconds: int, now: str) -> None:
-    """Take our table out of the kernel, for so many seconds (0: until the next apply or boot).
+    """Take our rules out of the kernel, for so many seconds (0: until the next apply or boot).
 
     Raises HostError, also where nothing could bring it back in time.
     """
@@ -25,15 +25,15 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     from fwpolicy.deploy.journal import root_of  # noqa: PLC0415
     from fwpolicy.deploy.purge import forget  # noqa: PLC0415
     from fwpolicy.host import boottime  # noqa: PLC0415
-    from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
     state = State(machine)
     script = opener(machine.state_dir).name
-    if seconds and (state.running() is None or not machine.files.exists(script)):
+    running = state.running()
+    if seconds and (running is None or not machine.files.exists(script)):
         raise HostError("nothing was applied here that could come back: leave out --for")
-    Nftables().delete_table(FAMILY, TABLE)
+    rules_of(running.backend if running else NFT).take_out()
     forget()
-    if state.running() is None:
+    if running is None:
         return
     machine.files.write(state.path("opened"), f"{now}\n", 0o600)
     machine.services.never_mind(CLOSER)

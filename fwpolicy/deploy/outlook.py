@@ -5,10 +5,12 @@ All of it is looked at again each time and none of it is needed to apply: only `
 
 from __future__ import annotations
 
+from fwpolicy.backends.iptables.names import CHAINS
 from fwpolicy.deploy import foreign
 from fwpolicy.deploy.bootorder import Loader, hook_scripts, loaders
 from fwpolicy.deploy.proof import OURS
 from fwpolicy.errors import FwpolicyError, HostError
+from fwpolicy.model import iptables
 from fwpolicy.model.program import NotModelledError, Program
 from fwpolicy.record import record
 
@@ -59,7 +61,8 @@ def look_ahead(plan: Plan, machine: Machine, now: int) -> Outlook:
         return Outlook(loaders=others, notes=boot_notes)
     present, unread = _present(plan)
     fates, port_notes = _fates(plan, present or _NOTHING, now)
-    neighbours = tuple(_neighbour(chain, plan, present, now) for chain in plan.survey.foreign)
+    foreigners = iptables.without(present, CHAINS) if present else None
+    neighbours = tuple(_neighbour(chain, plan, foreigners, now) for chain in plan.survey.foreign)
     return Outlook(fates, neighbours, others, (*unread, *port_notes, *boot_notes))
 
 

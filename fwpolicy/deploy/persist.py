@@ -33,10 +33,16 @@ if [ -f "$state/journal/undo.sh" ]; then
 fi
 rm -f "$state/opened"
 [ -e "$state/$first" ] || [ -e "$state/previous" ] || exit 0
-for ruleset in $first/ruleset.nft previous/ruleset.nft{last}; do
+load() {{
+    case "$1" in
+    *.v4) sh "$state/rules.sh" load "$state/${{1%.v4}}" ;;
+    *) nft -f "$state/$1" ;;
+    esac
+}}
+for ruleset in $first/ruleset.nft $first/rules.v4 previous/ruleset.nft previous/rules.v4{last}; do
     [ -f "$state/$ruleset" ] || continue
-    if nft -f "$state/$ruleset"; then
-        if [ "$ruleset" = "$first/ruleset.nft" ]; then
+    if load "$ruleset"; then
+        if [ "${{ruleset%/*}}" = "$first" ]; then
             if [ $first = current ]; then ln -sfn "$(readlink "$state/current")" "$state/running"; fi
             exit 0
         fi
@@ -58,7 +64,12 @@ state="$root{state}"
 PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 case "${{1-}}" in
 close)
-    nft -f "$state/running/ruleset.nft" && rm -f "$state/opened"
+    if [ -f "$state/running/rules.v4" ]; then
+        sh "$state/rules.sh" load "$state/running/rules" || exit
+    else
+        nft -f "$state/running/ruleset.nft" || exit
+    fi
+    rm -f "$state/opened"
     exit
     ;;
 *[!0-9]*)
@@ -66,7 +77,13 @@ close)
     exit 64
     ;;
 esac
-for table in fwpolicy {purged}; do
+tables="fwpolicy {purged}"
+if [ -f "$state/running/rules.v4" ]; then
+    sh "$state/rules.sh" take-out || exit 1
+    tables={purged}
+    command -v nft >/dev/null || tables=
+fi
+for table in $tables; do
     printf 'table inet %s\\ndelete table inet %s\\n' $table $table | nft -f - || exit 1
 done
 date -u +%Y-%m-%dT%H:%M:%SZ > "$state/opened"
@@ -95,6 +112,34 @@ _SSH_ONLY = """\
 """
 
 
+# The same for iptables; others' rules are beside it, so what is let in returns to them.
+_FALLBACK_XT = """\
+*filter
+:FWPOLICY-INPUT - [0:0]
+-A FWPOLICY-INPUT -i lo -j RETURN
+{accepts}-A FWPOLICY-INPUT -j DROP
+-I INPUT 1 -j FWPOLICY-INPUT
+COMMIT
+"""
+_SSH_ONLY_XT = """\
+-A FWPOLICY-INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
+-A FWPOLICY-INPUT -p {icmp} -j RETURN
+-A FWPOLICY-INPUT -p tcp -m tcp --dport 22 -j RETURN
+"""
+
+
+def fallback_texts(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """What iptables falls back on, by file name."""
+    mode = fallback_mode(policy)
+    if mode == "open":
+        return ()
+    accepts = _SSH_ONLY_XT if mode == "ssh-only" else ""
+    return tuple(
+        (f"fallback.{name}", _FALLBACK_XT.format(accepts=accepts.format(icmp=icmp)))
+        for name, icmp in (("v4", "icmp"), ("v6", "ipv6-icmp"))
+    )
+
+
 def fallback_mode(policy: Policy) -> str:
     """What the boot falls back on. An overlay only ever closes its own ports, so its default is open:
     a web server must not vanish because an NTP filter did not load."""
@@ -117,7 +162,7 @@ def boot_files(policy: Policy, state_dir: str, init: str = "systemd") -> tuple[A
                 state=state_dir,
                 marker=marker(state_dir),
                 fallback=mode,
-                last="" if mode == "open" else " fallback.nft",
+                last="" if mode == "open" else " fallback.nft fallback.v4",
             ),
             0o700,
         ),

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import format_address
-from fwpolicy.backends.nft.read import same
-from fwpolicy.backends.nft.reload import WHOLE, Load, fresh, reload
-from fwpolicy.backends.nft.render import render
-from fwpolicy.compiler.compile import compile_ruleset, compile_timeservice
+from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.compiler.facts import Facts
+from fwpolicy.deploy.backend import AUTO, chosen
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import IGNORE, is_turned
 from fwpolicy.deploy.flows import losing_clients
-from fwpolicy.deploy.foreign import interference, of_legacy, order, title
+from fwpolicy.deploy.foreign import interference, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
-from fwpolicy.deploy.persist import boot_files
-from fwpolicy.deploy.proof import prove_compiled
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.starters import UNIT
-from fwpolicy.deploy.state import Generation, Originals, State, known
-from fwpolicy.deploy.survey import Survey, survey
+from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
 from fwpolicy.host.services import NoServices
-from fwpolicy.ir.ruleset import Ruleset
-from fwpolicy.record import record, replace
+from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,23 +26,25 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.backends.nft.reload import Load
+    from fwpolicy.deploy.backend import Rules
     from fwpolicy.deploy.lockout import Lockout
+    from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.conntrack import Flow
     from fwpolicy.host.operator import Operator
     from fwpolicy.host.services import ServiceState
+    from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
 
     T = TypeVar("T")
 
 
-NFT_PROGRAMS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft")
-
-
 @record
 class Options:
     """How to apply: without the boot unit (`persist`), without daemons, replacing another policy, without
-    proofs (`prove`), even if `operator` were locked out (`force`; None: nobody is connected over SSH)."""
+    proofs (`prove`), even if `operator` were locked out (`force`; None: nobody is connected over SSH);
+    `backend`: by which (backend.py)."""
 
     persist: bool = True
     daemon: bool = True
@@ -56,23 +52,25 @@ class Options:
     prove: bool = True
     force: bool = False
     operator: Operator | None = None
+    backend: str = AUTO
 
 
 @record
 class Plan:
     """Everything that apply would do. `refusals`: why it would not, each a sentence.
 
-    `artifact` is what boots; `loads` are the ways to bring it about here and now, the first that the
-    kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this one
-    gives back. `emitted`: the artifact as the packet model reads it, proved to do what the policy says;
+    `rules` loads them; `texts` are what boots, `loads` the ways to bring it about here and now, the first
+    that the kernel takes. `returned`, `revived`: files and services that an earlier policy changed and this
+    one gives back. `emitted`: the texts as the packet model reads them, proved to do what the policy says;
     None where no proof is wanted. `again`: the earlier generation that this is the way back to.
     """
 
     policy: Policy
     options: Options
     facts: Facts
+    rules: Rules
     ruleset: Ruleset
-    artifact: Artifact
+    texts: tuple[Artifact, ...]
     emitted: Program | None
     loads: tuple[Load, ...]
     survey: Survey
@@ -89,6 +87,17 @@ class Plan:
     notes: tuple[str, ...]
     refusals: tuple[str, ...]
     again: Generation | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        """The rules, where they are one text; else the first of them."""
+        return self.texts[0]
+
+    @property
+    def leaves(self) -> str:
+        """The backend whose rules go, as this one's come; "" where it is the same."""
+        before = self.current.backend if self.current else self.rules.name
+        return "" if before == self.rules.name else before
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -129,7 +138,8 @@ class Plan:
             or self.enable_boot
             or self.current is None
             or self.current.policy != self.policy.name
-            or self.current.ruleset != self.artifact.text
+            or self.current.backend != self.rules.name
+            or self.current.texts != tuple((each.name, each.text) for each in self.texts)
         )
 
 
@@ -138,8 +148,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     CheckFailedError where what was compiled does not do what the policy says."""
     state = State(machine)
     current = _current(state)
-    seen = survey(machine, known(current))
-    seen = replace(seen, foreign=(*seen.foreign, *of_legacy(seen.legacy)))
+    rules = chosen(options.backend, policy.backends, current, machine)
+    seen = rules.survey(machine, current)
     service = compile_timeservice(policy) if options.daemon else None
     originals = _originals(state)
     revived = revived_services(current, originals, service) if options.daemon else ()
@@ -148,12 +158,10 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     sources = sources_of(daemons)
     servers, source_notes = known_servers(policy, sources)
     facts = Facts(nat=seen.nat, servers=servers)
-    ruleset = compile_ruleset(policy, facts)
-    artifact = render(ruleset, policy.name)
-    rules_changed = _rules_changed(seen, current, ruleset, artifact.text)
-    purge, losing, flow_notes = _connections(policy, machine, facts)
-    boots, boot_notes = _boot_files(policy, machine, options)
-    out = _locked_out(policy, facts, options, machine) if rules_changed else None
+    wanted = rules.wanted(policy, facts, seen, current, options.prove)
+    purge, losing, flow_notes = _connections(policy, machine, facts, rules)
+    boots, boot_notes = _boot_files(policy, machine, options, rules)
+    out = _locked_out(policy, facts, options, machine) if wanted.changed else None
     plan_notes = (
         *_chain_notes(policy, seen),
         *source_notes,
@@ -167,12 +175,13 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         policy=policy,
         options=options,
         facts=facts,
-        ruleset=ruleset,
-        artifact=artifact,
-        emitted=prove_compiled(policy, servers, artifact) if options.prove else None,
-        loads=_loads(seen, ruleset, artifact, policy.name) if rules_changed else (),
+        rules=rules,
+        ruleset=wanted.ruleset,
+        texts=wanted.texts,
+        emitted=wanted.emitted,
+        loads=wanted.loads,
         survey=seen,
-        rules_changed=rules_changed,
+        rules_changed=wanted.changed,
         daemons=daemons,
         returned=returned_files(current, originals, service, machine.files) if options.daemon else (),
         revived=revived,
@@ -185,27 +194,13 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         current=current,
         notes=plan_notes,
         refusals=(
+            *_another_backend(current, rules, options),
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
             *_without_forwarding(policy, machine),
             *((f"{out}; --force goes on all the same",) if out and not options.force else ()),
         ),
     )
-
-
-def _rules_changed(seen: Survey, current: Generation | None, ruleset: Ruleset, text: str) -> bool:
-    """Against the kernel where it can be asked, else against what was applied last."""
-    if seen.unreadable:
-        return current is None or current.ruleset != text
-    return seen.ours is None or not same(Ruleset((seen.ours,)), ruleset)
-
-
-def _loads(seen: Survey, ruleset: Ruleset, artifact: Artifact, source: str) -> tuple[Load, ...]:
-    """From the table that is there, which keeps its counters and dynamic members; else from nothing."""
-    if seen.ours is not None:
-        return (reload(ruleset, seen.ours, source), WHOLE)
-    first = None if seen.strange or seen.unreadable else fresh(ruleset, source)
-    return (first, WHOLE) if first and first.changes else (Load(artifact),)
 
 
 def _current(state: State) -> Generation | None:
@@ -246,7 +241,7 @@ def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
 
 
 def _connections(
-    policy: Policy, machine: Machine, facts: Facts
+    policy: Policy, machine: Machine, facts: Facts, rules: Rules
 ) -> tuple[tuple[Flow, ...], tuple[str, ...], tuple[str, ...]]:
     """(entries to delete, clients that lose their time server, notes)."""
     from fwpolicy.deploy import purge  # noqa: PLC0415
@@ -259,7 +254,7 @@ def _connections(
         every = flows()
         if not every:
             return (), (), ()
-        scene = purge.scene_of(policy, machine)
+        scene = purge.scene_of(policy, machine, rules.members)
         found = purge.look(policy, scene, facts.servers, every)
         losing = losing_clients(policy, every, scene, facts.servers)
     except HostError as error:
@@ -269,19 +264,18 @@ def _connections(
 
 
 def _boot_files(
-    policy: Policy, machine: Machine, options: Options
+    policy: Policy, machine: Machine, options: Options, rules: Rules
 ) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
     """(what loads the rules at boot, notes); nothing where no init system would run it."""
     if not options.persist:
         return (), ()
     if isinstance(machine.services, NoServices):
         return (), ("no init system here: the rules will not survive a reboot",)
-    notes = []
-    if machine.live and not any(map(machine.files.exists, NFT_PROGRAMS)):
-        notes.append("no nft program here: at boot nothing can load the rules (package nftables)")
+    notes = rules.boot_notes(machine)
     if policy.apply.drift != IGNORE and machine.services.init != "systemd":
-        notes.append(f"apply: {{drift: {policy.apply.drift}}} is a timer of systemd's: nobody looks here")
-    return boot_files(policy, machine.state_dir, machine.services.init), tuple(notes)
+        timer = f"apply: {{drift: {policy.apply.drift}}} is a timer of systemd's: nobody looks here"
+        notes = (*notes, timer)
+    return rules.boot_files(policy, machine.state_dir, machine.services.init), notes
 
 
 def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
@@ -301,6 +295,15 @@ def boot_is_disabled(machine: Machine) -> bool:
     """Is the boot unit there, and not part of the boot?"""
     state = machine.services.status((UNIT,))
     return state is not None and not state.enabled
+
+
+def _another_backend(current: Generation | None, rules: Rules, options: Options) -> tuple[str, ...]:
+    if current is None or options.replace or current.backend == rules.name:
+        return ()
+    return (
+        f"the rules in force here are {current.backend}'s, not {rules.name}'s; --replace takes them out as "
+        "the new ones come",
+    )
 
 
 def _refusals(

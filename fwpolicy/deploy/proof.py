@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 
+from fwpolicy.backends.iptables.names import CHAINS, SETS
 from fwpolicy.backends.nft.elements import from_text
 from fwpolicy.backends.nft.render import render
 from fwpolicy.backends.nft.words import interval_texts
 from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Set
-from fwpolicy.model import hooks, nft, prove
+from fwpolicy.model import hooks, iptables, nft, prove
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.pairing import alike, paired
@@ -110,7 +111,11 @@ def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
 
 def _ours(ruleset: Program, policy: Program) -> Program:
     own = of_table(ruleset, OURS)
-    return paired(own, policy, f"{OURS} ", lambda _: None) if own.chains else ruleset
+    if own.chains:
+        return paired(own, policy, f"{OURS} ", lambda _: None)
+    if any(name.rpartition(" ")[2].startswith(CHAINS) for name in ruleset.chains):
+        return paired(iptables.own(ruleset, CHAINS), policy, SETS, lambda _: None)
+    return ruleset
 
 
 def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:

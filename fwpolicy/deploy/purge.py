@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Policy
 
     Tell = Callable[[str], None]
+    Members = Callable[[str], AddressSet]
 
 # Which connections are meant: those that a role denies, or all.
 ROLES, ALL = "roles", "all"
@@ -61,9 +62,9 @@ def denies_anything(policy: Policy) -> bool:
     return policy.ntp is not None or bool(policy.sections)
 
 
-def scene_of(policy: Policy, machine: Machine) -> Scene:
-    """This host as its connections see it, in the network namespace of the calling thread. Reads only;
-    raises HostError."""
+def scene_of(policy: Policy, machine: Machine, of_group: Members | None = None) -> Scene:
+    """This host as its connections see it, in the network namespace of the calling thread. `of_group`: who
+    is in a group that is filled at run time. Reads only; raises HostError."""
     from fwpolicy.host import processes  # noqa: PLC0415
     from fwpolicy.host.operator import operator  # noqa: PLC0415
     from fwpolicy.host.routes import Routes  # noqa: PLC0415
@@ -72,7 +73,7 @@ def scene_of(policy: Policy, machine: Machine) -> Scene:
     return Scene(
         processes.own_addresses(),
         processes.broadcast_addresses(),
-        {group.name: _members(group.name) for group in policy.dynamic},
+        {group.name: (of_group or members)(group.name) for group in policy.dynamic},
         routes,
         bridged=routes.has_bridge() and machine.files.read(_BRIDGE_CALLS) != "1\n",
         operator=None if machine.netns else operator(os.environ),
@@ -84,7 +85,7 @@ def _of_roles(found: Verdicts) -> Purge:
     return Purge(tuple(flow for flow in found.condemned if flow in found.guarded), found.guarded)
 
 
-def _members(group: str) -> AddressSet:
+def members(group: str) -> AddressSet:
     """Of a group that is filled at run time: what the kernel's set of ours holds now."""
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
@@ -141,7 +142,13 @@ def flow_text(flow: Flow) -> str:
 
 
 def purge(
-    policy: Policy, machine: Machine, servers: AddressSet | None, undo: Undo, tell: Tell, which: str = ALL
+    policy: Policy,
+    machine: Machine,
+    servers: AddressSet | None,
+    undo: Undo,
+    tell: Tell,
+    which: str = ALL,
+    of_group: Members | None = None,
 ) -> tuple[Flow, ...]:
     """End the connections that the policy denies; those that were deleted. Raises HostError; where the
     kernel does not tell of its connections, that is said.
@@ -160,13 +167,15 @@ def purge(
         return ()
     if not flows:
         return ()
-    found = look(policy, scene_of(policy, machine), servers, flows, which)
+    found = look(policy, scene_of(policy, machine, of_group), servers, flows, which)
     for note in found.notes:
         tell(note)
     return _end(found, undo, tell)
 
 
-def put_off(policy: Policy, machine: Machine, servers: AddressSet | None) -> tuple[Flow, ...]:
+def put_off(
+    policy: Policy, machine: Machine, servers: AddressSet | None, of_group: Members | None = None
+) -> tuple[Flow, ...]:
     """What purge() of ALL would end and of ROLES would not. Reads only; () where nobody can look."""
     from fwpolicy.host import conntrack  # noqa: PLC0415
 
@@ -176,7 +185,7 @@ def put_off(policy: Policy, machine: Machine, servers: AddressSet | None) -> tup
         flows = conntrack.flows()
     except HostError:
         return ()
-    found = look(policy, scene_of(policy, machine), servers, flows) if flows else Purge()
+    found = look(policy, scene_of(policy, machine, of_group), servers, flows) if flows else Purge()
     return tuple(flow for flow in found.condemned if flow not in found.guarded)
 
 

@@ -32,11 +32,12 @@ def generation(
         files=_files(plan, before),
         services=_services(plan, before),
         boot=_boot(plan, state),
-        ruleset=plan.artifact.text,
+        texts=tuple((each.name, each.text) for each in plan.texts),
         listing=seen.listing,
         moment=seen.moment,
         by=by,
         before=before.number if before else None,
+        backend=plan.rules.name,
     )
     if plan.again is not None:
         return _like(plan.again, new, plan)
@@ -94,5 +95,5 @@ def _boot(plan: Plan, state: State) -> tuple[tuple[str, str], ...]:
     if not plan.boot_files:
         return ()
     files = ((artifact.name, artifact.text) for artifact in plan.boot_files)
-    ruleset = (state.path("current/ruleset.nft"), plan.artifact.text)
-    return tuple((path, digest(text)) for path, text in (*files, ruleset))
+    rules = ((state.path(f"current/{each.name}"), each.text) for each in plan.texts)
+    return tuple((path, digest(text)) for path, text in (*files, *rules))

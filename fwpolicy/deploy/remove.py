@@ -5,14 +5,13 @@ from __future__ import annotations
 from binascii import a2b_base64
 
 from fwpolicy import markedtext
+from fwpolicy.deploy.backend import rules_of, there
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.purge import forget
 from fwpolicy.deploy.starters import UNIT, is_starter
 from fwpolicy.deploy.state import Originals, State, digest
-from fwpolicy.deploy.survey import survey
 from fwpolicy.errors import HostError
 from fwpolicy.host.services import ServiceState
-from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record
 from fwpolicy.threeway import merge
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.state import Generation
     from fwpolicy.host.files import Snapshot
 
     Tell = Callable[[str], None]
@@ -44,13 +44,13 @@ def remove(machine: Machine, tell: Tell) -> bool:
     state = State(machine)
     originals = state.originals()
     running = state.running()
-    if running is None and originals == Originals() and not _holds_our_table(machine):
+    if running is None and originals == Originals() and not there(machine):
         state.forget()
         return False
     written = dict((*running.files, *running.boot)) if running else {}
     texts = state.texts(running.number) if running else {}
     restorations = tuple(_restoration(machine, each, written, texts) for each in originals.snapshots)
-    _take_rules_out(machine, tell)
+    _take_rules_out(machine, running, tell)
     for restoration in restorations:
         _restore(machine, restoration, tell)
     for folder in reversed(originals.directories):
@@ -58,11 +58,6 @@ def remove(machine: Machine, tell: Tell) -> bool:
     _restore_services(machine, originals, tell)
     state.forget()
     return True
-
-
-def _holds_our_table(machine: Machine) -> bool:
-    seen = survey(machine)
-    return seen.ours is not None or seen.strange is not None
 
 
 def _restoration(
@@ -100,16 +95,14 @@ def _restore(machine: Machine, restoration: Restoration, tell: Tell) -> None:
     tell(restoration.note or f"{'restored' if restoration.snapshot.existed else 'removed'} {path}")
 
 
-def _take_rules_out(machine: Machine, tell: Tell) -> None:
+def _take_rules_out(machine: Machine, running: Generation | None, tell: Tell) -> None:
     """The units first: stopping one must not be mistaken for a change of rules, nor a change be healed."""
     for unit in (TIMER, UNIT):
         if machine.services.status((unit,)) is not None:
             machine.services.restore(ServiceState(unit, active=False, enabled=False, masked=False))
     if machine.live:
-        from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
-
-        Nftables().delete_table(FAMILY, TABLE)
-        tell(f"deleted table {FAMILY} {TABLE}")
+        for rules in [rules_of(running.backend)] if running else there(machine):
+            rules.remove(tell)
         forget()
 
 

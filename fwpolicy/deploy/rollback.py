@@ -9,28 +9,21 @@ from __future__ import annotations
 from binascii import a2b_base64
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.read import same
-from fwpolicy.backends.nft.reload import WHOLE, reload
 from fwpolicy.compiler.facts import Facts
+from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER, is_turned
 from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled
-from fwpolicy.deploy.proof import program_of
-from fwpolicy.deploy.ruledrift import stored_table
 from fwpolicy.deploy.starters import SCRIPT_PATH
-from fwpolicy.deploy.state import Generation, State, known
-from fwpolicy.deploy.survey import survey
+from fwpolicy.deploy.state import Generation, State
 from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.errors import HostError
-from fwpolicy.ir.ruleset import Ruleset
 from fwpolicy.policy.model import ApplyOptions, Policy
 from fwpolicy.threeway import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.backends.nft.reload import Load
     from fwpolicy.deploy.machine import Machine
-    from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.services import ServiceState
 
 
@@ -57,21 +50,21 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
     running = state.running()
     assert running is not None  # noqa: S101  (target() has looked)
     back = _Back(machine, state, running, wanted)
-    seen = survey(machine, known(running))
-    ruleset = Ruleset((stored_table(wanted),))
-    artifact = Artifact("ruleset.nft", wanted.ruleset)
-    changed = seen.ours is None or not same(Ruleset((seen.ours,)), ruleset)
+    rules = rules_of(wanted.backend)
+    seen = rules.survey(machine, running)
+    stored = rules.stored(wanted, seen, machine.live)
     boots = back.boot_files()
     return Plan(
-        policy=Policy(wanted.policy, "", ("nft",), None, None, None, (), ApplyOptions(drift=_drift(wanted))),
+        policy=_policy(wanted),
         options=Options(persist=bool(wanted.boot), replace=True),
         facts=Facts(nat=wanted.nat, servers=None),
-        ruleset=ruleset,
-        artifact=artifact,
-        emitted=program_of(artifact) if machine.live and changed else None,
-        loads=_loads(ruleset, seen, wanted) if changed else (),
+        rules=rules,
+        ruleset=stored.ruleset,
+        texts=stored.texts,
+        emitted=stored.emitted,
+        loads=stored.loads,
         survey=seen,
-        rules_changed=changed,
+        rules_changed=stored.changed,
         daemons=back.daemons(),
         returned=back.returned(),
         revived=back.revived(),
@@ -88,11 +81,9 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
     )
 
 
-def _loads(ruleset: Ruleset, seen: Survey, wanted: Generation) -> tuple[Load, ...]:
-    from fwpolicy.backends.nft.reload import Load  # noqa: PLC0415
-
-    stored = Load(Artifact("ruleset.nft", wanted.ruleset))
-    return (stored,) if seen.ours is None else (reload(ruleset, seen.ours, wanted.policy), WHOLE, stored)
+def _policy(wanted: Generation) -> Policy:
+    how = ApplyOptions(drift=_drift(wanted))
+    return Policy(wanted.policy, "", (wanted.backend,), None, None, None, (), how)
 
 
 def _drift(wanted: Generation) -> str:
@@ -169,4 +160,4 @@ class _Back:
 def _mode(path: str) -> int:
     if path == SCRIPT_PATH:
         return 0o755
-    return 0o700 if path.endswith(".sh") else 0o600 if path.endswith(".nft") else 0o644
+    return 0o700 if path.endswith(".sh") else 0o600 if path.endswith((".nft", ".v4", ".v6")) else 0o644

@@ -7,6 +7,7 @@ import json
 
 from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
+from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.opening import opened
 from fwpolicy.deploy.state import Generation, State, known
 from fwpolicy.deploy.status import Drift, Status, may_meet_nat
@@ -90,13 +91,19 @@ def _traffic(generation: Generation, seen: Survey) -> tuple[Change, ...]:
 
 def heal(machine: Machine) -> bool:
     """Put the rules of the generation in force back where somebody changed them; False where nobody did, or
-    where somebody wants them out of the way.
-
-    Over a table that is ours what goes on goes on; else the stored text is loaded. Raises HostError.
+    where somebody wants them out of the way. Raises HostError.
     """
     generation = State(machine).running()
     if opened(machine) is not None or generation is None or not machine.live or not generation.listing:
         return False
+    return rules_of(generation.backend).heal(generation, machine)
+
+
+def put_back(generation: Generation, machine: Machine) -> bool:
+    """The same of nft's.
+
+    Over a table that is ours what goes on goes on; else the stored text is loaded. Raises HostError.
+    """
     seen, applied = _look(generation, machine), stored_table(generation)
     if not _differs(applied, seen):
         return False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
-_REPLACE = f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
+REPLACE = f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
 
 
 def as_they_were(plan: Plan, machine: Machine) -> str:
@@ -49,7 +49,7 @@ def _only_elements(plan: Plan) -> bool:
 
 def whole_text(before: Table | None, listed: str) -> str:
     """What loads `before` again: `listed` (as_they_were) and the addresses that it leaves out."""
-    return f"{_REPLACE}{listed}\n{elements_of(before) if before else ''}"
+    return f"{REPLACE}{listed}\n{elements_of(before) if before else ''}"
 
 
 def load_rules(plan: Plan, machine: Machine, was: str, undo: Undo, tell: Tell) -> Survey:
@@ -191,11 +191,11 @@ def boots_the_same(plan: Plan, machine: Machine, undo: Undo, started: bool) -> N
         return
     kept = kernel.text(f"table {FAMILY} {TABLE}") if plan.survey.ours is not None else ""
     if kept:
-        undo.then(kernel.load, _REPLACE + kept)
+        undo.then(kernel.load, REPLACE + kept)
     machine.services.restart(UNIT)
     read_back(plan, machine)
     if kept:
-        kernel.load(_REPLACE + kept)
+        kernel.load(REPLACE + kept)
         read_back(plan, machine)
 
 

@@ -27,7 +27,7 @@ FORMAT = 1
 HEAD = '{\n "fwpolicy-plan": '
 _FILE = "file "
 _SENTENCES = {
-    "rules": "the rules of table inet fwpolicy were changed",
+    "rules": "our rules were changed",
     "foreign": "other tools' chains were changed",
     "servers": "the time daemon asks other servers",
     "services": "units were started, stopped, enabled or disabled",
@@ -77,7 +77,7 @@ def _outcome(plan: Plan) -> list[object]:
     files = sorted((change.path, change.after, change.gone) for change in _changes(plan))
     ways = [(way.artifact.text if way.artifact else "", way == plan.loads[0]) for way in plan.loads]
     units = [plan.restarts, plan.stops, [state.unit for state in plan.revived]]
-    return [plan.policy.name, plan.artifact.text, ways, files, units]
+    return [plan.policy.name, *(each.text for each in plan.texts), ways, files, units]
 
 
 def to_text(saved: SavedPlan) -> str:

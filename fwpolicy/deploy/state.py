@@ -2,7 +2,8 @@
 
 STATE/current -> generations/3     swapped atomically; the boot unit loads what it names
 STATE/previous -> generations/2    what the boot falls back on
-STATE/generations/N/               ruleset.nft, listing.json (read back), manifest.json
+STATE/generations/N/               the rules (ruleset.nft; rules.v4, rules.v6, sets.ipset), listing.json (read
+                                   back), manifest.json
 STATE/originals.json               files and services as they were before us
 """
 
@@ -25,13 +26,27 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
 
 FORMAT = 1
-_OURS = ("running", "current", "previous", "originals.json", "boot.sh", "open.sh", "opened", "fallback.nft")
+# What a generation's rules are in, in the order of their texts.
+RULES = ("ruleset.nft", "sets.ipset", "rules.v4", "rules.v6")
+_FALLBACKS = ("fallback.nft", "fallback.v4", "fallback.v6")
+_OURS = (
+    "running",
+    "current",
+    "previous",
+    "originals.json",
+    "boot.sh",
+    "open.sh",
+    "opened",
+    "rules.sh",
+    *_FALLBACKS,
+)
 
 
 @record
 class Generation:
     """One apply. `files`: (path, SHA-256 of its text as written), `boot`: the same of what loads the
-    rules at boot. `services`: (unit, "on" or "off"). `sections`: which were present.
+    rules at boot. `services`: (unit, "on" or "off"). `sections`: which were present. `texts`: the rules, by
+    file name, as `backend` loads them.
 
     `listing` is the kernel's own JSON of our table after the apply, counters and handles left out, and
     `moment` when it was read (elements.py).
@@ -50,13 +65,19 @@ class Generation:
     files: tuple[tuple[str, str], ...]
     services: tuple[tuple[str, str], ...]
     boot: tuple[tuple[str, str], ...]
-    ruleset: str
+    texts: tuple[tuple[str, str], ...]
     listing: str
     lines: tuple[PolicyLine, ...] = ()
     moment: str = ""
     by: str = ""
     before: int | None = None
     again: int | None = None
+    backend: str = "nft"
+
+    @property
+    def ruleset(self) -> str:
+        """nft's text; "" of another backend."""
+        return dict(self.texts).get("ruleset.nft", "")
 
 
 @record
@@ -118,7 +139,7 @@ class State:
                 files=tuple((path, sha) for path, sha in manifest["files"]),
                 services=tuple((unit, what) for unit, what in manifest["services"]),
                 boot=tuple((path, sha) for path, sha in manifest["boot"]),
-                ruleset=self.files.read(self.path(f"{place}/ruleset.nft")) or "",
+                texts=self._rules(place),
                 listing=listing,
                 lines=tuple(PolicyLine(**each) for each in manifest.get("lines", ())),
                 # What nobody lists again must be what was written.
@@ -126,9 +147,14 @@ class State:
                 by=manifest.get("by", ""),
                 before=manifest.get("before"),
                 again=manifest.get("again"),
+                backend=manifest.get("backend", "nft"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
+
+    def _rules(self, place: str) -> tuple[tuple[str, str], ...]:
+        found = ((name, self.files.read(self.path(f"{place}/{name}"))) for name in RULES)
+        return tuple((name, text) for name, text in found if text is not None)
 
     def next_number(self) -> int:
         names = (path.rsplit("/", 1)[1] for path in self.files.glob(self.path("generations/*")))
@@ -145,10 +171,11 @@ class State:
         self.files.make_directory(self.directory, 0o700)
         self.files.make_directory(folder, 0o700)
         manifest = {"format": FORMAT} | fields(generation)
-        del manifest["ruleset"]
+        del manifest["texts"]
         manifest["listing"] = digest(generation.listing)
         manifest["lines"] = [fields(line) for line in generation.lines]
-        self.files.write(f"{folder}/ruleset.nft", generation.ruleset, 0o600)
+        for name, text in generation.texts:
+            self.files.write(f"{folder}/{name}", text, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
         self.files.write(f"{folder}/files.json", json.dumps(texts) + "\n", 0o600)
         self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)

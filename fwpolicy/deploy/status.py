@@ -6,6 +6,7 @@ right at the one that is there still is. All that reads rules is imported when i
 
 from __future__ import annotations
 
+from fwpolicy.deploy.backend import rules_of, there
 from fwpolicy.deploy.confirm import waiting
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.opening import opened
@@ -77,11 +78,9 @@ def look(machine: Machine, memory: Memory | None = None) -> Status:
 
 
 def _never(state: State, machine: Machine) -> Status:
-    """Nothing was applied; a table of ours may be there all the same."""
-    from fwpolicy.deploy.survey import survey  # noqa: PLC0415
-
+    """Nothing was applied; rules of ours may be there all the same."""
     drifts = _unsettled(state)
-    if not drifts and (state.originals() != Originals() or survey(machine).ours is not None):
+    if not drifts and (state.originals() != Originals() or there(machine)):
         what = "there are rules of ours that no apply is remembered of: apply, or run fwpolicy remove"
         drifts = [Drift(what)]
     return Status(None, tuple(drifts))
@@ -108,9 +107,7 @@ def _rules(generation: Generation, state: State, machine: Machine, memory: Memor
         return Status(generation, ())
     if before := memory.of(generation, now):
         return before
-    from fwpolicy.deploy.ruledrift import compare  # noqa: PLC0415
-
-    found, moment = compare(generation, machine)
+    found, moment = rules_of(generation.backend).compare(generation, machine)
     memory.keep(generation, moment, found)
     if moment and not found.drifts:
         _remember(generation, state, moment)
@@ -130,7 +127,8 @@ def _moment() -> str:
 
 def may_meet_nat(generation: Generation) -> bool:
     """Does it drop before connection tracking what NAT would make a reply of?"""
-    return not generation.nat and "chain prefilter" in generation.ruleset
+    early = any("chain prefilter" in text or "\n*raw\n" in text for _, text in generation.texts)
+    return early and not generation.nat
 
 
 def _may_break_nat(generation: Generation) -> bool:

@@ -238,11 +238,26 @@ def _without_graves(listing: dict[str, Any]) -> dict[str, Any]:
 def _generation(number: int, machine: Machine) -> Program:
     from fwpolicy.model import nft  # noqa: PLC0415
 
-    path = f"{machine.state_dir}/generations/{number}/ruleset.nft"
-    text = machine.files.read(path)
-    if text is None:
-        raise HostError(f"there is no generation {number} ({path})")
-    return nft.of_text(text, path)
+    folder = f"{machine.state_dir}/generations/{number}"
+    text = machine.files.read(f"{folder}/ruleset.nft")
+    if text is not None:
+        return nft.of_text(text, f"{folder}/ruleset.nft")
+    if not machine.files.exists(f"{folder}/rules.v4"):
+        raise HostError(f"there is no generation {number} ({folder})")
+    return _of_iptables_texts(folder, machine)
+
+
+def _of_iptables_texts(folder: str, machine: Machine) -> Program:
+    """A generation's rules.v4 and rules.v6, with the sets that they look into."""
+    from fwpolicy.model import iptables  # noqa: PLC0415
+
+    sets = machine.files.read(f"{folder}/sets.ipset") or ""
+    known = iptables.sets_of_text(sets, f"{folder}/sets.ipset")
+    paths = {family: f"{folder}/rules.v{family}" for family in (4, 6)}
+    return iptables.merged(
+        iptables.of_text(machine.files.read(path) or "", path, family, whole=False, sets=known)
+        for family, path in paths.items()
+    )
 
 
 def _own_names() -> Vocabulary:

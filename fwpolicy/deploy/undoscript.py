@@ -7,6 +7,7 @@ can be done twice, and it keeps its folder until all are done.
 from __future__ import annotations
 
 from fwpolicy.backends.nft.purged import TABLE as PURGED
+from fwpolicy.deploy.rulesscript import NAME as RULES_SCRIPT
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -22,16 +23,16 @@ class Before:
     """The host before an apply, as far as the apply touches it.
 
     `files`: each as it was, in the order in which it is put back. `folders`: those that are missing, the
-    outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: a file of the state
-    directory that loads our table as it was, "" where no rule changes. `forget`: commands to begin with,
-    which may fail. `live`, `boot`: commands that bring the services back here and now, or at a boot.
+    outermost first. `pointers`: what `running`, `current` and `previous` name. `rules`: files of the state
+    directory that load our rules as they were. `forget`: commands to begin with, which may fail. `live`,
+    `boot`: commands that bring the services back here and now, or at a boot.
     """
 
     generation: int
     files: tuple[Snapshot, ...]
     folders: tuple[str, ...]
     pointers: tuple[tuple[str, int | None], ...]
-    rules: str
+    rules: tuple[str, ...]
     forget: Commands
     forget_at_boot: Commands
     live: Commands
@@ -157,12 +158,18 @@ def _pointers(pointers: Iterable[tuple[str, int | None]]) -> list[str]:
     ]
 
 
-def _rules(rules: str) -> list[str]:
+def _rules(rules: tuple[str, ...]) -> list[str]:
     """What was denied since, and is remembered as dead (backends/nft/purged.py), lives again."""
     if not rules:
         return [":"]
     relent = f"printf 'table inet {PURGED}\\ndelete table inet {PURGED}\\n' | nft -f - 2>/dev/null || :"
-    return [f'try nft -f "$state"/{quoted(rules)}', relent]
+    return [*map(_loading, rules), relent]
+
+
+def _loading(rules: str) -> str:
+    if rules.endswith(".v4"):
+        return f'try sh "$here/{RULES_SCRIPT}" put-back "$here"'
+    return f'try nft -f "$state"/{quoted(rules)}'
 
 
 def _commands(commands: Commands) -> list[str]:

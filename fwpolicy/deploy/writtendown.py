@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from fwpolicy.deploy.backend import WayBack, rules_of
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.journal import Entry
 from fwpolicy.deploy.persist import opener
-from fwpolicy.deploy.rules import whole_text
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.undoscript import Before
 
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.state import State
     from fwpolicy.host.services import ServiceState
 
-    WrittenDown = tuple[Machine, State, Before, Entry, str, dict[str, str]]
+    WrittenDown = tuple[Machine, State, Before, Entry, dict[str, str], dict[str, str]]
 
 
 def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: str) -> WrittenDown:
-    """The arguments of journal.begin(); `was` is rules.as_they_were()."""
+    """The arguments of journal.begin(); `was` is as_they_were() of the backend."""
     changes = (*plan.returned, *all_changes(plan))
-    paths = (*(change.path for change in changes), state.path("originals.json"), opener(state.directory).name)
+    scripts = (opener(state.directory), *plan.rules.scripts(state.directory))
+    paths = (
+        *(change.path for change in changes),
+        state.path("originals.json"),
+        *(script.name for script in scripts),
+    )
+    back = _rules(plan, machine, was)
     services, missing = _services(plan, machine)
     forgetting = machine.services.forgetting
     restarts = plan.restarts if machine.live else ()
@@ -34,22 +40,23 @@ def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: 
             folder for folder in missing_folders(changes, machine) if not folder.startswith(state.directory)
         ),
         pointers=tuple(state.pointers().items()),
-        rules=_rules(plan, was),
+        rules=back.names,
         forget=tuple(each for unit in missing for each in forgetting(unit)),
         forget_at_boot=tuple(each for unit in missing for each in forgetting(unit, at_boot=True)),
         live=machine.services.returning(services, restarts),
         boot=machine.services.returning_at_boot(services),
     )
-    rules = whole_text(plan.survey.ours, was) if before.rules.startswith("undoing/") else ""
-    return machine, state, before, entry, rules, {each.path: each.after for each in changes if not each.gone}
+    after = {each.path: each.after for each in changes if not each.gone}
+    return machine, state, before, entry, dict(back.files), after
 
 
-def _rules(plan: Plan, was: str) -> str:
-    if not plan.rules_changed or plan.survey.unreadable:
-        return ""
-    if was or plan.current is None:
-        return "undoing/rules.nft"
-    return f"generations/{plan.current.number}/ruleset.nft"
+def _rules(plan: Plan, machine: Machine, was: str) -> WayBack:
+    """Another backend's rules come back before this one's go."""
+    back = plan.rules.way_back(plan, was)
+    if not plan.leaves or not machine.live:
+        return back
+    other = rules_of(plan.leaves).keep()
+    return WayBack((*other.names, *back.names), (*other.files, *back.files))
 
 
 def _services(plan: Plan, machine: Machine) -> tuple[tuple[ServiceState, ...], tuple[str, ...]]:

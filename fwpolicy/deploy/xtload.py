@@ -5,6 +5,8 @@ Both families or neither: what had changed when something was refused goes back 
 
 from __future__ import annotations
 
+import re
+
 from fwpolicy.backends.iptables import reload
 from fwpolicy.backends.iptables.names import CHAINS, SETS
 from fwpolicy.deploy.xtproof import prove_listed, static_sets
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from fwpolicy.host.xtables import XTables
 
 FAMILIES = (4, 6)
+_NUMBER = re.compile(r"\bline:? (\d+)")
+
+
+class RefusedError(HostError):
+    """The `line` of a text that iptables-restore refused."""
+
+    def __init__(self, said: str, line: str) -> None:
+        super().__init__(f"{said}: {line}")
+        self.line = line
 
 
 @record
@@ -43,6 +54,11 @@ class Listing:
     def ahead(self) -> tuple[str, ...]:
         """Others' rules before a jump of ours: what they accept we never see (docs/iptables.md)."""
         return (*reload.ahead(self.rules[0]), *reload.ahead(self.rules[1]))
+
+    @property
+    def opening(self) -> tuple[str, ...]:
+        """Those that do accept something."""
+        return (*reload.opening(self.rules[0]), *reload.opening(self.rules[1]))
 
 
 def listing(tables: XTables) -> Listing:
@@ -93,12 +109,17 @@ def put_back(tables: XTables, before: Listing) -> None:
         raise HostError("; ".join(problems))
 
 
+def take_out(tables: XTables) -> Listing:
+    """Take the rules away, and leave the sets with what they hold; what was there. Raises HostError."""
+    now = listing(tables)
+    _restore(tables, ("", ""), now.rules)
+    return now
+
+
 def remove(tables: XTables) -> tuple[str, ...]:
     """Take away all that is ours; sets that somebody else's rules look into stay, and are named.
     Raises HostError."""
-    now = listing(tables)
-    _restore(tables, ("", ""), now.rules)
-    return _destroy(now.sets)
+    return _destroy(take_out(tables).sets)
 
 
 def _restore(tables: XTables, texts: tuple[str, ...], there: tuple[str, str]) -> None:
@@ -108,8 +129,16 @@ def _restore(tables: XTables, texts: tuple[str, ...], there: tuple[str, str]) ->
 
 def _restore_one(tables: XTables, family: int, text: str, saved: str) -> None:
     wanted = reload.restore(text, saved)
-    if wanted:
+    if not wanted:
+        return
+    try:
         tables.restore(family, wanted)
+    except HostError as error:
+        number = _NUMBER.search(str(error))
+        lines = wanted.splitlines()
+        if number and 0 < int(number[1]) <= len(lines):
+            raise RefusedError(str(error), lines[int(number[1]) - 1]) from None
+        raise
 
 
 def _prove(tables: XTables, texts: Texts) -> None:

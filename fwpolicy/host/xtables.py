@@ -12,7 +12,7 @@ from fwpolicy.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
 # Seconds that others may hold the lock; iptables-restore waits for it since 1.6.2, and took none before.
@@ -20,6 +20,7 @@ _PATIENCE = 20
 _WAITS_SINCE = (1, 6, 2)
 # nftables lets go of a rule's set a while after the rule: seconds that this may take.
 _GRACE = 2.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _VERSION = re.compile(r"v(\d+)\.(\d+)(?:\.(\d+))?")
 
 _NAMES = ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names")
@@ -65,9 +66,9 @@ class XTables:
         self._variant = f"-{variant}" if variant else ""
         self._waits: tuple[str, ...] | None = None
 
-    def saved(self, family: int) -> str:
-        """What iptables-save or ip6tables-save prints. Raises HostError."""
-        return _output(self._program(family, "save"))
+    def saved(self, family: int, *, counted: bool = False) -> str:
+        """What iptables-save or ip6tables-save prints, `counted`: with counters. Raises HostError."""
+        return _output(self._program(family, "save"), *(("-c",) if counted else ()))
 
     def restore(self, family: int, text: str) -> None:
         """Load `text` beside what is there (--noflush); a table in it is changed whole or not at all, the
@@ -75,13 +76,22 @@ class XTables:
         program = self._program(family, "restore")
         _output(program, "--noflush", *self._wait(), given=text)
 
+    def version(self) -> str:
+        """What iptables says of itself. iptables-restore did not always say so. Raises HostError."""
+        return _output(f"{_PROGRAMS[4]}{self._variant}", "--version")
+
+    @property
+    def is_nft(self) -> bool:
+        """Does it keep its tables in nftables? Raises HostError."""
+        return "nf_tables" in self.version()
+
     def _program(self, family: int, what: str) -> str:
         return f"{_PROGRAMS[family]}{self._variant}-{what}"
 
     def _wait(self) -> tuple[str, ...]:
         """What makes iptables-restore wait for the lock, where it can."""
         if self._waits is None:
-            found = _VERSION.search(_output(self._program(4, "restore"), "--version"))
+            found = _VERSION.search(self.version())
             version = tuple(int(part or 0) for part in found.groups()) if found else (0,)
             self._waits = ("-w", str(_PATIENCE)) if version >= _WAITS_SINCE else ()
         return self._waits
@@ -118,8 +128,30 @@ def destroy_ipset(name: str) -> bool:
         time.sleep(0.01)
 
 
+def run_script(script: str, *arguments: str) -> None:
+    """Run a shell script of ours. Raises HostError with what it said."""
+    _output("/bin/sh", script, *arguments)
+
+
 class MissingError(HostError):
     """The host has no such program."""
+
+
+def _with_us() -> Callable[[], None]:
+    """What a child does first, to die with this process: a change that still waited for the lock would come
+    after what it belongs to was taken back."""
+    import ctypes  # noqa: PLC0415
+    import os  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def bind() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind
 
 
 def _output(*command: str, given: str | None = None) -> str:
@@ -128,7 +160,14 @@ def _output(*command: str, given: str | None = None) -> str:
     name = command[0]
     try:
         done = subprocess.run(
-            command, input=given, capture_output=True, text=True, check=False, timeout=_PATIENCE * 6
+            command,
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE * 6,
+            preexec_fn=None if given is None else _with_us(),
         )
     except FileNotFoundError:
         raise MissingError(f"there is no {name} on this host") from None

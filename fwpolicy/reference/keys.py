@@ -50,7 +50,7 @@ TOP = Place(
         Key("version", "version", "The version of the language. Every policy begins with it.", 1),
         Key("name", "policy-name", "The policy's name.", "web-01", "the file's stem"),
         Key("description", "text", "One line about the policy.", "the shop's web server"),
-        Key("backends", "backends", "What check compiles and proves the policy for.", ["nft"], "nft"),
+        Key("backends", "backends", "What check proves the policy for, and apply may use.", ["nft"], "both"),
         Key("include", "files", "Policies that this one is built on; their lists join.", ["base.yaml"]),
         Key("override", "overrides", "Keys and rule ids that differ from an included file's on purpose.",
             ["input.default", "web-admin"]),

@@ -75,9 +75,9 @@ def rules(variant: str) -> list[list[str]]:
 
 
 def members() -> list[str]:
-    """What is in all sets; in them there is no order."""
+    """What is in all sets; in them there is no order, and time passes."""
     lines = run("ipset", "save").stdout.splitlines()
-    return sorted(line.partition(" hashsize")[0] for line in lines)
+    return sorted(line.partition(" hashsize")[0].partition(" timeout")[0] for line in lines)
 
 
 def beside_others(variant: str, do):
@@ -246,12 +246,13 @@ def test_who_holds_the_lock_is_waited_for_and_then_named(monkeypatch, tmp_path):
 
 
 def test_versions_that_cannot_wait_are_not_asked_to(monkeypatch, tmp_path):
-    program = tmp_path / "iptables-restore"
-    program.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && { echo "iptables-restore v1.4.7"; exit; }\n'
-        f'echo "$@" > {tmp_path}/said\nexec iptables-legacy-restore "$@"\n'
-    )
-    program.chmod(0o755)
+    said = {
+        "iptables": "echo iptables v1.4.7",
+        "iptables-restore": f'echo "$@" > {tmp_path}/said; exec iptables-legacy-restore "$@"',
+    }
+    for name, line in said.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     text = "*filter\n:FWPOLICY-INPUT - [0:0]\nCOMMIT\n"
     netns.call(lambda: XTables().restore(4, text))

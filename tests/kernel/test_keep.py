@@ -237,5 +237,5 @@ def test_a_boot_text_that_the_kernel_would_not_take(wired):
     changed = plan(wired, ("udp/9", "udp/8"))
     wrong = replace(changed.artifact, text=changed.artifact.text + "add rule inet fwpolicy no drop\n")
     with pytest.raises(Exception, match="refused"):
-        applied(wired, replace(changed, artifact=wrong))
+        applied(wired, replace(changed, texts=(wrong,)))
     assert wired.rules() == rules

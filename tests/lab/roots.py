@@ -65,6 +65,7 @@ LAYERS = {
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
     "ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25")),
     "ssh": Layer(("openssh-server",)),
+    "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
     "firewalld": Layer(("firewalld",)),

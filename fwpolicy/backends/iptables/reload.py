@@ -13,12 +13,13 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 # In this order: what is dropped early or translated is so before the filter relies on it.
 _TABLES = ("raw", "mangle", "nat", "filter")
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ")
-_RULE = re.compile(r"-(?:A|I) (\S+)(?: \d+)?(?= |$)")
+_RULE = re.compile(r"-(?:A|I) (\S+)(?: (\d+))?(?= |$)")
+_PLACE = re.compile(r"^(-I \S+) \d+(?= )", re.MULTILINE)
 _TARGET = re.compile(r" -[jg] (\S+)")
 # Whatever follows these is no target: a comment may say anything.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -50,7 +51,9 @@ def restore(text: str, saved: str) -> str:
 def ours(saved: str) -> str:
     """The part of what was saved that is ours, as a text that `restore` takes: the way back."""
     lines: list[str] = []
-    for name, table in _read(saved).items():
+    there = _read(saved)
+    for name in _TABLES:
+        table = there.get(name, _NOTHING)
         if table.chains:
             lines += [f"*{name}", *(f":{chain} - [0:0]" for chain in table.chains), *table.rules]
             lines += [_inserted(before, rule) for before, rule in table.jumps]
@@ -58,15 +61,48 @@ def ours(saved: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def first(text: str) -> str:
+    """What `ours` gave, with each jump of ours in first place, wherever it was."""
+    return _PLACE.sub(r"\1 1", text)
+
+
+def others(saved: str) -> str:
+    """What was saved, without all that is ours."""
+    kept = []
+    for line in saved.splitlines():
+        rule = _COUNTERS.sub("", line.strip())
+        mine = rule.startswith(f":{CHAINS}") or _chain(rule).startswith(CHAINS)
+        if not mine and not (_chain(rule) and _leads_to_us(rule)):
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
+
+
 def ahead(saved: str) -> tuple[str, ...]:
     """Others' rules that stand before a jump of ours in its chain, each as saved: what they accept we never
     see, and loading again puts our jump first again."""
-    found: list[str] = []
+    return tuple(f"{name}: {rule}" for name, rule, _ in _ahead(saved))
+
+
+def opening(saved: str) -> tuple[str, ...]:
+    """Those of `ahead` that lead to an ACCEPT."""
+    return tuple(f"{name}: {rule}" for name, rule, table in _ahead(saved) if _accepts(rule, table))
+
+
+def _ahead(saved: str) -> Iterator[tuple[str, str, _Table]]:
     for name, table in _read(saved).items():
         for before, jump in table.jumps:
             own = [rule for rule in table.others if _chain(rule) == _chain(jump)]
-            found += [f"{name}: {rule}" for rule in own[:before]]
-    return tuple(found)
+            yield from ((name, rule, table) for rule in own[:before])
+
+
+def _accepts(rule: str, table: _Table) -> bool:
+    """Whether the rule, or one of the chains that it leads to, accepts or hands over to a program."""
+    reached = [_target(rule)]
+    for name in reached:
+        reached += [
+            to for each in table.others if _chain(each) == name and (to := _target(each)) not in reached
+        ]
+    return bool({"ACCEPT", "QUEUE", "NFQUEUE"} & set(reached))
 
 
 _NOTHING = _Table((), (), (), ())
@@ -83,7 +119,8 @@ def _changed(new: _Table, old: _Table) -> Iterator[str]:
         yield from (f"-{flag} {chain}" for chain in gone)
     yield from new.rules
     for before, jump in new.jumps:
-        yield _inserted(before, jump)
+        there = sum(_chain(rule) == _chain(jump) for rule in old.others)
+        yield _inserted(min(before, there), jump)
 
 
 def _inserted(before: int, jump: str) -> str:
@@ -121,12 +158,25 @@ def _table(lines: Iterable[str]) -> _Table:
         elif (chain := _chain(line)).startswith(CHAINS):
             rules.append(line)
         elif chain and _leads_to_us(line):
-            jumps.append((len(others.get(chain, ())) if line.startswith("-A") else 0, line))
+            jumps.append((_before(line, others.get(chain, ())), line))
         elif chain:
             others.setdefault(chain, []).append(line)
     return _Table(tuple(chains), tuple(rules), tuple(jumps), tuple(r for own in others.values() for r in own))
 
 
+def _before(jump: str, others: Sequence[str]) -> int:
+    """How many of `others` come before the jump: those that did in a listing, or as it says itself."""
+    found = _RULE.match(jump)
+    if jump.startswith("-A") or not found:
+        return len(others)
+    return int(found[2] or 1) - 1
+
+
 def _leads_to_us(rule: str) -> bool:
-    target = _TARGET.search(_QUOTED.sub('""', rule))
-    return target is not None and target[1].startswith(CHAINS)
+    return _target(rule).startswith(CHAINS)
+
+
+def _target(rule: str) -> str:
+    """ "" for a rule that has none."""
+    found = _TARGET.search(_QUOTED.sub('""', rule))
+    return found[1] if found else ""

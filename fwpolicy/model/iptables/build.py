@@ -79,6 +79,24 @@ def own(program: Program, prefix: str) -> Program:
     return Program(mine, unmodelled, program.limiters)
 
 
+def without(program: Program, prefix: str) -> Program:
+    """The program as it is without the chains whose names begin with `prefix`, and the jumps to them."""
+    left = {name: chain for name, chain in program.chains.items() if not _is_of(name, prefix)}
+    chains = {
+        name: replace(chain, rules=tuple(rule for rule in chain.rules if not _leads_to(rule.action, prefix)))
+        for name, chain in left.items()
+    }
+    return replace(program, chains=chains)
+
+
+def _is_of(name: str, prefix: str) -> bool:
+    return name.rpartition(" ")[2].startswith(prefix)
+
+
+def _leads_to(action: object, prefix: str) -> bool:
+    return isinstance(action, Jump) and _is_of(action.chain, prefix)
+
+
 def merged(programs: Iterable[Program]) -> Program:
     """One program of those of the two families, or of what else is on one host."""
     chains: dict[str, Chain] = {}

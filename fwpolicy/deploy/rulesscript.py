@@ -1,0 +1,218 @@
+"""Rules of iptables without Python: what the boot, undo.sh and open.sh run.
+
+iptables-restore replaces a whole table or adds to it; what changes ours beside others' rules is made by awk
+from what iptables-save prints, as backends/iptables/reload.py makes it (tests/kernel/test_rulesscript.py).
+"""
+
+from __future__ import annotations
+
+from fwpolicy.artifact import Artifact
+
+NAME = "rules.sh"
+
+_AWK = r"""
+# Lines of a text, "#-- there --", and lines of iptables-save: parts 0 and 1.
+function chain_of(rule) {
+    if (rule !~ /^-[AI] /) return ""
+    rule = substr(rule, 4)
+    sub(/ .*/, "", rule)
+    return rule
+}
+# Whatever is quoted is no target: a comment may say anything.
+function target_of(rule) {
+    gsub(/"([^"\\]|\\.)*"/, "\"\"", rule)
+    return match(rule, / -[jg] [^ ]+/) ? substr(rule, RSTART + 4, RLENGTH - 4) : ""
+}
+function is_ours(name) {
+    return substr(name, 1, 9) == "FWPOLICY-"
+}
+function place_of(rule, chain) {
+    rule = substr(rule, 5 + length(chain))
+    return rule ~ /^[0-9]+( |$)/ ? rule - 1 : 0
+}
+function inserted(part, table, number, most,    rule, chain, place) {
+    rule = jumps[part, table, number]
+    chain = chain_of(rule)
+    place = before[part, table, number]
+    if (most >= 0 && place > most) place = most
+    rule = substr(rule, 4 + length(chain))
+    sub(/^ [0-9]+/, "", rule)
+    print "-I " chain " " (place + 1) rule
+}
+function chains_and_rules(part, table,    n) {
+    for (n = 1; n <= nrules[part, table]; n++) print rules[part, table, n]
+}
+function declared(part, table,    n) {
+    for (n = 1; n <= nchains[part, table]; n++) print ":" chains[part, table, n] " - [0:0]"
+}
+function gone(table, flag,    n) {
+    for (n = 1; n <= nchains[1, table]; n++)
+        if (!((0, table, chains[1, table, n]) in has)) print flag " " chains[1, table, n]
+}
+function changed(table,    n) {
+    if (!((0, table) in seen) && !nchains[1, table] && !njumps[1, table]) return
+    print "*" table
+    for (n = 1; n <= njumps[1, table]; n++) print "-D" substr(jumps[1, table, n], 3)
+    declared(0, table)
+    gone(table, "-F")
+    gone(table, "-X")
+    chains_and_rules(0, table)
+    for (n = 1; n <= njumps[0, table]; n++)
+        inserted(0, table, n, others[1, table, chain_of(jumps[0, table, n])] + 0)
+    print "COMMIT"
+}
+function ours(table,    n) {
+    if (!nchains[1, table]) return
+    print "*" table
+    declared(1, table)
+    chains_and_rules(1, table)
+    for (n = 1; n <= njumps[1, table]; n++) inserted(1, table, n, -1)
+    print "COMMIT"
+}
+BEGIN { part = 0 }
+$0 == "#-- there --" { part = 1; table = ""; next }
+{
+    line = $0
+    sub(/^[ \t]+/, "", line)
+    sub(/[ \t]+$/, "", line)
+    sub(/^\[[0-9]+:[0-9]+\] /, "", line)
+}
+line ~ /^\*/ { table = substr(line, 2); seen[part, table] = 1; next }
+table == "" || line !~ /^[:-]/ { next }
+line ~ /^:/ {
+    name = substr(line, 2)
+    sub(/[ \t].*/, "", name)
+    if (is_ours(name)) {
+        chains[part, table, ++nchains[part, table]] = name
+        has[part, table, name] = 1
+    }
+    next
+}
+{
+    chain = chain_of(line)
+    if (chain == "") next
+    if (is_ours(chain)) rules[part, table, ++nrules[part, table]] = line
+    else if (is_ours(target_of(line))) {
+        number = ++njumps[part, table]
+        jumps[part, table, number] = line
+        before[part, table, number] = line ~ /^-A/ ? others[part, table, chain] + 0 : place_of(line, chain)
+    }
+    else others[part, table, chain]++
+}
+END {
+    count = split("raw mangle nat filter", order, " ")
+    for (i = 1; i <= count; i++)
+        if (mode == "ours") ours(order[i])
+        else changed(order[i])
+}
+"""
+
+_SCRIPT = r"""#!/bin/sh
+# Written by fwpolicy. Rules of ours in iptables and ip6tables; what is others' stays as it is.
+# rules.sh load BASE         those of BASE.v4 and BASE.v6, after sets.ipset beside them; both or neither
+# rules.sh put-back FOLDER   as FOLDER/rules.v4 and rules.v6 have them; sets that FOLDER/sets does not name go
+# rules.sh take-out          none; sets stay, with what they hold
+# rules.sh changes | ours   for tests: of a text, "#-- there --" and what was saved; of what was saved
+PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+LC_ALL=C
+export PATH LC_ALL
+
+program='@AWK@'
+
+# TEXT SAVED: what iptables-restore --noflush is given to make of one the other, a transaction a table.
+changes() {
+    printf '%s\n#-- there --\n%s\n' "$1" "$2" | awk "$program"
+}
+
+# SAVED: the part that is ours, as a text.
+ours() {
+    printf '#-- there --\n%s\n' "$1" | awk -v mode=ours "$program"
+}
+
+# COMMAND TEXT
+restore() {
+    there=$("$1-save") || return 1
+    wanted=$(changes "$2" "$there") || return 1
+    [ -n "$wanted" ] || return 0
+    printf '%s\n' "$wanted" | "$1-restore" --noflush $waits
+}
+
+# TEXT4 TEXT6: as it was, of both families as much as goes.
+back() {
+    failed=0
+    restore iptables "$1" || failed=1
+    restore ip6tables "$2" || failed=1
+    return "$failed"
+}
+
+sets() {
+    command -v ipset >/dev/null 2>&1 || return 0
+    ipset list -name | awk 'substr($0, 1, 4) == "fwp-"'
+}
+
+# NAMES: sets of ours that are not among them go. The kernel lets go of a rule's set a while after the rule.
+forget_sets() {
+    left=0
+    for name in $(sets); do
+        case "
+$1
+" in
+        *"
+$name
+"*) continue ;;
+        esac
+        for wait in 0 1 1 stop; do
+            ipset destroy "$name" 2>/dev/null && break
+            if [ "$wait" = stop ]; then
+                echo "fwpolicy: ipset $name is still in use" >&2
+                left=1
+            else
+                sleep "$wait"
+            fi
+        done
+    done
+    return "$left"
+}
+
+load() {
+    text4=$(cat "$1.v4") && text6=$(cat "$1.v6") || return 1
+    there4=$(iptables-save) && there6=$(ip6tables-save) || return 1
+    names=$(sets) || return 1
+    if [ ! -f "${1%/*}/sets.ipset" ] || ipset restore <"${1%/*}/sets.ipset"; then
+        restore iptables "$text4" && restore ip6tables "$text6" && return
+    fi
+    back "$(ours "$there4")" "$(ours "$there6")"
+    forget_sets "$names"
+    return 1
+}
+
+put_back() {
+    text4=$(cat "$1/rules.v4") && text6=$(cat "$1/rules.v6") && names=$(cat "$1/sets") || return 1
+    back "$text4" "$text6" && forget_sets "$names"
+}
+
+# Since 1.6.2 iptables-restore waits for the lock.
+waits=$(iptables --version 2>/dev/null | awk '{
+    if (!match($0, /v[0-9]+\.[0-9]+(\.[0-9]+)?/)) next
+    split(substr($0, RSTART + 1, RLENGTH - 1), version, ".")
+    if (version[1] * 10000 + version[2] * 100 + version[3] >= 10602) print "-w @PATIENCE@"
+}')
+
+case "${1-}" in
+load) load "$2" ;;
+put-back) put_back "$2" ;;
+take-out) back "" "" ;;
+changes) awk "$program" ;;
+ours) ours "$(cat)" ;;
+*)
+    echo "usage: rules.sh load BASE | put-back FOLDER | take-out" >&2
+    exit 64
+    ;;
+esac
+"""
+
+
+def loader(state_dir: str) -> Artifact:
+    """The script, which needs sh and awk."""
+    text = _SCRIPT.replace("@AWK@", _AWK).replace("@PATIENCE@", "20")
+    return Artifact(f"{state_dir}/{NAME}", text, 0o700)

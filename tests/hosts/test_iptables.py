@@ -1,0 +1,105 @@
+"""A host with iptables and without nft and its library: closed, synchronised, and so after a reboot."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..lab import guest, outside
+from ..lab.daemons import DAEMONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..lab.hosts import Host, Lab
+    from ..lab.peers import Namespace, TimeServer
+
+pytestmark = pytest.mark.hosts
+
+CHRONY = DAEMONS["chrony"]
+POLICY = """\
+version: 1
+name: old-host
+backends: [nft, iptables]
+groups: {banned: {dynamic: 1h}}
+roles: {ntp: client-only}
+input:
+  default: drop
+  allow: [ssh]
+  block: [{from: banned}]
+"""
+OTHERS = """*filter
+:f2b-sshd - [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd
+-A f2b-sshd -j RETURN
+COMMIT
+"""
+NFT = ("/usr/sbin/nft", "/usr/lib/python3/dist-packages/nftables")
+
+
+@pytest.fixture(scope="module", params=["legacy", "nft"])
+def host(request: pytest.FixtureRequest, place: Lab, clock: TimeServer) -> Iterator[Host]:
+    number = {"legacy": 41, "nft": 42}[request.param]
+    with place.host(f"xt-{request.param}", number, "iptables") as host:
+        CHRONY.install(host, clock.servers, wide_open=True)
+        host.install_fwpolicy()
+        host.run("rm", "-r", *NFT)
+        for name in ("iptables", "ip6tables"):
+            host.run("update-alternatives", "--set", name, f"/usr/sbin/{name}-{request.param}")
+        host.write("/root/policy.yaml", POLICY)
+        host.start()
+        yield host
+
+
+def saved(host: Host) -> list[str]:
+    """Rules of both families without counters, times, empty tables and the order of tables."""
+    lines = [
+        line for name in ("iptables", "ip6tables") for line in host.run(f"{name}-save").stdout.splitlines()
+    ]
+    kept = [line.partition(" [")[0] for line in lines if line[:1] not in "#*" and line != "COMMIT"]
+    return sorted(line for line in kept if not line.endswith(" ACCEPT") or line[0] != ":")
+
+
+def look(host: Host) -> tuple[dict[str, tuple[object, ...]], list[str], str]:
+    entries = json.loads(host.run("python3", "-c", guest._TREE, guest._OTHERS).stdout)
+    kept = {
+        path: tuple(entry) if str(entry[0]).startswith(guest.REGULAR) else tuple(entry[:-1])
+        for path, entry in entries.items()
+    }
+    return kept, saved(host), guest.unit_state(host, CHRONY.unit)
+
+
+def test_closed_synchronised_rebooted_and_as_before(
+    host: Host, clock: TimeServer, attacker: Namespace
+) -> None:
+    host.run("iptables-restore", "--noflush", input=OTHERS)
+    before = look(host)
+    assert outside.probe(attacker, host, clock, "--quick").answered != ()
+    since = time.time()
+    said = guest.fwpolicy(host, "apply", "/root/policy.yaml")
+    assert "read them back and proved them" in said and "applied old-host: generation 1" in said
+    rules = saved(host)
+    assert rules.count("-A INPUT -j FWPOLICY-INPUT") == 2
+    CHRONY.wait_synchronised(host, since)
+    assert outside.probe(attacker, host, clock, "--quick").answered == ()
+    assert guest.report(host, "status")["drift"] == []
+    assert guest.fwpolicy(host, "apply", "/root/policy.yaml") == "old-host: nothing to change\n"
+    counters = guest.report(host, "counters")["counters"]
+    assert any("role_ntp" in each["counter"] and each["packets"] for each in counters)
+
+    host.reboot()
+    since = time.time()
+    assert [line for line in saved(host) if "FWPOLICY" in line] == [
+        line for line in rules if "FWPOLICY" in line
+    ]
+    assert guest.report(host, "status")["drift"] == []
+    assert outside.probe(attacker, host, clock, "--quick").answered == ()
+    CHRONY.wait_synchronised(host, since)
+
+    host.run("iptables-restore", "--noflush", input=OTHERS)
+    guest.fwpolicy(host, "remove")
+    assert look(host) == before
+    assert host.run("ipset", "list", "-name").stdout == ""
