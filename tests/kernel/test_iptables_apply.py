@@ -18,10 +18,10 @@ from fwpolicy.deploy import xtrules
 from fwpolicy.deploy.apply import Asked
 from fwpolicy.deploy.confirm import confirm
 from fwpolicy.deploy.journal import pending
-from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.rollback import plan_back
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import CheckFailedError, HostError, PolicyError
