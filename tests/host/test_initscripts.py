@@ -106,7 +106,8 @@ class Tools:
         if words[0] == "add":
             (self.root / "etc/runlevels" / words[2] / words[1]).symlink_to(f"/etc/init.d/{words[1]}")
         else:
-            self._unlink(f"runlevels/*/{words[-1]}")
+            for level in words[2:]:
+                self._unlink(f"runlevels/{level}/{words[1]}")
         return 0
 
     def do_find(self, folder: str, *words: str) -> int:
@@ -340,7 +341,7 @@ def test_openrc(tmp_path: Path) -> None:
     host.manager.stop_and_disable("chronyd")
     assert host.tools.changes() == [
         "rc-service chronyd stop",
-        "rc-update --all del chronyd",
+        "rc-update del chronyd default",
         "chmod a-x /etc/init.d/chronyd",
     ]
     off = host.manager.status(("chronyd",))
