@@ -131,6 +131,20 @@ def test_closed_stops_the_daemon_in_every_runlevel_whoever_starts_it(host: Host)
     assert ntpd_runs(host)
 
 
+def test_where_insserv_alone_keeps_the_links(host: Host) -> None:
+    host.run("mv", "/usr/sbin/update-rc.d", "/root/update-rc.d")
+    before = look(host)
+    host.write("/root/closed.yaml", CLOSED)
+    guest.fwpolicy(host, "apply", "/root/closed.yaml")
+    assert UNIT not in host.run("sh", "-c", "ls /etc/rc?.d").stdout
+    host.reboot()
+    assert not ntpd_runs(host) and "table inet fwpolicy" in guest.rules(host)
+    guest.fwpolicy(host, "remove")
+    host.run("rm", "/root/closed.yaml")
+    assert_same(before, look(host))
+    assert ntpd_runs(host)
+
+
 # The boot
 
 
