@@ -123,6 +123,7 @@ def test_closed_stops_the_daemon_in_every_runlevel_whoever_starts_it(host: Host)
     assert not ntpd_runs(host)
     assert guest.report(host, "status")["drift"] == []
     # What an administrator would do to have it back.
+    host.run("chmod", "a+x", f"/etc/init.d/{UNIT}")
     host.run("update-rc.d", UNIT, "enable")
     (drift,) = guest.report(host, "status", expect=2)["drift"]
     assert drift["what"] == f"{UNIT} runs or starts at boot, and the role says closed"
