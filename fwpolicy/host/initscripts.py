@@ -104,7 +104,9 @@ class InitScripts:
         self._do_all(self._enabling(name))
 
     def restore(self, state: ServiceState) -> None:
-        self._do_all(self._back(state, now=not self._offline))
+        """Nothing where the script has gone since, with its package."""
+        if self._script(_script_name(state.unit)).exists():
+            self._do_all(self._back(state, now=not self._offline))
 
     def forgetting(self, unit: str) -> Commands:
         name = _name(unit)

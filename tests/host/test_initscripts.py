@@ -260,6 +260,10 @@ def test_what_was_not_in_the_boot_is_out_of_it_again(tmp_path: Path, tool: str) 
     assert host.manager.status(("fwpolicy",)) == enabled
     host.manager.restore(ServiceState("fwpolicy.service", active=False, enabled=False, masked=False))
     assert host.links() == []
+    host.tools.changes()
+    (tmp_path / "etc/init.d/fwpolicy").unlink()
+    host.manager.restore(enabled)
+    assert host.tools.changes() == []
 
 
 def test_what_does_not_stop_or_stay_away_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
