@@ -118,13 +118,24 @@ def _waits_for(name: str, wanted: Sequence[str], needs: dict[str, tuple[str, ...
 
 
 def _openrc_order(files: Files) -> Iterator[tuple[str, str]]:
-    """One runlevel after the other; ours is in `boot`, after those that its script names."""
+    """One runlevel after the other; ours is where the network is, after those that its script names."""
     ours = read(SCRIPT_PATH, files)
+    here = _OPENRC_LEVELS.index(_openrc_level(files))
     awaited = {word for line in re.findall(r"^\s*after (.*)$", ours, re.MULTILINE) for word in line.split()}
-    for level in _OPENRC_LEVELS:
+    for turn, level in enumerate(_OPENRC_LEVELS):
         for path in paths_of(f"/etc/runlevels/{level}/*", files):
             name = path.rpartition("/")[2]
-            if level == "boot":
+            if turn == here:
                 yield name, "before" if name in awaited else "any"
             else:
-                yield name, "before" if level == "sysinit" else "after"
+                yield name, "before" if turn < here else "after"
+
+
+def _openrc_level(files: Files) -> str:
+    marks = (_OURS, *_NETWORK)
+    found = (level for mark in marks for level in _OPENRC_LEVELS if _is_in(level, mark, files))
+    return next(found, "boot")
+
+
+def _is_in(level: str, name: str, files: Files) -> bool:
+    return files.exists(f"/etc/runlevels/{level}/{name}")

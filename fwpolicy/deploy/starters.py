@@ -107,16 +107,16 @@ status)
 esac
 """
 
-# openrc-run(8) keeps by itself whether it was started. Alpine's own rules: iptables, ip6tables, nftables.
+# openrc-run(8) keeps by itself whether it was started. Alpine's names and Debian's, none of them needed; its
+# own rules: iptables, ip6tables, nftables.
 _OPENRC = """\
 #!/sbin/openrc-run
 # Written by fwpolicy.
 description="the firewall policy of this host"
 
 depend() {{
-    need localmount
-    after bootmisc modules sysctl iptables ip6tables nftables
-    before net
+    after localmount mountall.sh modules kmod sysctl procps iptables ip6tables nftables
+    before net networking
 }}
 
 start() {{

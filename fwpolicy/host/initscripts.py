@@ -70,9 +70,8 @@ class InitScripts:
 
     def status(self, units: tuple[str, ...]) -> ServiceState | None:
         for name in filter(None, map(_name, units)):
-            script = self._script(name)
-            if script.is_file():
-                return self._state(script.resolve().name if script.is_symlink() else name)
+            if self._script(name).is_file():
+                return self._state(self._real_name(name))
         return None
 
     def main_pid(self, unit: str) -> int | None:
@@ -99,10 +98,15 @@ class InitScripts:
         self._do(self._inside("chmod", "a-x", f"/{FOLDER}/{name}"))
 
     def enable(self, unit: str) -> None:
-        self._do_all(self._enabling(_script_name(unit)))
+        name = _script_name(unit)
+        if not self._mode(name) & _EXECUTABLE:
+            self._do(self._inside("chmod", "a+x", f"/{FOLDER}/{name}"))
+        self._do_all(self._enabling(name))
 
     def restore(self, state: ServiceState) -> None:
-        self._do_all(self._back(state, now=not self._offline))
+        """Nothing where the script has gone since, with its package."""
+        if self._script(_script_name(state.unit)).exists():
+            self._do_all(self._back(state, now=not self._offline))
 
     def forgetting(self, unit: str, *, at_boot: bool = False) -> Commands:
         name = _name(unit)
@@ -135,11 +139,19 @@ class InitScripts:
     def _script(self, name: str) -> Path:
         return Path(self.root) / FOLDER / name
 
+    def _real_name(self, name: str) -> str:
+        """An alias is a link to another script here; what is shared by many is elsewhere."""
+        script = self._script(name)
+        target = script.readlink() if script.is_symlink() else Path()
+        return target.name if str(target.parent) in (".", f"/{FOLDER}") and target.name else name
+
     def _state(self, name: str) -> ServiceState:
+        """One that nobody may execute starts at no boot, wherever it is linked."""
         links, mode = self._links(name), self._mode(name)
         masked = not mode & _EXECUTABLE
         active = not masked and self._active(name)
-        return ServiceState(name, active, self._is_enabled(links), masked, (f"{mode:04o}", *links))
+        enabled = not masked and self._is_enabled(links)
+        return ServiceState(name, active, enabled, masked, (f"{mode:04o}", *links))
 
     def _mode(self, name: str) -> int:
         try:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from fwpolicy.host.services import Commands
 
 _RUNLEVELS = "etc/runlevels"
-# Where rc-update(8) puts what names no runlevel; ours has its own.
-_USUAL = "default"
-_EARLY = {"fwpolicy": "boot"}
+# Where rc-update(8) puts what names no runlevel. Ours goes where the network is: `boot`, Debian's `sysinit`.
+_USUAL, _BOOT = "default", "boot"
+_OURS, _NETWORK = "fwpolicy", ("networking", "network", "net.lo")
 _ENDING = frozenset({"shutdown"})
 
 
@@ -36,10 +36,18 @@ class OpenRC(InitScripts):
     def _enabling(self, name: str) -> Commands:
         if self._is_enabled(self._links(name)):
             return ()
-        return (self._inside("rc-update", "add", name, _EARLY.get(name, _USUAL)),)
+        return (self._inside("rc-update", "add", name, self._runlevel(name)),)
+
+    def _runlevel(self, name: str) -> str:
+        if name != _OURS:
+            return _USUAL
+        found = (level for script in _NETWORK for level in self._links(script) if self._is_enabled((level,)))
+        return next(found, _BOOT)
 
     def _disabling(self, name: str) -> Commands:
-        return (self._inside("rc-update", "--all", "del", name),) if self._links(name) else ()
+        """Named one by one: its `--all` fails for each runlevel that the script is not in."""
+        levels = self._links(name)
+        return (self._inside("rc-update", "del", name, *levels),) if levels else ()
 
     def _linking(self, name: str, links: tuple[str, ...]) -> Commands:
         """By the links themselves, as rc-update(8) makes them: it fails for one that is there already."""

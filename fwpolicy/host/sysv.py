@@ -161,7 +161,8 @@ class SysV(InitScripts):
     def _settling(self) -> Commands:
         """insserv(8) keeps the numbers that a script made necessary until it is gone, not only unlinked."""
         places = (place for place in _INSSERV if (Path(self.root) / place[1:]).exists())
-        return tuple(self._inside(place) for place in places) if isinstance(self._tool, UpdateRcD) else ()
+        numbered = isinstance(self._tool, (UpdateRcD, Insserv))
+        return tuple(self._inside(place) for place in places) if numbered else ()
 
     def _led(self, commands: Commands) -> Commands:
         return tuple(self._inside(*command) for command in commands)

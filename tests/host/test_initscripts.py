@@ -66,7 +66,7 @@ class Tools:
     def do_chmod(self, mode: str, path: str) -> int:
         place = self.root / path.lstrip("/")
         old = place.stat().st_mode & 0o7777
-        new = {"a-x": old & ~0o111, "u+x": old | 0o100}.get(mode)
+        new = {"a-x": old & ~0o111, "u+x": old | 0o100, "a+x": old | 0o111}.get(mode)
         place.chmod(int(mode, 8) if new is None else new)
         return 0
 
@@ -106,7 +106,8 @@ class Tools:
         if words[0] == "add":
             (self.root / "etc/runlevels" / words[2] / words[1]).symlink_to(f"/etc/init.d/{words[1]}")
         else:
-            self._unlink(f"runlevels/*/{words[-1]}")
+            for level in words[2:]:
+                self._unlink(f"runlevels/{level}/{words[1]}")
         return 0
 
     def do_find(self, folder: str, *words: str) -> int:
@@ -184,10 +185,14 @@ def test_a_state_is_read_from_links_mode_and_status(tmp_path: Path) -> None:
     host.script("ntp", *DEBIAN, mode=0o750)
     host.script("masked", "rc2.d/K99masked", mode=0o644)
     (tmp_path / "etc/init.d/alias").symlink_to("ntp")
+    (tmp_path / "shared").write_text(SCRIPT)
+    (tmp_path / "etc/init.d/job").symlink_to("../../shared")  # as upstart's
     read = ServiceState("ntp", True, True, False, ("0750", "2345", "06"))
     for name in ("ntp", "ntp.service", "alias.service"):
         assert host.manager.status(("none", name)) == read
     assert host.manager.status(("masked",)) == ServiceState("masked", False, False, True, ("0644", "", "2"))
+    job = host.manager.status(("job",))
+    assert job and job.unit == "job"
     # Nobody runs a script with what may stand in a unit's name.
     for name in ("none", "ntp.timer", "../ntp", "-x", "fwpolicy-drift.timer"):
         assert host.manager.status((name,)) is None
@@ -248,8 +253,17 @@ def test_what_was_not_in_the_boot_is_out_of_it_again(tmp_path: Path, tool: str) 
     host.manager.enable("fwpolicy.service")
     enabled = host.manager.status(("fwpolicy",))
     assert enabled and enabled.enabled
+    (tmp_path / "etc/init.d/fwpolicy").chmod(0o644)  # linked as it is, no boot starts it
+    masked = host.manager.status(("fwpolicy",))
+    assert masked and not masked.enabled
+    host.manager.enable("fwpolicy")
+    assert host.manager.status(("fwpolicy",)) == enabled
     host.manager.restore(ServiceState("fwpolicy.service", active=False, enabled=False, masked=False))
     assert host.links() == []
+    host.tools.changes()
+    (tmp_path / "etc/init.d/fwpolicy").unlink()
+    host.manager.restore(enabled)
+    assert host.tools.changes() == []
 
 
 def test_what_does_not_stop_or_stay_away_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +354,7 @@ def test_openrc(tmp_path: Path) -> None:
     host.manager.stop_and_disable("chronyd")
     assert host.tools.changes() == [
         "rc-service chronyd stop",
-        "rc-update --all del chronyd",
+        "rc-update del chronyd default",
         "chmod a-x /etc/init.d/chronyd",
     ]
     off = host.manager.status(("chronyd",))

@@ -123,10 +123,25 @@ def test_closed_stops_the_daemon_in_every_runlevel_whoever_starts_it(host: Host)
     assert not ntpd_runs(host)
     assert guest.report(host, "status")["drift"] == []
     # What an administrator would do to have it back.
+    host.run("chmod", "a+x", f"/etc/init.d/{UNIT}")
     host.run("update-rc.d", UNIT, "enable")
     (drift,) = guest.report(host, "status", expect=2)["drift"]
     assert drift["what"] == f"{UNIT} runs or starts at boot, and the role says closed"
     guest.fwpolicy(host, "remove")
+    assert_same(before, look(host))
+    assert ntpd_runs(host)
+
+
+def test_where_insserv_alone_keeps_the_links(host: Host) -> None:
+    host.run("mv", "/usr/sbin/update-rc.d", "/root/update-rc.d")
+    before = look(host)
+    host.write("/root/closed.yaml", CLOSED)
+    guest.fwpolicy(host, "apply", "/root/closed.yaml")
+    assert UNIT not in host.run("sh", "-c", "ls /etc/rc?.d").stdout
+    host.reboot()
+    assert not ntpd_runs(host) and "table inet fwpolicy" in guest.rules(host)
+    guest.fwpolicy(host, "remove")
+    host.run("rm", "/root/closed.yaml")
     assert_same(before, look(host))
     assert ntpd_runs(host)
 
@@ -335,6 +350,39 @@ def test_the_plug_is_pulled_in_an_apply(place: Lab, clock: TimeServer, attacker:
             if which == ["new"]:
                 guest.fwpolicy(host, "apply", OLD)
         assert outcomes[0] == "old" and outcomes[-1] == "new"
+
+
+# OpenRC, as Debian has it
+
+
+def test_openrc_loads_before_the_network_closes_and_gives_back(
+    place: Lab, clock: TimeServer, attacker: Namespace
+) -> None:
+    with place.host("openrc", 45, "sysv-openrc") as host:
+        NTPSEC.install(host, clock.servers, wide_open=True)
+        host.install_fwpolicy()
+        host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
+        host.write("/root/closed.yaml", CLOSED)
+        host.start()
+        before = look(host)
+        guest.fwpolicy(host, "apply", "--confirm", "60s", "/root/closed.yaml")
+        assert not ntpd_runs(host)
+        host.run("rc-service", UNIT, "start", check=False)
+        assert not ntpd_runs(host)
+        assert f"/{UNIT}" not in host.run("find", "/etc/runlevels").stdout
+        host.reboot()
+        link, *tables = host.read("/run/witness").splitlines()
+        assert "DOWN" in link and tables == [] and ntpd_runs(host)
+        assert "undone: not confirmed before a reboot" in guest.fwpolicy(host, "history")
+        guest.fwpolicy(host, "apply", "ntp-client")
+        host.reboot()
+        link, *tables = host.read("/run/witness").splitlines()
+        assert "DOWN" in link and tables == ["table inet fwpolicy"]
+        assert outside.probe(attacker, host, clock, "--quick").answered == ()
+        assert guest.report(host, "status")["drift"] == []
+        guest.fwpolicy(host, "remove")
+        assert_same(before, look(host))
+        assert ntpd_runs(host)
 
 
 # The root of whoever has no Python

@@ -133,7 +133,8 @@ def _script_state(host: Host, unit: str) -> str:
     """Its status, who may execute it, and where it is linked."""
     status = host.run("sh", f"/etc/init.d/{unit}", "status", check=False).returncode
     mode = host.run("stat", "--format=%A", f"/etc/init.d/{unit}").stdout
-    links = host.run("find", "/etc", "-path", f"/etc/rc?.d/???{unit}").stdout.split()
+    places = (f"/etc/rc?.d/???{unit}", "-o", "-path", f"/etc/runlevels/*/{unit}")
+    links = host.run("find", "/etc", "-path", *places).stdout.split()
     return f"{status} {mode}{' '.join(sorted(links))}"
 
 

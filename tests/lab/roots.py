@@ -77,6 +77,8 @@ LAYERS = {
     "sysv": Layer(PYTHON, base="sysv-bare"),
     "sysv-ntpsec": Layer(("ntpsec",), base="sysv"),
     "sysv-chrony": Layer(("chrony",), base="sysv"),
+    # sysvinit's init, which starts OpenRC in place of the scripts' links.
+    "sysv-openrc": Layer(("openrc",), base="sysv-ntpsec"),
 }
 
 
