@@ -93,6 +93,10 @@ class HostError(FwpolicyError):
     """The host refused, or lacks something; the message is one line that says what and what to do."""
 
 
+class InterruptedByError(FwpolicyError):
+    """A signal ended what was under way; no step of it may go on with something else instead."""
+
+
 class CheckFailedError(FwpolicyError):
     """A policy test, a proof or a probe said no."""
 

@@ -13,23 +13,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from fwpolicy.deploy.apply import Applied, Asked
+    from fwpolicy.deploy.apply import Applied
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.savedplan import SavedPlan
     from fwpolicy.policy.gates import Gate
-    from fwpolicy.policy.model import ApplyOptions
-
-# Long enough to open another connection, short enough to wait for.
-_ASKED_FOR = 60
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     same_as_apply(parser)
-    ask = parser.add_mutually_exclusive_group()
-    text = "take it back after TIME (60s) unless confirmed"
-    ask.add_argument("--confirm", metavar="TIME", type=operands.seconds, help=text)
-    ask.add_argument("--no-confirm", action="store_true", help="let it count at once")
+    who.asking_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         if not plan.changed and not plan.refusals:
             _report_unchanged(options, plan)
             return 0
-        asked = _asked(options, plan.policy.apply)
+        asked = who.asked(options, plan.policy.apply)
         since = time()
         with whole():
             applied = carry_out(plan, machine, tuple(options.policy), operands.now(), tell, asked)
@@ -83,23 +76,6 @@ def _as_shown(name: str, saved: SavedPlan, options: argparse.Namespace, machine:
     return plan
 
 
-def _asked(options: argparse.Namespace, wanted: ApplyOptions) -> Asked:
-    """From a terminal or over SSH somebody is there to be asked; else the gates are (docs/cli.md)."""
-    from fwpolicy.deploy.apply import Asked  # noqa: PLC0415
-
-    if options.root != "/":
-        seconds = 0
-    elif options.confirm is not None:
-        seconds = options.confirm
-    elif options.no_confirm or not (wanted.gates or who.is_there(options)):
-        seconds = 0
-    elif wanted.confirm is None or (wanted.gates and not wanted.confirm):
-        seconds = _ASKED_FOR
-    else:
-        seconds = wanted.confirm
-    return Asked(who.am_i(), seconds)
-
-
 def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
     if options.json:
         operands.print_json(plantext.as_json(plan))
@@ -118,8 +94,4 @@ def _report(options: argparse.Namespace, plan: Plan, applied: Applied, seconds: 
         for note in (*plan.notes, *(f"foreign: {each}" for each in plan.foreign)):
             print(f"note: {note}", file=sys.stderr)
         print(f"applied {plan.policy.name}: generation {applied.generation}")
-        if seconds:
-            print(
-                f"it is taken back in {seconds:.0f} s unless you confirm it, from a new connection: "
-                "fwpolicy confirm"
-            )
+        who.tell_how_to_confirm(seconds)

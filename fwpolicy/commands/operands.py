@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.host import texts
@@ -94,7 +94,13 @@ def lock_place(machine: Machine) -> str:
 
 def teller(options: argparse.Namespace) -> Callable[[str], None]:
     """Who hears the steps of what is done: whoever reads, or nobody."""
-    return _silence if options.json or options.quiet else print
+    return _silence if options.json or options.quiet else _told
+
+
+def _told(step: str) -> None:
+    """A reader who goes away ends nothing that is under way."""
+    with suppress(OSError):
+        print(step)
 
 
 def _silence(step: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "its number (the one that ran before the present)"
     parser.add_argument("generation", nargs="?", type=int, metavar="N", help=text)
+    who.asking_arguments(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 
@@ -38,19 +39,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _go_back(options: argparse.Namespace, machine: Machine) -> int:
-    from fwpolicy.deploy.apply import Asked, carry_out  # noqa: PLC0415
+    from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
     from fwpolicy.deploy.rollback import plan_back  # noqa: PLC0415
     from fwpolicy.host.lock import whole  # noqa: PLC0415
 
     plan = plan_back(machine, options.generation)
     assert plan.again is not None  # noqa: S101  (that is what it is)
+    asked = who.asked(options, plan.policy.apply)
     with whole():
-        back = carry_out(
-            plan, machine, plan.again.sources, operands.now(), operands.teller(options), Asked(who.am_i())
-        )
+        back = carry_out(plan, machine, plan.again.sources, operands.now(), operands.teller(options), asked)
     if options.json:
-        more = {"generation": back.generation, "again": plan.again.number}
+        more = {"generation": back.generation, "again": plan.again.number, "confirm": asked.seconds or None}
         operands.print_json(plantext.as_json(plan) | more)
     elif not options.quiet:
         print(f"{plan.again.policy}: generation {back.generation}, which is {plan.again.number} again")
+        who.tell_how_to_confirm(asked.seconds)
     return 0

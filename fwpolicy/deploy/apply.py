@@ -12,6 +12,7 @@ from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import Entry, begin, new_identity
+from fwpolicy.deploy.opening import CLOSER
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.remembered import generation, texts
 from fwpolicy.deploy.starters import UNIT
@@ -64,6 +65,8 @@ def carry_out(
     """
     if plan.refusals:
         raise HostError("; ".join(plan.refusals))
+    if asked.seconds and not plan.rules.comes_back():
+        raise HostError("no nft program here: nothing could take the apply back (package nftables)")
     _rehearse(plan, machine, tell)
     state = State(machine)
     number = state.next_number()
@@ -284,7 +287,9 @@ def _persist(
 ) -> None:
     """Where somebody is asked first the boot goes on loading what it loads."""
     undo.then(state.drop, new.number)
+    undo.then(machine.files.restore, machine.files.snapshot(state.path("opened")))
     machine.files.remove(state.path("opened"))
+    machine.services.never_mind(CLOSER)
     state.write(new, texts(plan, state, new.before))
     undo.then(state.point, state.pointers())
     state.make_current(new.number, boots=plan.options.persist and not asked.seconds)

@@ -92,6 +92,9 @@ if TYPE_CHECKING:
         def boot_notes(self, machine: Machine) -> tuple[str, ...]:
             """What is missing for that."""
 
+        def comes_back(self) -> bool:
+            """Are the programs here with which the journal's script brings rules back?"""
+
         def scripts(self, state_dir: str) -> tuple[Artifact, ...]:
             """What takes the rules out and back without Python."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.deploy.history import prune
-from fwpolicy.deploy.journal import TIMER, close, pending, take_back
+from fwpolicy.deploy.journal import close, pending, take_back, timer
 from fwpolicy.deploy.state import State
 from fwpolicy.errors import HostError
 from fwpolicy.host import boottime
@@ -57,7 +57,7 @@ def confirm(machine: Machine, entry: Entry, tell: Tell) -> None:
     # Until the journal is closed all of it is still taken back, these two links included.
     state.make_current(entry.generation, boots=entry.persist)
     close(machine, state)
-    machine.services.never_mind(TIMER)
+    machine.services.never_mind(timer(state.directory))
     _settle(machine, state)
     prune(state)
     if flows:

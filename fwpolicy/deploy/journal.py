@@ -2,6 +2,7 @@
 
 STATE/journal/    manifest.json, undo.sh, rules.nft, before/N and after/N: files as they were and will be
 STATE/undoing/    the same, from the moment at which somebody has begun to take it back
+STATE/undo.sh     the script once more, for who waits for the time to be over
 
 An apply that dies is taken back by the process that watches it; if that dies too, by the next command, or at
 the next boot before the network is up. One that waits to be confirmed is an apply whose journal stays.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 
+from fwpolicy.deploy.machine import STATE_DIR
 from fwpolicy.deploy.state import fields
 from fwpolicy.deploy.undoscript import Before, script
 from fwpolicy.errors import HostError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from fwpolicy.host.guard import Guard
 
 OPEN, UNDOING, CLOSED = "journal", "undoing", "closed"
+SCRIPT = "undo.sh"
 TIMER = "fwpolicy-unconfirmed"
 # A tmpfs that every boot empties (file-hierarchy(7)): what it names happened since.
 _PASSING = "/run"
@@ -95,12 +98,12 @@ class Journal:
         self.entry = replace(self.entry, applied=now, deadline=now + seconds)
         _write_entry(self._state, OPEN, self.entry)
         self._state.files.write(self._state.path(f"{OPEN}/waits"), "", 0o600)
-        command, _ = _undo_command(self._machine, self._state, "live")
-        timed = self._machine.services.later(TIMER, seconds, command)
+        command, _ = _undo_command(self._machine, self._state, "live", self.entry.identity)
+        timed = self._machine.services.later(timer(self._state.directory), seconds, command)
         if self._guard and timed:
             self._guard.release()
         elif self._guard:
-            self._guard.until(self.entry.deadline, str(self._state.files.locate(self._state.path(OPEN))))
+            self._guard.until(self.entry.deadline, str(self._state.files.locate(self._state.path(SCRIPT))))
 
 
 def begin(
@@ -122,14 +125,15 @@ def begin(
     try:
         _write_down(machine, state, before, entry, rules, after)
         # Watched before there is anything to take back: until then what is run finds nothing.
-        guard = watch(*_undo_command(machine, state, "live")) if machine.live else None
+        guard = watch(*_undo_command(machine, state, "live", entry.identity)) if machine.live else None
         rename(state.files, state.path(f"{OPEN}.new"), state.path(OPEN))
     except HostError:
         if guard:
             guard.release()
         # A full disk has no room for half of one either.
         remove_tree(state.files, state.path(f"{OPEN}.new"))
-        state.files.remove(marker(state.directory))
+        for left in (marker(state.directory), state.path(SCRIPT)):
+            state.files.remove(left)
         raise
     return Journal(machine, state, entry, guard)
 
@@ -154,9 +158,10 @@ def _write_down(
         files.write(f"{new}/{name}", text, 0o600)
     files.write(f"{new}/id", f"{entry.identity}\n", 0o600)
     files.write(f"{new}/boot", f"{entry.boot}\n", 0o600)
-    files.write(
-        f"{new}/undo.sh", script(before, entry.identity, state.directory, marker(state.directory)), 0o700
-    )
+    undo = script(before, entry.identity, state.directory, marker(state.directory))
+    files.write(f"{new}/undo.sh", undo, 0o700)
+    # For who waits: this one stays where it is, whoever has begun to take it back.
+    files.write(state.path(SCRIPT), undo, 0o700)
     _write_entry(state, f"{OPEN}.new", entry)
     if machine.live and files.exists(_PASSING):
         files.write(marker(state.directory), f"{entry.identity}\n", 0o600)
@@ -190,7 +195,8 @@ def pending(state: State) -> Entry | None:
 def close(machine: Machine, state: State) -> None:
     """The apply that the journal would take back counts."""
     rename(state.files, state.path(OPEN), state.path(CLOSED))
-    machine.files.remove(marker(state.directory))
+    for left in (marker(state.directory), state.path(SCRIPT)):
+        machine.files.remove(left)
     remove_tree(state.files, state.path(CLOSED))
 
 
@@ -199,12 +205,13 @@ def take_back(machine: Machine, state: State, entry: Entry, why: str) -> None:
     import subprocess  # noqa: PLC0415
 
     same = not machine.live or entry.boot == boottime.boot()
-    command, environment = _undo_command(machine, state, "live" if same else "boot")
-    if not machine.files.exists(command[1].removeprefix(root_of(machine))):
-        command = (command[0], f"{root_of(machine)}{state.path(UNDOING)}/undo.sh", *command[2:])
+    command, environment = _undo_command(machine, state, "live" if same else "boot", entry.identity)
     environment |= {"FWPOLICY_LOCKED": "yes", "FWPOLICY_WHY": why}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    machine.services.never_mind(TIMER)
+    # A hang-up or Ctrl-C is for those who wait for it.
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, start_new_session=True
+    )
+    machine.services.never_mind(timer(state.directory))
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason"]
         raise HostError(
@@ -213,9 +220,16 @@ def take_back(machine: Machine, state: State, entry: Entry, why: str) -> None:
         )
 
 
-def _undo_command(machine: Machine, state: State, mode: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    place = f"{root_of(machine)}{state.path(OPEN)}/undo.sh"
-    return ("/bin/sh", place, mode), dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)}
+def _undo_command(
+    machine: Machine, state: State, mode: str, identity: str
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    place = f"{root_of(machine)}{state.path(SCRIPT)}"
+    return ("/bin/sh", place, mode, identity), dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)}
+
+
+def timer(state_dir: str) -> str:
+    """The name of what takes back what nobody confirms."""
+    return TIMER if state_dir == STATE_DIR else f"{TIMER}{state_dir.replace('/', '-')}"
 
 
 def root_of(machine: Machine) -> str:

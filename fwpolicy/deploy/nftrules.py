@@ -96,6 +96,11 @@ class NftRules:
         note = "no nft program here: at boot nothing can load the rules (package nftables)"
         return (note,) if missing else ()
 
+    def comes_back(self) -> bool:
+        import os  # noqa: PLC0415
+
+        return any(os.path.exists(each) for each in PROGRAMS)  # noqa: PTH110
+
     def scripts(self, state_dir: str) -> tuple[Artifact, ...]:  # noqa: ARG002 (the nft program does it)
         return ()
 
@@ -114,13 +119,13 @@ class NftRules:
         return as_they_were(plan, machine)
 
     def way_back(self, plan: Plan, was: str) -> WayBack:
-        from fwpolicy.deploy.rules import whole_text  # noqa: PLC0415
+        from fwpolicy.deploy.rules import only_elements, whole_text  # noqa: PLC0415
 
         if not plan.rules_changed or plan.survey.unreadable:
             return WayBack()
-        if was or plan.current is None or plan.current.backend != NFT:
-            return WayBack(("undoing/rules.nft",), (("rules.nft", whole_text(plan.survey.ours, was)),))
-        return WayBack((f"generations/{plan.current.number}/{FILE}",))
+        if plan.current is not None and plan.current.backend == NFT and only_elements(plan):
+            return WayBack((f"generations/{plan.current.number}/{FILE}",))
+        return WayBack(("undoing/rules.nft",), (("rules.nft", whole_text(plan.survey.ours, was)),))
 
     def load(self, plan: Plan, machine: Machine, was: str, undo: Undo, tell: Tell) -> Survey:
         from fwpolicy.deploy.rules import load_rules  # noqa: PLC0415

@@ -35,9 +35,10 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     forget()
     if running is None:
         return
-    machine.files.write(state.path("opened"), f"{now}\n", 0o600)
+    opening = f"{now} {os.getpid()}"
+    machine.files.write(state.path("opened"), f"{opening}\n", 0o600)
     machine.services.never_mind(CLOSER)
-    command = ("/bin/sh", f"{root_of(machine)}{script}", "close")
+    command = ("/bin/sh", f"{root_of(machine)}{script}", "close", opening)
     if seconds and not machine.services.later(CLOSER, seconds, command):
         guard = watch(command, dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)})
         guard.until(boottime.uptime() + seconds, str(machine.files.locate(machine.state_dir)))
@@ -46,4 +47,4 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
 def opened(machine: Machine) -> str | None:
     """Since when our rules are out of the way by somebody's wish; None where they are not."""
     text = machine.files.read(f"{machine.state_dir}/opened")
-    return None if text is None else text.strip()
+    return None if text is None else text.partition(" ")[0].strip()

@@ -58,12 +58,13 @@ exit 1
 _OPEN = """\
 #!/bin/sh
 # Written by fwpolicy. `open.sh [SECONDS]`: our rules out of the way now, for so long or until the next boot.
-# `open.sh close`: they are back.
+# `open.sh close [OPENING]`: they are back; with an OPENING, only if none came after it.
 root="${{FWPOLICY_ROOT-}}"
 state="$root{state}"
 PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 case "${{1-}}" in
 close)
+    if [ -n "${{2-}}" ] && [ "$2" != "$(cat "$state/opened" 2>/dev/null)" ]; then exit 0; fi
     if [ -f "$state/running/rules.v4" ]; then
         sh "$state/rules.sh" load "$state/running/rules" || exit
     else
@@ -86,11 +87,14 @@ fi
 for table in $tables; do
     printf 'table inet %s\\ndelete table inet %s\\n' $table $table | nft -f - || exit 1
 done
-date -u +%Y-%m-%dT%H:%M:%SZ > "$state/opened"
+opening="$(date -u +%Y-%m-%dT%H:%M:%SZ) $$"
+echo "$opening" > "$state/opened"
+systemctl stop fwpolicy-close.timer 2>/dev/null
 [ -n "${{1-}}" ] || exit 0
 timer="--quiet --collect --unit=fwpolicy-close --timer-property=AccuracySec=100ms"
-systemd-run $timer --on-active="$1" -- /bin/sh "$state/open.sh" close 2>/dev/null && exit
-(trap "" HUP INT TERM; sleep "$1"; exec /bin/sh "$state/open.sh" close) </dev/null >/dev/null 2>&1 &
+systemd-run $timer --on-active="$1" -- /bin/sh "$state/open.sh" close "$opening" 2>/dev/null && exit
+exec </dev/null >/dev/null 2>&1
+(trap "" HUP INT TERM; sleep "$1"; exec /bin/sh "$state/open.sh" close "$opening") &
 """
 
 # Bare on purpose: no set, no mode match, nothing that an old kernel could lack.

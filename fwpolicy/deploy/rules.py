@@ -32,14 +32,15 @@ REPLACE = f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
 def as_they_were(plan: Plan, machine: Machine) -> str:
     """The text of our table before the apply, with what it has counted and collected, where rules change.
     "" where none does, and where only elements do: then the generation's own text has it all."""
-    if not machine.live or not plan.rules_changed or _only_elements(plan):
+    if not machine.live or not plan.rules_changed or only_elements(plan):
         return ""
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
     return _listed(Nftables(), plan.survey.ours)
 
 
-def _only_elements(plan: Plan) -> bool:
+def only_elements(plan: Plan) -> bool:
+    """Is it elements of sets alone that change?"""
     return (
         plan.current is not None
         and plan.loads[:1] != (WHOLE,)

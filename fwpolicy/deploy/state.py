@@ -34,6 +34,7 @@ _OURS = (
     "current",
     "previous",
     "originals.json",
+    "undo.sh",
     "boot.sh",
     "open.sh",
     "opened",

@@ -42,15 +42,17 @@ class Before:
 _HEAD = """\
 #!/bin/sh
 # Written by fwpolicy before it applied generation {generation}: takes that back.
-# undo.sh live|boot: here and now, or before the network is up.
+# undo.sh live|boot [ID]: here and now, or before the network is up; with an ID only if it is ours.
 PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
 root="${{FWPOLICY_ROOT-}}"
 state="$root"{state}
 mode="$1"
+if [ -n "${{2-}}" ] && [ "$2" != {identity} ]; then exit 0; fi
 if [ -z "${{FWPOLICY_LOCKED-}}" ] && command -v flock >/dev/null 2>&1; then
     exec 9<"$state"
+    # Whoever was stopped in the middle and holds it for ever must not keep a host shut: one rename decides.
     # At a boot nobody holds it; else whoever takes this back already does, and has the boot run again.
-    if [ "$mode" = boot ]; then flock -n 9 || exit 0; else flock 9; fi
+    if [ "$mode" = boot ]; then flock -n 9 || exit 0; else flock -w 30 9; fi
 fi
 # Whoever waited for the lock may find another apply's. One rename decides between this and a confirmation;
 # what is found begun is gone on with.
@@ -68,16 +70,40 @@ try() {{
     echo "fwpolicy: could not do: $*" >&2
 }}
 
-# COPY OWNER MODE PATH NEW: the file as it was. The present one lends its labels and extended attributes; what
-# somebody has written into it since is kept aside.
+# COPY PATH: what somebody has written into the file since is kept aside, every version of it.
+keep_edited() {{
+    [ -f "$2" ] || return 0
+    for known in "$here/before/$1" "$here/after/$1"; do
+        if [ -f "$known" ] && cmp -s "$known" "$2"; then return 0; fi
+    done
+    kept="$state/edited-{generation}-$1"
+    count=1
+    while [ -e "$kept" ] && ! cmp -s "$kept" "$2"; do
+        count=$((count + 1))
+        kept="$state/edited-{generation}-$1.$count"
+    done
+    cp -p "$2" "$kept" && echo "fwpolicy: $2 was edited since: kept as $kept" >&2
+}}
+
+# COPY OWNER MODE PATH: the file as it was. The present one lends its labels and extended attributes. By a
+# name that nobody knows before, for a daemon's user may write into the folder.
 put_back() {{
-    if [ -f "$4" ] && ! cmp -s "$here/before/$1" "$4" && ! cmp -s "$here/after/$1" "$4"; then
-        cp -p "$4" "$state/edited-{generation}-$1" &&
-            echo "fwpolicy: $4 was edited since: kept as $state/edited-{generation}-$1" >&2
-    fi
-    cp -a "$4" "$5" 2>/dev/null || cp -p "$here/before/$1" "$5" || return 1
-    cat "$here/before/$1" > "$5" && chown "$2" "$5" && chmod "$3" "$5" && touch -r "$here/before/$1" "$5" &&
-        mv -f "$5" "$4"
+    keep_edited "$1" "$4"
+    new=$(mktemp "${{4%/*}}/.fwpolicy.XXXXXX") || return 1
+    cp -a "$4" "$new" 2>/dev/null
+    cat "$here/before/$1" > "$new" && chown "$2" "$new" && chmod "$3" "$new" &&
+        touch -r "$here/before/$1" "$new" && mv -f "$new" "$4"
+}}
+
+# COPY PATH: there was none.
+take_away() {{
+    if [ -f "$here/after/$1" ]; then keep_edited "$1" "$2"; fi
+    rm -f "$2"
+}}
+
+# A service that does not start keeps nothing from being back.
+attempt() {{
+    "$@" || echo "fwpolicy: could not do: $*" >&2
 }}
 
 # NAME GENERATION
@@ -99,7 +125,7 @@ fi
 rm -f "$root"{marker}
 sync
 if [ "$failed" = 0 ]; then
-    mv "$here" "$state/undone" && sync && rm -rf "$state/undone"
+    mv "$here" "$state/undone" && sync && rm -rf "$state/undone" "$state/undo.sh"
     rmdir "$state/generations" "$state" 2>/dev/null
 fi
 exit "$failed"
@@ -141,13 +167,10 @@ def _files(files: tuple[Snapshot, ...]) -> list[str]:
     lines = []
     for number, file in enumerate(files):
         path = f'"$root"{quoted(file.path)}'
-        if not file.existed:
-            lines.append(f"try rm -f {path}")
-            continue
-        folder, _, name = file.path.rpartition("/")
-        # No pattern of a daemon takes up a hidden file.
-        new = f'"$root"{quoted(f"{folder}/.{name}.undo.fwpolicy")}'
-        lines.append(f"try put_back {number} {file.uid}:{file.gid} {file.mode:04o} {path} {new}")
+        owner = f"{file.uid}:{file.gid} {file.mode:04o}"
+        lines.append(
+            f"try put_back {number} {owner} {path}" if file.existed else f"try take_away {number} {path}"
+        )
     return lines
 
 
@@ -173,7 +196,7 @@ def _loading(rules: str) -> str:
 
 
 def _commands(commands: Commands) -> list[str]:
-    return [f"try {_spoken(command)}" for command in commands] or [":"]
+    return [f"attempt {_spoken(command)}" for command in commands] or [":"]
 
 
 def _tolerant(commands: Commands) -> list[str]:

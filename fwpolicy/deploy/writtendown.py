@@ -27,6 +27,7 @@ def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: 
     paths = (
         *(change.path for change in changes),
         state.path("originals.json"),
+        state.path("opened"),
         *(script.name for script in scripts),
     )
     back = _rules(plan, machine, was)

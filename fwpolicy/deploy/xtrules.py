@@ -88,6 +88,9 @@ class XtRules:
     def boot_notes(self, machine: Machine) -> tuple[str, ...]:  # noqa: ARG002 (they are here, or no plan is)
         return ()
 
+    def comes_back(self) -> bool:
+        return True  # they have just said what is there
+
     def scripts(self, state_dir: str) -> tuple[Artifact, ...]:
         return (rulesscript.loader(state_dir),)
 

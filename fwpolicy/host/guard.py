@@ -35,7 +35,7 @@ class Guard:
         self._say(_DONE)
 
     def until(self, deadline: float, needed: str) -> None:
-        """The command runs at `deadline` (boottime.uptime) if the folder `needed` is still there then."""
+        """The command runs at `deadline` (boottime.uptime) if the file `needed` is still there then."""
         self._say(f"{deadline} {needed}".encode())
 
     def abandon(self) -> None:
@@ -102,6 +102,6 @@ def _wait(line: int) -> None:
         return
     moment, _, needed = said.decode().partition(" ")
     while uptime() < float(moment):
-        if not os.path.isdir(needed):  # noqa: PTH112
+        if not os.path.exists(needed):  # noqa: PTH110
             os._exit(0)
         time.sleep(min(_NAP, max(0.0, float(moment) - uptime())))

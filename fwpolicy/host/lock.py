@@ -8,7 +8,7 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 
-from fwpolicy.errors import HostError
+from fwpolicy.errors import HostError, InterruptedByError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,13 +96,13 @@ def _take(descriptor: int, deadline: float) -> None:
 
 @contextmanager
 def whole() -> Iterator[None]:
-    """A hang-up or a kill (SIGHUP, SIGTERM, SIGINT) becomes a HostError, once: what was begun is undone,
-    and no second signal interrupts that."""
+    """A hang-up or a kill (SIGHUP, SIGTERM, SIGINT) becomes an InterruptedByError, once: what was begun is
+    undone, and no second signal interrupts that."""
 
     def interrupted(number: int, _frame: FrameType | None) -> None:
         for each in caught:
             signal.signal(each, signal.SIG_IGN)
-        raise HostError(f"interrupted by {signal.Signals(number).name}; everything was put back")
+        raise InterruptedByError(f"interrupted by {signal.Signals(number).name}; everything was put back")
 
     caught = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)}
     # nohup(1): a hang-up that is ignored stays ignored.

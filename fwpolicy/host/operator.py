@@ -34,7 +34,24 @@ _DEEPEST = 64
 
 def operator(environment: Mapping[str, str], proc: str = "/proc") -> Operator | None:
     """The operator of this process; None at a console, or where we may not know."""
-    return _by_socket(Path(proc)) or _by_environment(environment.get("SSH_CONNECTION", ""))
+    return (
+        _by_socket(Path(proc))
+        or _by_environment(environment.get("SSH_CONNECTION", ""))
+        or _by_ancestors(Path(proc))
+    )
+
+
+def _by_ancestors(proc: Path) -> Operator | None:
+    """What a shell above us was begun with, that sudo has dropped: in a terminal multiplexer no sshd is."""
+    for pid in _ancestors(proc):
+        try:
+            words = (proc / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for word in words:
+            if word.startswith(b"SSH_CONNECTION="):
+                return _by_environment(word.partition(b"=")[2].decode(errors="replace"))
+    return None
 
 
 def _by_socket(proc: Path) -> Operator | None:

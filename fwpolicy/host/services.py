@@ -250,12 +250,16 @@ class Systemd:
 
     def later(self, name: str, seconds: float, command: tuple[str, ...]) -> bool:
         how = (f"--on-active={seconds:.3f}s", "--timer-property=AccuracySec=100ms", "--collect", "--quiet")
-        status, _, _ = self._run(("systemd-run", f"--unit={name}", *how, "--", *command), ASK_TIMEOUT)
+        if self._offline:
+            return False
+        again = ("--property=Restart=on-failure", "--property=RestartSec=10s")
+        status, _, _ = self._run(("systemd-run", f"--unit={name}", *how, *again, "--", *command), ASK_TIMEOUT)
         return status == 0
 
     def never_mind(self, name: str) -> None:
         # Its exit status says whether there was such a timer: nobody asks.
-        self._run(("systemctl", "stop", "--", f"{name}.timer"), ASK_TIMEOUT)
+        if not self._offline:
+            self._run(("systemctl", "stop", "--", f"{name}.timer"), ASK_TIMEOUT)
 
     def _live_status(self, unit: str) -> ServiceState | None:
         values = self._show(unit, "Id,LoadState,ActiveState,UnitFileState")

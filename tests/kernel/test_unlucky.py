@@ -19,7 +19,7 @@ from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.starters import UNIT_PATH
 from fwpolicy.deploy.status import look
-from fwpolicy.errors import HostError
+from fwpolicy.errors import HostError, InterruptedByError
 from fwpolicy.host.files import Files
 from fwpolicy.host.lock import locked, whole
 from fwpolicy.host.services import NoServices
@@ -39,7 +39,7 @@ CHECKOUT = Path(__file__).parents[2]
 def test_a_signal_in_the_middle_undoes_it_all(place, number, monkeypatch):
     tree = place.tree()
     monkeypatch.setattr(applying, "_purge", lambda *_: os.kill(os.getpid(), number))
-    with pytest.raises(HostError, match=f"interrupted by {number.name}"), whole():
+    with pytest.raises(InterruptedByError, match=f"interrupted by {number.name}"), whole():
         applied(place, planned(place))
     assert place.tree() == tree and place.rules() == ""
 
