@@ -144,6 +144,11 @@ def fallback_mode(policy: Policy) -> str:
     return policy.apply.on_boot_failure or ("open" if policy.is_overlay else "ssh-only")
 
 
+def fallback(mode: str) -> str:
+    """What is loaded where neither ruleset could be; `mode` is fallback_mode()'s, and not "open"."""
+    return _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
+
+
 def opener(state_dir: str) -> Artifact:
     """The script for who is locked out of everything but a console; it needs no Python."""
     return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir, purged=PURGED), 0o700)
@@ -167,6 +172,5 @@ def boot_files(policy: Policy, state_dir: str) -> tuple[Artifact, ...]:
         Artifact(DROP_IN_PATH, _DROP_IN.format(state=state_dir), 0o644),
     ]
     if mode != "open":
-        text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
-        files.append(Artifact(f"{state_dir}/fallback.nft", text, 0o600))
+        files.append(Artifact(f"{state_dir}/fallback.nft", fallback(mode), 0o600))
     return (*files, *drift_files(policy.apply.drift, state_dir, BOOT_FOLDER))
