@@ -83,14 +83,14 @@ class OldHost:
         return "\n".join(sorted(found))
 
     def files(self) -> dict[str, tuple[bytes, int, int] | str]:
-        """Every file with its bytes, mode and time, every link with its target."""
+        """Every file: bytes, mode, time (busybox keeps whole seconds); every link: its target."""
         found: dict[str, tuple[bytes, int, int] | str] = {}
         for place in sorted(self.root.rglob("*")):
             name = str(place.relative_to(self.root))
             if place.is_symlink():
                 found[name] = str(place.readlink())
             elif place.is_file():
-                found[name] = (place.read_bytes(), place.stat().st_mode, place.stat().st_mtime_ns)
+                found[name] = (place.read_bytes(), place.stat().st_mode, int(place.stat().st_mtime))
             else:
                 found[name] = "folder"
         return found
