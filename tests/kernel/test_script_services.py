@@ -17,11 +17,12 @@ pytestmark = pytest.mark.kernel
 
 CLIENT, CLOSED = cases.policy("ntp-client"), cases.policy("ntp-closed")
 NOW = ("apply", "--no-confirm")
-NTP_CONF = (
-    "driftfile /var/lib/ntp/drift\nrestrict default kod\nserver 192.0.2.9\nrestrict 10.0.0.0 mask 255.0.0.0"
-)
+NTP_CONF = """driftfile /var/lib/ntp/drift
+restrict default kod
+server 192.0.2.9
+restrict 10.0.0.0 mask 255.0.0.0"""
 CHRONY = {
-    "/etc/chrony/chrony.conf": "confdir /etc/chrony/conf.d /etc/chrony/more\npool pool.ntp.org iburst\nallow\n",
+    "/etc/chrony/chrony.conf": "confdir /etc/chrony/conf.d /etc/chrony/more\npool ntp.org iburst\nallow\n",
     "/etc/chrony/conf.d/a.conf": "allow 10.0.0.0/8\r\n",
     "/etc/chrony/more/a.conf": "allow 172.16.0.0/12\n",
     "/etc/chrony/more/b.conf": "port 123",
@@ -162,12 +163,14 @@ def test_others_files_are_refused_before_anything_changes(host):
 def test_openrc(host):
     program(host, "/sbin/openrc-run", "#!/bin/sh\n")
     program(host, "/sbin/rc-update", RC_UPDATE)
-    (host.root / "etc/runlevels/boot").mkdir(parents=True)
+    for level in ("boot", "sysinit"):
+        (host.root / "etc/runlevels" / level).mkdir(parents=True)
+    (host.root / "etc/runlevels/sysinit/networking").symlink_to("/etc/init.d/networking")
     files = host.files()
     host.script(CLIENT, *NOW)
-    assert called(host) == ["rc-update add fwpolicy-script boot"]
+    assert called(host) == ["rc-update add fwpolicy-script sysinit"], "where the network is"
     text = (host.root / "etc/init.d/fwpolicy-script").read_text()
-    assert "before net\n" in text
+    assert "before net networking\n" in text
     assert host.run("sh", "-n", str(host.root / "etc/init.d/fwpolicy-script")).returncode == 0
     host.tool("undo")
     called(host)

@@ -40,7 +40,7 @@ make_rc_local() {
 boot_on() {
     case $init in
     systemd) quietly managed systemctl daemon-reload && quietly managed systemctl enable fwpolicy-script.service ;;
-    openrc) quietly managed rc-update add fwpolicy-script boot ;;
+    openrc) quietly managed rc-update add fwpolicy-script "$(openrc_level)" ;;
     sysv)
         if has update-rc.d; then
             quietly managed update-rc.d fwpolicy-script defaults
@@ -71,7 +71,7 @@ boot_link() {
 boot_off() {
     case $init in
     systemd) quietly managed systemctl disable fwpolicy-script.service ;;
-    openrc) quietly managed rc-update del fwpolicy-script boot ;;
+    openrc) quietly managed rc-update del fwpolicy-script "$(openrc_level)" ;;
     sysv)
         if has update-rc.d; then
             quietly managed update-rc.d -f fwpolicy-script remove
@@ -86,7 +86,25 @@ boot_off() {
     return 0
 }
 
+# After its files are gone. insserv keeps the numbers that a script made necessary until it is gone, too.
 boot_reload() {
     if [ $init = systemd ]; then quietly managed systemctl daemon-reload; fi
+    if [ $init = sysv ]; then
+        for program in "$root/sbin/insserv" "$root/usr/lib/insserv/insserv"; do
+            if [ -x "$program" ]; then quietly "$program"; fi
+        done
+    fi
     return 0
+}
+
+# The runlevel that the network is in: none may be up before us.
+openrc_level() {
+    for level in "$root"/etc/runlevels/*/networking "$root"/etc/runlevels/*/net.*; do
+        if [ -h "$level" ]; then
+            level="${level%/*}"
+            echo "${level##*/}"
+            return
+        fi
+    done
+    echo boot
 }

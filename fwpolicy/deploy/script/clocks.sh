@@ -18,7 +18,7 @@ clock_is() {
         return 0
         ;;
     chrony:*"chronyd (chrony) version"*) return 0 ;;
-    openntpd:usage:*"[-f file]"*) return 0 ;;
+    openntpd:*usage:*"[-f file]"*) return 0 ;;
     esac
     return 1
 }
