@@ -114,3 +114,29 @@ def test_nobody_confirms(host: Host, backend: str) -> None:
     assert tree(host) == before
     assert ntpd_runs(host)
     assert host.run("test", "-e", TOOL, check=False).returncode != 0
+
+
+@pytest.mark.skipif("sysv-openrc" not in LAYERS, reason="needs the root that OpenRC boots")
+def test_openrc_loads_before_the_network_closes_and_gives_back(
+    place: Lab, clock: TimeServer, attacker: Namespace
+) -> None:
+    with place.host("rc", 48, "sysv-openrc") as host:
+        DAEMONS["ntpsec"].install(host, clock.servers, wide_open=True)
+        host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
+        host.start()
+        before = tree(host)
+        piped(host, CLOSED, "nft", "apply", "--confirm", "600")
+        assert not ntpd_runs(host)
+        assert "/ntpsec" not in host.run("find", "/etc/runlevels").stdout
+        host.reboot()
+        assert tree(host) == before
+        assert ntpd_runs(host)
+        piped(host, CLIENT, "nft", "apply", "--no-confirm")
+        host.reboot()
+        witness = host.read("/run/witness")
+        assert "DOWN" in witness.splitlines()[0]
+        assert "table inet fwpolicy" in witness
+        assert outside.probe(attacker, host, clock, "--quick").answered == ()
+        host.run("sh", TOOL, "undo")
+        assert tree(host) == before
+        assert ntpd_runs(host)

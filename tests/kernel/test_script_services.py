@@ -122,8 +122,13 @@ def test_chrony_in_all_of_its_files(host):
 def test_what_somebody_adds_stays(host):
     conf = with_ntpd(host)
     host.script(CLIENT, *NOW)
+    assert host.tool("status").returncode == 0
     conf.write_text("logfile /var/log/ntp\n" + conf.read_text())
+    shown = host.tool("status", check=False)
+    assert shown.returncode == 2
+    assert "/etc/ntp.conf was changed since" in shown.stdout
     host.script(CLIENT, *NOW)
+    assert "/etc/ntp.conf as applied" in host.tool("status").stdout
     host.tool("undo")
     assert conf.read_text() == "logfile /var/log/ntp\n" + NTP_CONF
     host.script(CLIENT, "apply", "--confirm", "30")

@@ -27,7 +27,7 @@ apply_options() {
 
 # Everything that can be refused. Changes nothing.
 apply_checks() {
-    for program in awk sed grep cmp readlink sort tail tr; do
+    for program in awk cksum cmp grep readlink sed sort tail tr; do
         have $program || refuse "there is no $program on this host"
     done
     if [ -h "$root/var/lib/fwpolicy/running" ] || [ -h "$root/var/lib/fwpolicy/current" ]; then
@@ -106,6 +106,7 @@ apply_steps() {
     "${backend}_load" "$pending/new" || return 1
     rm -f "$state/opened"
     "${backend}_listing" > "$pending/new/listing"
+    apply_written > "$pending/new/written"
     while read -r unit active; do
         unit_off "$unit" || { complain "$unit could not be stopped and disabled"; return 1; }
         say "$unit: stopped, and out of the boot"
@@ -115,6 +116,14 @@ apply_steps() {
         unit_do restart "$unit" || { complain "$unit could not be restarted"; return 1; }
         say "$unit: restarted"
     done < "$pending/restarts"
+}
+
+# Checksum, size and path of every file that we have a hand in, for status.
+apply_written() {
+    if [ ! -f "$state/original/files" ]; then return 0; fi
+    while read -r number there path; do
+        if [ -f "$path" ]; then echo "$(cksum < "$path") $path"; fi
+    done < "$state/original/files"
 }
 
 # PATH: its number in the journal.

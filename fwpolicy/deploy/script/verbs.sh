@@ -54,15 +54,18 @@ status() {
 }
 
 status_files() {
-    if [ ! -f "$state/original/files" ]; then return 0; fi
-    while read -r number there path; do
+    if [ ! -f "$force/written" ]; then return 0; fi
+    while read -r sum size path; do
         if [ ! -f "$path" ]; then
             say "file: $path is gone"
             code=2
+        elif [ "$(cksum < "$path")" != "$sum $size" ]; then
+            say "file: $path was changed since"
+            code=2
         else
-            say "file: $path"
+            say "file: $path as applied"
         fi
-    done < "$state/original/files"
+    done < "$force/written"
 }
 
 open_up() {
