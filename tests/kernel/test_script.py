@@ -332,3 +332,30 @@ def test_real_packets_get_the_verdicts_of_the_table(case, backend, tmp_path):
         if did != said
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_flows_of_the_time_service_end_and_no_others(one):
+    for port in ("123", "53"):
+        for source, destination in (("192.0.2.7", "192.0.2.1"), ("2001:db8::7", "2001:db8::1")):
+            ends = ("-s", source, "-d", destination, "--sport", "5000", "--dport", port)
+            one.run("conntrack", "-I", "-p", "udp", *ends, "--timeout", "100")
+    keeping = replace(CLIENT, apply=replace(CLIENT.apply, conntrack="keep"))
+    for policy, left in ((keeping, 4), (CLIENT, 2)):
+        one.script(policy, *NOW)
+        flows = [one.run("conntrack", "-L", "-f", family).stdout for family in ("ipv4", "ipv6")]
+        assert "".join(flows).count("sport=5000") == left
+        assert all("dport=53 " in each for each in flows)
+
+
+def test_a_kernel_without_ipv6_is_asked_about(netns, tmp_path):
+    """Only who says so gets IPv4 alone."""
+    host = OldHost(netns, tmp_path, "busybox", "iptables-legacy")
+    text = script(CLIENT, "iptables-legacy").replace("/proc/net/if_inet6", "/proc/net/none")
+    said = host.script(text, *NOW, check=False)
+    assert said.returncode == 1
+    assert "only with --without-ipv6" in said.stderr
+    host.script(text, *NOW, "--without-ipv6")
+    assert "ip6tables-save: -A FWPOLICY" not in host.rules()
+    assert "iptables-save: -A FWPOLICY" in host.rules()
+    host.script(script(CLIENT, "iptables-legacy"), *NOW)
+    assert "ip6tables-save: -A FWPOLICY" in host.rules()
