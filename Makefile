@@ -8,7 +8,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Kernel and host tests make namespaces and boot containers, which takes root.
 AS_ROOT := $(SUDO) env PATH="$$PATH"
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
-       util-linux e2fsprogs git ipset openssh-client mmdebstrap systemd-container strace zsh fish man-db mandoc
+       util-linux e2fsprogs git ipset openssh-client mmdebstrap systemd-container strace zsh fish man-db mandoc \
+       busybox dash shellcheck
 # Two workers. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
 # which ones begin.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder

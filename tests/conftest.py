@@ -29,6 +29,10 @@ KERNEL_TOOLS = {
     "iptables-restore": "iptables",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+    # What old hosts have (tests/kernel/test_script.py).
+    "busybox": "busybox",
+    "dash": "dash",
+    "ipset": "ipset",
 }
 HOSTS_TOOLS = KERNEL_TOOLS | {
     "systemd-nspawn": "systemd-container",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.backends.iptables.render import Texts
     from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.policy.model import Policy
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     operands.fleet_arguments(parser)
     parser.add_argument("--backend", choices=("nft", "iptables"), default="nft", help="default: %(default)s")
+    parser.add_argument(
+        "--format",
+        choices=("text", "script"),
+        default="text",
+        help="script: one shell script that applies it, for hosts without Python (docs/old-hosts.md)",
+    )
     parser.add_argument("--without-u32", action="store_true", help="for an iptables without the u32 match")
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
@@ -30,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     operands.require_operands("compile", options)
     if options.all:
+        if options.format == "script":
+            options.parsers()["compile"].error("--format script takes one policy, and no --all")
         from fwpolicy.commands import fleetcompile  # noqa: PLC0415
 
         return fleetcompile.run(options)
@@ -38,21 +47,48 @@ def run(options: argparse.Namespace) -> int:
         operands.warn(policy)
     if options.explain_passes:
         _explain(policy, options.beside_nat)
+    if options.format == "script":
+        return _script(policy, options)
     rulesets = (_nft if options.backend == "nft" else _iptables)(policy, options)
     if options.directory is None:
         print("\n".join(each.text for each in rulesets), end="")
         return 0
     from fwpolicy.deploy.artifacts import beside_iptables, beside_ruleset  # noqa: PLC0415
+
+    beside = beside_ruleset(policy) if options.backend == "nft" else beside_iptables(policy)
+    _write(options.directory, (*rulesets, *beside))
+    return 0
+
+
+def _write(directory: str, artifacts: tuple[Artifact, ...]) -> None:
     from fwpolicy.host.files import Files  # noqa: PLC0415
 
     files = Files("/")
-    target = _absolute(options.directory)
+    target = _absolute(directory)
     files.make_directory(target)
-    beside = beside_ruleset(policy) if options.backend == "nft" else beside_iptables(policy)
-    for artifact in (*rulesets, *beside):
+    for artifact in artifacts:
         path = f"{target}/{artifact.name.rsplit('/', 1)[-1]}"
         files.write(path, artifact.text, artifact.mode)
         print(path, file=sys.stderr)
+
+
+def _script(policy: Policy, options: argparse.Namespace) -> int:
+    from fwpolicy.deploy.script import assemble  # noqa: PLC0415
+
+    if options.backend == "nft":
+        (ruleset,) = _nft(policy, options)
+        made = assemble.script_nft(policy, ruleset)
+    else:
+        texts = _texts(policy, options)
+        plain = _texts(policy, options, u32=False) if policy.ntp and not options.without_u32 else None
+        made = assemble.script_iptables(policy, texts, plain)
+    if not options.quiet:
+        for note in assemble.notes(policy):
+            print(f"note: {note}", file=sys.stderr)
+    if options.directory is not None:
+        _write(options.directory, (made,))
+    else:
+        print(made.text, end="")
     return 0
 
 
@@ -70,18 +106,22 @@ def _nft(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
 
 
 def _iptables(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
+    return _texts(policy, options).all
+
+
+def _texts(policy: Policy, options: argparse.Namespace, *, u32: bool = True) -> Texts:
     from fwpolicy.backends.iptables.refusal import Dialect  # noqa: PLC0415
     from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
     from fwpolicy.deploy import xtproof  # noqa: PLC0415
 
-    dialect = Dialect(u32=not options.without_u32)
+    dialect = Dialect(u32=u32 and not options.without_u32)
     with operands.quoting():
         texts = xtproof.compiled(policy, Facts(nat=options.beside_nat), dialect)
     if not options.no_prove:
         xtproof.prove_compiled(policy, None, texts, dialect)
-    if policy.ntp and not dialect.u32 and not options.quiet:
+    if policy.ntp and options.without_u32 and not options.quiet:
         print(xtproof.WITHOUT_U32, file=sys.stderr)
-    return texts.all
+    return texts
 
 
 def _explain(policy: Policy, nat: bool) -> None:

@@ -150,6 +150,11 @@ def fallback_mode(policy: Policy) -> str:
     return policy.apply.on_boot_failure or ("open" if policy.is_overlay else "ssh-only")
 
 
+def fallback(mode: str) -> str:
+    """What is loaded where neither ruleset could be; `mode` is fallback_mode()'s, and not "open"."""
+    return _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
+
+
 def opener(state_dir: str) -> Artifact:
     """The script for who is locked out of everything but a console; it needs no Python."""
     return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir, purged=PURGED), 0o700)
@@ -173,8 +178,7 @@ def boot_files(policy: Policy, state_dir: str, init: str = "systemd") -> tuple[A
         *STARTERS[init](state_dir),
     ]
     if mode != "open":
-        text = _FALLBACK.format(accepts=_SSH_ONLY if mode == "ssh-only" else "")
-        files.append(Artifact(f"{state_dir}/fallback.nft", text, 0o600))
+        files.append(Artifact(f"{state_dir}/fallback.nft", fallback(mode), 0o600))
     if init == "systemd":
         files += drift_files(policy.apply.drift, state_dir, BOOT_FOLDER)
     return tuple(files)

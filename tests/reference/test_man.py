@@ -118,3 +118,5 @@ def test_the_wheel_installs_them(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     data = wheel.name.removesuffix("-py3-none-any.whl") + ".data/data/share/man"
     assert {f"{data}/man1/fwpolicy.1", f"{data}/man5/fwpolicy-policy.5"} <= set(names)
+    pieces = {path.name for path in (checkout / "fwpolicy/deploy/script").iterdir() if path.is_file()}
+    assert {f"fwpolicy/deploy/script/{name}" for name in pieces} <= set(names), "and what a script is made of"
