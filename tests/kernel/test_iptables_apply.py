@@ -33,6 +33,7 @@ from fwpolicy.record import replace
 from tests.kernel.place import AFTER, BEFORE, CONFIG, STATE, applied
 from tests.kernel.test_iptables_load import COMMANDS
 from tests.kernel.xtplace import place, planned
+from tests.kernel.xtprograms import variant_path
 
 pytestmark = pytest.mark.kernel
 
@@ -386,6 +387,49 @@ def test_counters_by_the_lines_of_the_policy(place, by_command, capsys):
     assert "our chains are gone" in capsys.readouterr().err
 
 
+def test_a_host_that_calls_the_other_variant_iptables_since(place, tmp_path, monkeypatch):
+    applied(place, planned(place))
+    other = "nft" if place.variant == "legacy" else "legacy"
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", variant_path(tmp_path / "other", other))
+        drifts = look(place.machine).drifts
+        assert any(f"rules of ours are in iptables-{place.variant}" in drift.what for drift in drifts)
+        assert f"in iptables-{place.variant}" in planned(place).refusals[0]
+        assert remove(place.machine, lambda _: None)
+    assert ours(place) == []
+
+
+# Connections
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_connections_that_the_policy_denies_end(place, monkeypatch, remembers):
+    place.run("ip", "addr", "add", "192.0.2.5/24", "dev", "lo")
+    flows = {
+        "what the policy denies": ("203.0.113.9", "192.0.2.5", 4000, 53),
+        "from whom it lets in": ("10.0.0.1", "192.0.2.5", 4000, 22),
+        "from whom was banned": ("10.0.2.1", "192.0.2.5", 4000, 22),
+    }
+    for source, destination, sport, dport in flows.values():
+        place.run(
+            *("conntrack", "-I", "-p", "tcp", "-t", "600", "--state", "ESTABLISHED", "-u", "ASSURED"),
+            *("-s", source, "-d", destination, "--sport", str(sport), "--dport", str(dport)),
+        )
+    place.run("ipset", "create", "fwp-banned_v4", "hash:ip", "maxelem", "65535", "timeout", "3600")
+    place.run("ipset", "add", "fwp-banned_v4", "10.0.2.1")
+    if not remembers:
+        monkeypatch.setattr("fwpolicy.host.libnftables._binding", refuse)
+    steps = applied(place, site(place))
+    listed = place.run("conntrack", "-L")
+    assert "src=10.0.0.1" in listed and "src=10.0.2.1" not in listed and "src=203.0.113.9" not in listed
+    assert any(step.startswith("deleted 2 connection") for step in steps)
+    assert any("can come back" in step for step in steps) is not remembers
+
+
+def refuse(*_, **__):
+    raise HostError("no nftables here")
+
+
 # Which backend
 
 
@@ -433,9 +477,6 @@ def test_auto_takes_what_the_policy_says_the_host_can_and_what_runs(place, monke
     applied(place, auto("iptables"))
     assert auto("nft, iptables").rules.name == "iptables"
     remove(place.machine, lambda _: None)
-
-    def refuse(*_, **__):
-        raise HostError("no nftables here")
 
     monkeypatch.setattr("fwpolicy.host.libnftables._binding", refuse)
     assert auto("nft, iptables").rules.name == "iptables"
