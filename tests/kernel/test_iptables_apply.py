@@ -5,6 +5,7 @@ As in test_apply.py the kernel is real, in a namespace of the test's own, and th
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -428,6 +429,42 @@ def test_connections_that_the_policy_denies_end(place, monkeypatch, remembers):
 
 def refuse(*_, **__):
     raise HostError("no nftables here")
+
+
+# As commands
+
+
+def test_a_saved_plan_is_applied_as_it_was_shown(place, by_command, capsys, tmp_path):
+    policy, plan = tmp_path / "p.yaml", tmp_path / "p.plan"
+    policy.write_text(SITE.format(members="10.0.0.1"))
+    words = ("plan", "--no-daemon", "--backend", "iptables", str(policy))
+    assert by_command(*words, "-o", str(plan)) == 2
+    said = capsys.readouterr().out
+    assert "rules: new, " in said and "-I INPUT 1 -j FWPOLICY-INPUT" in said
+    assert "of fail2ban" in said and "newly denied" in said
+    assert by_command("apply", "--no-confirm", str(plan)) == 0
+    assert "applied site: generation 1" in capsys.readouterr().out
+    assert by_command(*words) == 0
+    assert "rules: unchanged (" in capsys.readouterr().out
+    policy.write_text(SITE.format(members="10.0.2.1"))
+    assert by_command(*words, "--json") == 2
+    report = json.loads(capsys.readouterr().out)
+    assert report["rules"]["backend"] == "iptables" and "10.0.2.1" in report["rules"]["text"]
+    assert {change["now"] for change in report["traffic"]} == {"allowed", "denied"}
+    assert by_command(*words) == 2
+    assert "rules: changed, " in capsys.readouterr().out
+    place.run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "8080", "-j", "DROP")
+    assert by_command("apply", "--no-confirm", str(plan)) == 1
+    assert "has moved on" in capsys.readouterr().err
+
+
+def test_a_policys_line_that_iptables_cannot_say_is_refused(place, by_command, capsys, tmp_path):
+    policy = tmp_path / "p.yaml"
+    limited = "allow: [{service: ssh, limit: 5/minute}]"
+    policy.write_text(f"version: 1\nbackends: [iptables]\ninput:\n  default: drop\n  {limited}\n")
+    assert by_command("apply", "--no-confirm", str(policy)) == 1
+    said = capsys.readouterr().err
+    assert "p.yaml:5:" in said and limited in said and "^" in said
 
 
 # Which backend
