@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.addresses import format_address
 from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.compiler.facts import Facts
-from fwpolicy.deploy.backend import AUTO, chosen
+from fwpolicy.deploy.backend import AUTO, NFT, chosen
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import IGNORE, is_turned
 from fwpolicy.deploy.flows import losing_clients
@@ -163,7 +163,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     boots, boot_notes = _boot_files(policy, machine, options, rules)
     out = _locked_out(policy, facts, options, machine) if wanted.changed else None
     plan_notes = (
-        *_chain_notes(policy, seen),
+        *_chain_notes(policy, seen, rules),
         *source_notes,
         *unreachable(policy, sources),
         *daemon_notes,
@@ -195,6 +195,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         notes=plan_notes,
         refusals=(
             *_another_backend(current, rules, options),
+            *((seen.strange,) if seen.strange and rules.name != NFT else ()),
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
             *_without_forwarding(policy, machine),
@@ -221,11 +222,11 @@ def _unless_forbidden(read: Callable[[], T], otherwise: T) -> T:
         raise
 
 
-def _chain_notes(policy: Policy, seen: Survey) -> tuple[str, ...]:
+def _chain_notes(policy: Policy, seen: Survey, rules: Rules) -> tuple[str, ...]:
     notes: list[str] = []
     if seen.unreadable:
         notes.append(f"the live ruleset was not looked at: {seen.unreadable}")
-    if seen.strange:
+    if seen.strange and rules.name == NFT:
         notes.append(
             f"table inet fwpolicy holds what fwpolicy never writes ({seen.strange}); it is replaced whole"
         )

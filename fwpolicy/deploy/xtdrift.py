@@ -29,9 +29,10 @@ def compare(generation: Generation, machine: Machine, tables: XTables) -> tuple[
     notes = tuple(
         f"another tool's rule comes before ours: {rule}" for rule in live.ahead if rule not in live.opening
     )
+    others = (*((Drift(seen.strange),) if seen.strange else ()), *_nat(generation, seen))
     if applied.same(live):
-        return Status(generation, _nat(generation, seen), notes), ""
-    drifts = (_told(applied, live), *_nat(generation, seen))
+        return Status(generation, others, notes), ""
+    drifts = (_told(applied, live), *others)
     if live.opening:
         return Status(generation, drifts, notes), ""
     try:

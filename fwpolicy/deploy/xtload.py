@@ -67,6 +67,19 @@ def listing(tables: XTables) -> Listing:
     return Listing((tables.saved(4), tables.saved(6)), sets)
 
 
+def elsewhere(is_nft: bool) -> XTables | None:
+    """The variant that this host does not call iptables, where rules of ours are in it: it was the one when
+    they were applied. None where there are none, or nobody can ask."""
+    if is_nft and not xtables.legacy_tables():
+        return None
+    other = xtables.XTables("legacy" if is_nft else "nft")
+    try:
+        found = any(f":{CHAINS}" in other.saved(family) for family in FAMILIES)
+    except HostError:
+        return None
+    return other if found else None
+
+
 def load(tables: XTables, texts: Texts, *, proved: bool = True) -> Listing:
     """Put `texts` in the place of what is ours, and, `proved`, what is then listed to the proof; what was
     there before, for `put_back`. Raises HostError, CheckFailedError; nothing has changed then."""

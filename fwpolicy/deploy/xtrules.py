@@ -164,7 +164,9 @@ class XtRules:
 
     def is_there(self, machine: Machine) -> bool:
         try:
-            return machine.live and xtload.listing(self._tables).is_ours
+            if not machine.live:
+                return False
+            return xtload.listing(self._tables).is_ours or xtload.elsewhere(self._tables.is_nft) is not None
         except HostError:
             return False
 
@@ -179,6 +181,9 @@ class XtRules:
         xtload.take_out(self._tables)
 
     def remove(self, tell: Tell) -> None:
+        other = xtload.elsewhere(self._tables.is_nft)
+        if other is not None:
+            xtload.take_out(other)
         left = xtload.remove(self._tables)
         tell("took our chains out of iptables and ip6tables")
         for name in left:

@@ -8,7 +8,7 @@ import re
 from fwpolicy.backends.iptables import reload
 from fwpolicy.backends.iptables.names import CHAINS
 from fwpolicy.deploy.survey import Survey
-from fwpolicy.deploy.xtload import Listing, listing
+from fwpolicy.deploy.xtload import Listing, elsewhere, listing
 from fwpolicy.errors import HostError
 from fwpolicy.host import xtables
 from fwpolicy.model.program import NotModelledError
@@ -79,6 +79,17 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         nat=any(map(_translates, others)) or _has_nat(beside) or "nat" in legacy,
         notrack=any(_NOTRACK.search(text) for text in others),
         legacy=legacy,
+        strange=_strange(is_nft),
+    )
+
+
+def _strange(is_nft: bool) -> str | None:
+    if elsewhere(is_nft) is None:
+        return None
+    other, one = ("legacy", "nft") if is_nft else ("nft", "legacy")
+    return (
+        f"rules of ours are in iptables-{other}, which this host called iptables when they were applied; "
+        f"now it is iptables-{one}: set it back (update-alternatives), or begin with fwpolicy remove"
     )
 
 

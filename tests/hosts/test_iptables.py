@@ -72,15 +72,30 @@ def look(host: Host) -> tuple[dict[str, tuple[object, ...]], list[str], str]:
     return kept, saved(host), guest.unit_state(host, CHRONY.unit)
 
 
+def wait_taken_back(host: Host, before: tuple[dict[str, tuple[object, ...]], list[str], str]) -> None:
+    """By the timer and undo.sh: rules and the daemon's file."""
+    deadline = time.monotonic() + 40
+    while "undone" not in guest.fwpolicy(host, "history") or saved(host) != before[1]:
+        assert time.monotonic() < deadline, host.journal("fwpolicy-unconfirmed")
+        time.sleep(0.2)
+    guest.wait_settled(host)
+    assert look(host)[0][CHRONY.config] == before[0][CHRONY.config]
+    host.run("test", "!", "-e", "/var/lib/fwpolicy/undoing")
+
+
 def test_closed_synchronised_rebooted_and_as_before(
     host: Host, clock: TimeServer, attacker: Namespace
 ) -> None:
     host.run("iptables-restore", "--noflush", input=OTHERS)
     before = look(host)
     assert outside.probe(attacker, host, clock, "--quick").answered != ()
+    guest.fwpolicy(host, "apply", "--confirm", "5s", "/root/policy.yaml")
+    assert saved(host) != before[1]
+    wait_taken_back(host, before)
+
     since = time.time()
     said = guest.fwpolicy(host, "apply", "/root/policy.yaml")
-    assert "read them back and proved them" in said and "applied old-host: generation 1" in said
+    assert "read them back and proved them" in said and "applied old-host: generation 2" in said
     rules = saved(host)
     assert rules.count("-A INPUT -j FWPOLICY-INPUT") == 2
     CHRONY.wait_synchronised(host, since)
@@ -89,6 +104,11 @@ def test_closed_synchronised_rebooted_and_as_before(
     assert guest.fwpolicy(host, "apply", "/root/policy.yaml") == "old-host: nothing to change\n"
     counters = guest.report(host, "counters")["counters"]
     assert any("role_ntp" in each["counter"] and each["packets"] for each in counters)
+
+    host.run("sh", "/var/lib/fwpolicy/open.sh")
+    assert saved(host) == before[1]
+    host.run("sh", "/var/lib/fwpolicy/open.sh", "close")
+    assert saved(host) == rules
 
     host.reboot()
     since = time.time()

@@ -26,7 +26,6 @@ from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import CheckFailedError, HostError, PolicyError
 from fwpolicy.host.files import Files
-from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.netns import entered
 from fwpolicy.policy.load import load
 from fwpolicy.record import replace
@@ -384,64 +383,3 @@ def test_counters_by_the_lines_of_the_policy(place, by_command, capsys):
     flush(place)
     assert by_command("counters") == 1
     assert "our chains are gone" in capsys.readouterr().err
-
-
-# Which backend
-
-
-def test_another_backend_needs_replace_and_the_old_rules_go(place):
-    others = place.rules()
-    applied(place, planned(place, backend="nft"))
-    plan = planned(place)
-    assert "nft's, not iptables's; --replace" in plan.refusals[0]
-    applied(place, planned(place, replace=True))
-    assert place.run("nft", "list", "tables", "inet") == "" and ours(place)
-    assert look(place.machine).drifts == () and not planned(place).changed
-    back = planned(place, backend="nft")
-    assert "iptables's, not nft's" in back.refusals[0]
-    applied(place, planned(place, backend="nft", replace=True))
-    assert "inet fwpolicy" in place.run("nft", "list", "tables", "inet") and place.rules() == others
-    assert look(place.machine).drifts == () and look(place.machine).generation.backend == "nft"
-    applied(place, plan_back(place.machine, None))
-    assert place.run("nft", "list", "tables", "inet") == "" and ours(place)
-
-
-@pytest.mark.parametrize("way", [("nft", "iptables"), ("iptables", "nft")])
-def test_a_change_of_backend_is_taken_back_too(place, way):
-    old, new = way
-    applied(place, planned(place, backend=old))
-    rules, nft = place.rules(), Nftables().text("table inet fwpolicy")
-    apply_asking(place, 0.5, planned(place, backend=new, replace=True))
-    assert bool(ours(place)) == (new == "iptables")
-    wait_until_taken_back(place)
-    assert place.rules() == rules and Nftables().text("table inet fwpolicy") == nft
-    place.services.fail.add(("restart", "chrony.service"))
-    with pytest.raises(HostError):
-        applied(place, planned(place, backend=new, replace=True))
-    assert place.rules() == rules and Nftables().text("table inet fwpolicy") == nft
-
-
-def test_auto_takes_what_the_policy_says_the_host_can_and_what_runs(place, monkeypatch):
-    text = "version: 1\nname: p\nbackends: [{}]\nroles: {{ntp: client-only}}\n"
-
-    def auto(backends):
-        policy = load((("p.yaml", text.format(backends).encode()),), lambda path: b"")
-        return make_plan(policy, place.machine, Options())
-
-    assert auto("nft, iptables").rules.name == "nft"
-    assert auto("iptables, nft").rules.name == "iptables"
-    applied(place, auto("iptables"))
-    assert auto("nft, iptables").rules.name == "iptables"
-    remove(place.machine, lambda _: None)
-
-    def refuse(*_, **__):
-        raise HostError("no nftables here")
-
-    monkeypatch.setattr("fwpolicy.host.libnftables._binding", refuse)
-    assert auto("nft, iptables").rules.name == "iptables"
-    applied(place, auto("nft, iptables"))
-    assert look(place.machine).drifts == ()
-    assert remove(place.machine, lambda _: None)
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(HostError, match="none of the policy's backends can be used here: nft: no nftables"):
-        auto("nft, iptables")

@@ -7,6 +7,7 @@ next command makes of files and kernel, and what the process that watches does.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.persist import UNIT
 from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
+from fwpolicy.host.libnftables import Nftables
 from fwpolicy.host.netns import entered
 from fwpolicy.host.xtables import XTables
 from tests.conftest import summary
@@ -40,7 +42,11 @@ EVERY = 9
 class Killing:
     """One host over and over: as it was, and what old and new look like."""
 
-    def __init__(self, netns: str, folder: Path, variant: str, *, watched: bool) -> None:
+    def __init__(
+        self, netns: str, folder: Path, variant: str, *, watched: bool, to: str = "iptables"
+    ) -> None:
+        """`to`: the backend of the apply that is killed."""
+        self.to = to
         self.netns, self.folder, self.variant, self.watched = netns, folder, variant, watched
         self.pristine = folder / "pristine"
         with entered(netns):
@@ -58,7 +64,7 @@ class Killing:
     def _apply(self, here: XtPlace) -> None:
         if not self.watched:
             journal.watch = lambda *_: Nobody()
-        applied(here, planned(here, "ntp-client", replace=True, prove=False))
+        applied(here, planned(here, "ntp-client", replace=True, prove=False, backend=self.to))
 
     def killed(self, call: killing.Call) -> XtPlace:
         """The host after a kill before `call`."""
@@ -74,6 +80,7 @@ def reset(here: XtPlace, before: xtload.Listing) -> None:
     """The rules of the old policy, and its sets."""
     tables = XTables()
     xtload.remove(tables)
+    Nftables().delete_table("inet", "fwpolicy")
     sets = (here.folder / f"{STATE}/running/sets.ipset"[1:]).read_text()
     subprocess.run(["ipset", "restore"], input=sets, text=True, check=True)
     xtload.put_back(tables, xtload.Listing(before.rules, before.sets))
@@ -84,7 +91,9 @@ def looks(here: XtPlace) -> tuple[object, ...]:
     rules, members = here.rules()
     said = "\n".join(line for text in rules for line in text)
     used = [each for each in members if f" {each.split()[1]} " in said]
-    return (here.folder / CONFIG[1:]).read_text(), rules, used
+    with entered(here.name):
+        nft = re.sub(r"packets \d+ bytes \d+", "", Nftables().text("table inet fwpolicy"))
+    return (here.folder / CONFIG[1:]).read_text(), rules, used, nft
 
 
 def booted(here: XtPlace, folder: Path, name: str) -> tuple[object, ...]:
@@ -96,6 +105,7 @@ def booted(here: XtPlace, folder: Path, name: str) -> tuple[object, ...]:
     there = XtPlace(name, copy, here.variant, make=False)
     with entered(name):
         xtload.remove(XTables())
+        Nftables().delete_table("inet", "fwpolicy")
         environment = os.environ | {"FWPOLICY_ROOT": str(copy)}
         subprocess.run(
             ["sh", str(copy / f"{STATE}/boot.sh"[1:])], check=True, capture_output=True, env=environment
@@ -119,8 +129,9 @@ def killing_of(request, netns, tmp_path, monkeypatch):
     return lambda **how: Killing(netns, tmp_path, request.param, **how)
 
 
-def test_a_kill_at_writes(killing_of, empty, tmp_path, summary):
-    kills = killing_of(watched=False)
+@pytest.mark.parametrize("to", ["iptables", "nft"])
+def test_a_kill_at_writes(killing_of, empty, tmp_path, summary, to):
+    kills = killing_of(watched=False, to=to)
     with entered(empty):
         load_others(kills.variant)
     outcomes = {"old": 0, "new": 0}
@@ -137,7 +148,7 @@ def test_a_kill_at_writes(killing_of, empty, tmp_path, summary):
             assert not drifts, (call, drifts)
         outcomes["old" if now == kills.old else "new"] += 1
     assert outcomes["old"]
-    summary([f"kill -9, iptables-{kills.variant}: {len(kills.calls)} kills, {outcomes}"])
+    summary([f"kill -9, iptables-{kills.variant} to {to}: {len(kills.calls)} kills, {outcomes}"])
 
 
 def test_the_watcher_takes_back_what_dies(killing_of, summary):
