@@ -5,6 +5,7 @@
 Policies of 1,000 and 10,000 lines with zones, port lists and groups of 1 to 1,000 prefixes (about 7 prefixes
 for each line in all), and one with 100,000 addresses in a single group. `prove` reads the policy, compiles
 it, reads the text with the model's own front end and compares; what compiling alone takes is subtracted.
+`lint` finds the idle lines of the same policies.
 Foreign: iptables-save text as a node of a cluster with 400 services has it, explained and compared with
 itself after a change.
 """
@@ -25,6 +26,8 @@ from tests.model.foreign import kubernetes
 # (seconds of CPU, MiB) at most, as the project aims.
 AIMS = {"1,000 lines": (1.5, None), "10,000 lines": (10.0, 300.0), "100,000 addresses": (1.0, None)}
 FOREIGN = 3.0
+# Seconds of CPU that `lint` takes in all.
+LINT = {"1,000 lines": 1.5, "10,000 lines": 10.0}
 
 
 def policy(lines: int, seed: int = 5) -> str:
@@ -94,6 +97,11 @@ def proof_of(path: Path, runs: int) -> tuple[float, float, float]:
     return total - statistics.median(each[0] for each in without), total, max(each[1] for each in whole)
 
 
+def lint_of(path: Path, runs: int) -> float:
+    """CPU seconds of `lint`: the median."""
+    return statistics.median(spent(["lint", "--quiet", str(path)])[0] for _ in range(runs))
+
+
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with tempfile.TemporaryDirectory() as name:
@@ -111,6 +119,8 @@ def main() -> None:
             seconds, memory = AIMS[what]
             aim = f"proof {seconds} s" + (f", {memory:.0f} MiB" if memory else "")
             print(f"{what:20} {proof:8.2f} {total:8.2f} {mib:6.0f}   {aim}")
+            if what in LINT:
+                print(f"{'  lint':20} {lint_of(path, runs):8.2f} {'':15}   lint {LINT[what]} s")
         foreign(folder, runs)
 
 

@@ -103,6 +103,12 @@ class Build:
         """What happens to a packet of the hook under programs[index]; "impossible" where none can be."""
         return self.diagrams.choose(self.possible, self._whole(index), self.terminal(IMPOSSIBLE))
 
+    def keep(self, *outcomes: int) -> None:
+        """Let go of all diagrams but these, and of the way to them: of large programs most of the memory."""
+        self._literals.clear()
+        self._summaries.clear()
+        self.diagrams.keep((*outcomes, self.possible, *self.rarities))
+
     def _whole(self, index: int) -> int:
         """All base chains in order: accept ends one and goes on to the next."""
         whole = self.terminal(Decided(ACCEPT.kind, None, "") if self.by_rule else ACCEPT.kind)

@@ -12,7 +12,7 @@ from fwpolicy.model.program import TooLargeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fwpolicy.model.atoms import Atoms
 
@@ -99,6 +99,23 @@ class Diagrams:
         self._chosen.clear()
         self._after.clear()
 
+    def keep(self, roots: Iterable[int]) -> None:
+        """Let go of every diagram but these and what is below them, whose numbers stay; no other may be asked
+        about again."""
+        self.forget()
+        self._inside.clear()
+        live: set[int] = set()
+        waiting = [root for root in roots if root >= TERMINALS]
+        while waiting:
+            each = waiting.pop()
+            if each not in live:
+                live.add(each)
+                waiting += (child for child, _ in self.edges(each) if child >= TERMINALS)
+        self._unique = {key: number for key, number in self._unique.items() if number in live}
+        for place in range(len(self._edges)):
+            if place + TERMINALS not in live:
+                self._edges[place] = ()
+
     def level(self, diagram: int) -> int:
         """The field that is looked at first, by its place; terminals look at none, and stand below all."""
         return self._bottom if diagram < TERMINALS else self._levels[diagram - TERMINALS]
@@ -119,7 +136,7 @@ class Diagrams:
         key = (level, tuple(sorted(children.items())))
         found = self._unique.get(key)
         if found is None:
-            if len(self._levels) >= MOST_NODES:
+            if len(self._unique) >= MOST_NODES:
                 raise TooLargeError
             found = self._unique[key] = len(self._levels) + TERMINALS
             self._levels.append(level)

@@ -6,6 +6,8 @@ Exact for every packet, by diagrams (`walk`); nothing here is a guess.
 from __future__ import annotations
 
 from fwpolicy.model import hooks
+from fwpolicy.model.meeting import Index, has_jumps
+from fwpolicy.model.needed import Search
 from fwpolicy.model.program import Verdict
 from fwpolicy.model.units import grouped, word, word_of
 from fwpolicy.model.walk import Walk
@@ -13,11 +15,14 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from fwpolicy.model.program import Decided, Program, Rule
-    from fwpolicy.model.units import Unit
+    from fwpolicy.model.units import Item, Unit
     from fwpolicy.model.walk import Seen
+
+# Units that are walked together: more share what is before and after them, fewer look at less.
+_TOGETHER = 100
 
 
 @record
@@ -45,14 +50,48 @@ def findings(program: Program) -> tuple[Finding, ...]:
     circle or to a chain that is not there.
     """
     units, chains = grouped(program)
+    found = frozenset[int]().union(*(_found(*part) for part in _parts(program, chains, units)))
+    return tuple(_finding(unit) for unit in units if unit.number in found)
+
+
+def _parts(
+    program: Program, chains: Mapping[str, list[Item]], units: Sequence[Unit]
+) -> Iterator[tuple[Program, Mapping[str, list[Item]], list[Unit]]]:
+    """The program once for some units at a time that no packet shows to be needed, with none but the rules
+    that they can meet; as a whole, where chains are jumped to."""
+    reported = [unit for unit in units if unit.reported]
+    if has_jumps(program):
+        yield program, chains, reported
+        return
+    index = Index(program, chains)
+    search = Search(program, index)
+    for some in _some_at_a_time(index, [unit for unit in reported if not search.is_needed(unit)]):
+        yield (*index.part(some), some)
+
+
+def _some_at_a_time(index: Index, units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """Two that meet are together; neighbours have ports in common."""
+    some: list[Unit] = []
+    groups = index.together(units) if len(units) > _TOGETHER else [units] if units else []
+    for group in sorted(groups, key=lambda units: index.ports(units[0])):
+        if some and len(some) + len(group) > _TOGETHER:
+            yield some
+            some = []
+        some += group
+    if some:
+        yield some
+
+
+def _found(program: Program, chains: Mapping[str, list[Item]], units: Sequence[Unit]) -> frozenset[int]:
+    """The numbers of those of the units that can go."""
     walks = [Walk(program, hook, chains) for hook in hooks.PASSED if any(hooks.stages(program, hook))]
     for walk in walks:
-        walk.run(_Look())
+        walk.run(_Look(frozenset(unit.number for unit in units)))
     found = _removable(walks, units)
     if found:
         for walk in walks:
             walk.run(_Name(found))
-    return tuple(_finding(unit) for unit in units if unit.number in found)
+    return found
 
 
 def _removable(walks: list[Walk], units: Iterable[Unit]) -> frozenset[int]:
@@ -88,8 +127,10 @@ class _Look:
     """The first time: what is seen of each unit."""
 
     names = False
-    wanted: Set[int] | None = None
     gone: frozenset[int] = frozenset()
+
+    def __init__(self, wanted: Set[int]) -> None:
+        self.wanted: Set[int] | None = wanted
 
     def removes(self, unit: Unit, seen: Seen) -> bool:
         unit.entered |= seen.entered

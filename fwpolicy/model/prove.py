@@ -42,7 +42,7 @@ def difference(one: Program, other: Program, hook: str) -> Difference | None:
     """A packet of `hook` that tells the programs apart."""
     build = Build((one, other), hook)
     left = build.outcome(0)
-    build.diagrams.forget()
+    build.keep(left)
     roots = left, build.outcome(1)
     found = build.diagrams.difference(*roots, witness.preferred(build.atoms))
     if found is None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fwpolicy.addresses import AddressSet, Interval, Intervals
     from fwpolicy.policy.model import Match, Policy, PortForward, Rule, Test
 
+    Pick = Callable[[str, int, int, int], int]
+
 # The fields of a packet that a test may leave out, and what they are called.
 AXES = {
     "incoming": "the incoming interface ('in')",
@@ -40,8 +42,13 @@ _EVERY_PORT = ((1, 65535),)
 _FEW = 4
 
 
-def said(policy: Policy, test: Test) -> Iterator[Packet]:
-    """A packet for each class of what the test says."""
+def _first(_: str, __: int, first: int, ___: int) -> int:
+    return first
+
+
+def said(policy: Policy, test: Test, pick: Pick = _first) -> Iterator[Packet]:
+    """A packet for each class of what the test says. `pick`: an address of one's own, for
+    ("source" or "destination", family, first, last) of each class."""
     lines = _lines(policy, test)
     parts = [part for rule in lines for part in (rule.match, *rule.holes)]
     incoming = _within_zone(test.incoming, [part.incoming for part in parts])
@@ -50,7 +57,8 @@ def said(policy: Policy, test: Test) -> Iterator[Packet]:
     for service, family in product(test.services, (4, 6)):
         if service.family not in (None, family):
             continue
-        peers = product(_sources(policy, test, family, parts), _destinations(policy, test, family, parts))
+        sources = _sources(policy, test, family, parts, pick)
+        peers = product(sources, _destinations(policy, test, family, parts, pick))
         shape = product(peers, _details(policy, service, parts), incoming, outgoing, sports)
         for (source, destination), (port, icmp_type), enters, leaves, sport in shape:
             yield Packet(
@@ -73,7 +81,7 @@ def said(policy: Policy, test: Test) -> Iterator[Packet]:
             )
 
 
-def left_out(policy: Policy, test: Test) -> Callable[[Packet], Iterable[Packet]]:
+def left_out(policy: Policy, test: Test, pick: Pick = _first) -> Callable[[Packet], Iterable[Packet]]:
     """A packet -> the packet once for each class of what the test leaves out, as far as a line about it
     looks there."""
     telling = [rule for rule in _lines(policy, test) if _looks_further(rule)]
@@ -82,7 +90,7 @@ def left_out(policy: Policy, test: Test) -> Callable[[Packet], Iterable[Packet]]
     entries = [forward.incoming for forward in _forwards(policy, test) if redirected and not forward.hairpin]
 
     def each(packet: Packet) -> Iterable[Packet]:
-        axes = _axes(test, packet, [rule for rule in telling if _may_concern(rule, packet)], entries)
+        axes = _axes(test, packet, [rule for rule in telling if _may_concern(rule, packet)], entries, pick)
         for values in product(*axes.values()):
             yield replace(packet, **dict(zip(axes, values, strict=True)))
 
@@ -103,7 +111,7 @@ def _looks_further(rule: Rule) -> bool:
 
 
 def _axes(
-    test: Test, packet: Packet, lines: list[Rule], entries: list[tuple[str, ...]]
+    test: Test, packet: Packet, lines: list[Rule], entries: list[tuple[str, ...]], pick: Pick
 ) -> dict[str, list[object]]:
     """The values to try, for each field that some line looks at and the test leaves out."""
     parts = [part for rule in lines for part in (rule.match, *rule.holes)]
@@ -116,7 +124,7 @@ def _axes(
         found["sport"] = list(_port_classes(_EVERY_PORT, parts))
     literals = [bound for part in parts if part.destination for bound in part.destination.of(packet.family)]
     if test.hook == "input" and test.destination is None and literals:
-        own = _representatives(EVERYWHERE.of(packet.family), literals)
+        own = _addresses("destination", packet.family, EVERYWHERE.of(packet.family), literals, pick)
         found["destination"] = [packet.destination, *own]
     expiries = sorted({rule.expires for rule in lines if rule.expires is not None})
     if test.time is None and expiries:
@@ -160,22 +168,22 @@ def _is_about(service: Service, packet: Packet) -> bool:
     return not service.ports or any(a <= (port or 0) <= b for port in ports for a, b in service.ports)
 
 
-def _sources(policy: Policy, test: Test, family: int, parts: list[Match]) -> list[int]:
+def _sources(policy: Policy, test: Test, family: int, parts: list[Match], pick: Pick) -> list[int]:
     if test.source is None:
         return [_HERE[family]]
     literals = [part.source for part in parts if part.source]
     literals += [forward.source for forward in _forwards(policy, test) if forward.source]
-    return _representatives(test.source.of(family), _bounds(policy, literals, family))
+    return _addresses("source", family, test.source.of(family), _bounds(policy, literals, family), pick)
 
 
-def _destinations(policy: Policy, test: Test, family: int, parts: list[Match]) -> list[int]:
+def _destinations(policy: Policy, test: Test, family: int, parts: list[Match], pick: Pick) -> list[int]:
     if test.destination is None:
         return [_HERE[family]]
     bounds = _bounds(policy, [part.destination for part in parts if part.destination], family)
     bounds += [
         (forward.to[1], forward.to[1]) for forward in _forwards(policy, test) if forward.to[0] == family
     ]
-    return _representatives(test.destination.of(family), bounds)
+    return _addresses("destination", family, test.destination.of(family), bounds, pick)
 
 
 def _forwards(policy: Policy, test: Test) -> tuple[PortForward, ...]:
@@ -187,14 +195,23 @@ def _bounds(policy: Policy, literals: Iterable[AddressSet], family: int) -> list
     return [bound for each in (*literals, *of_role) if each for bound in each.of(family)]
 
 
+def _addresses(
+    side: str, family: int, within: Intervals, literals: Iterable[Interval], pick: Pick
+) -> list[int]:
+    return [pick(side, family, first, last) for first, last in _pieces(within, literals)]
+
+
 def _representatives(within: Intervals, literals: Iterable[Interval]) -> list[int]:
     """A member of each class into which the bounds of `literals` cut `within`."""
+    return [first for first, _ in _pieces(within, literals)]
+
+
+def _pieces(within: Intervals, literals: Iterable[Interval]) -> Iterator[Interval]:
+    """`within`, cut at the bounds of `literals`."""
     cuts = sorted({cut for first, last in literals for cut in (first, last + 1)})
-    found: list[int] = []
     for first, last in within:
-        found.append(first)
-        found += [cut for cut in cuts if first < cut <= last]
-    return found
+        inside = [first, *(cut for cut in cuts if first < cut <= last)]
+        yield from zip(inside, [*(cut - 1 for cut in inside[1:]), last], strict=True)
 
 
 def _details(policy: Policy, service: Service, parts: list[Match]) -> list[tuple[int | None, int | None]]:

@@ -279,6 +279,9 @@ def test_without_root(readable_checkout):
     assert as_nobody(readable_checkout, "compile", "ntp-client").stdout.startswith("#!/usr/sbin/nft -f\n")
     plan = as_nobody(readable_checkout, "plan", "--root", "image", "ntp-client")
     assert plan.returncode == 2 and "+port 0" in plan.stdout
+    done = as_nobody(readable_checkout, "test", "--kernel", "ntp-client")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("fwpolicy: test --kernel takes root (CAP_NET_ADMIN); try: sudo fwpolicy ")
     for verb in (("apply", "ntp-client"), ("remove",), ("status",)):
         done = as_nobody(readable_checkout, *verb)
         assert done.returncode == 1 and done.stdout == ""

@@ -11,23 +11,22 @@ mark that chooses the route, which is gone before the next chain.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from fwpolicy.deploy.trial.flows import Flows
+from fwpolicy.deploy.trial.watch import zone
+from fwpolicy.deploy.trial.wire import UNTRACKED, datagram
+from fwpolicy.host.arena import HERE, MAC, OURS_NFT, TRACKING, Arena
 from fwpolicy.host.libnftables import Nftables
+from fwpolicy.host.setmembers import Sets
 from fwpolicy.model import fields
 from fwpolicy.record import record
 
-from . import netns
-from .flows import Flows
 from .holder import run
-from .oracle import MAC, OURS_NFT, SETTINGS, member, raw_socket, write_setting
-from .sets import Sets
-from .wire import UNTRACKED, datagram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 INTERFACES = ("eth0", "eth1", "eth10", "eth", "wg", "wg0", "wg7", "wlan0", "e", "ppp0")
 NAMES = {fields.interface(name)[0][0]: name for name in (*INTERFACES, "lo")}
 # Codes 1 to 10 are INTERFACES: by which one the packet leaves.
-AS_ROUTED, HERE = 0, 15
+AS_ROUTED, LOCAL = 0, 15
 COUNT_BITS, NOTRACK = 11, 0x8000
 # Groups that the hosts are members of, on every interface.
 GROUPS = ("224.0.0.1", "224.0.1.1", "239.255.255.250", "ff02::1", "ff02::fb", "ff05::101")
@@ -76,60 +75,30 @@ class Host:
     """A namespace under test, and its far side; the calling thread may be anywhere."""
 
     def __init__(self, *, everything_is_local: bool) -> None:
-        self._open = ExitStack()
-        self._sockets: dict[tuple[str, str], socket.socket] = {}
         self._count = 0
         self._loaded: list[str] = []
         self._undo: list[tuple[str, str]] = []
         self._sets: list[str] = []
-        before = self._descriptor()
-        netns.unshare()
-        self._far = self._descriptor()
-        write_setting("ipv6/conf/default/disable_ipv6", "1")
-        netns.unshare()
-        self._near = self._descriptor()
-        for name, value in (*SETTINGS, *MORE_SETTINGS):
-            write_setting(name, value)
-        far = f"/proc/{os.getpid()}/fd/{self._far}"
-        run("ip", "-batch", "-", input="\n".join(_topology(far, everything_is_local)))
-        for family, whole in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
-            run("ip", family, "-batch", "-", input="\n".join(_routing(whole)))
-        netns.enter(self._far)
-        run("ip", "-batch", "-", input="\n".join(f"link set {name} up" for name in INTERFACES))
+        self._arena = Arena(INTERFACES, everything_is_local=everything_is_local)
+        with self._arena.inside():
+            self._flows, self._reader = Flows(), Sets()
+            self._nft = Nftables()
+            self._nft.load(_probe())
+        self._arena.set(TRACKING)
         for name in INTERFACES:
-            self._add("input", name, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
-        netns.enter(self._near)
-        self._add("input", "lo", socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
-        for name in ("lo", *INTERFACES):
-            self._add("output4", name, raw_socket(socket.AF_INET, name))
-            self._add("output6", name, raw_socket(socket.AF_INET6, name))
-        self._join()
-        self._flows = Flows()
-        self._open.callback(self._flows.close)
-        self._reader = Sets()
-        self._open.callback(self._reader.close)
-        self._nft = Nftables()
-        self._nft.load(_probe())
-        netns.enter(before)
+            for group in GROUPS:
+                self._arena.join(group, name)
 
     def close(self) -> None:
-        self._open.close()
-
-    def _descriptor(self) -> int:
-        descriptor = netns.current()
-        self._open.callback(os.close, descriptor)
-        return descriptor
+        self._flows.close()
+        self._reader.close()
+        self._arena.close()
 
     @contextmanager
     def inside(self) -> Iterator[Nftables]:
         """The calling thread in the namespace under test."""
-        before = netns.current()
-        try:
-            netns.enter(self._near)
+        with self._arena.inside():
             yield self._nft
-        finally:
-            netns.enter(before)
-            os.close(before)
 
     def load(self, text: str, restore: Sequence[tuple[str, str]] = ()) -> None:
         """Put a ruleset in the place of the last one: nft text, and what commands load besides."""
@@ -190,7 +159,7 @@ class Host:
             self._flows.forget()
             self.command(EMPTIED)
         numbered = [(hook, {**found, "ident": self._number(found, hook)}) for hook, found in packets]
-        self._flows.know((found, _zone(found["ident"])) for _, found in numbered)
+        self._flows.know((found, zone(found["ident"])) for _, found in numbered)
         self._redirect([found for _, found in numbered if found.get("dnat")])
         for hook, found in numbered:
             self._send(found, hook)
@@ -214,7 +183,7 @@ class Host:
         if hook == "forward":
             code = 1 + INTERFACES.index(NAMES[found["oif"]])
         elif hook == "input" and found.get("daddrtype", 2) == fields.ADDRESS_TYPES.index("local"):
-            code = HERE
+            code = LOCAL
         return (NOTRACK if found["ctstate"] == UNTRACKED else 0) | self._count << 4 | code
 
     def _redirect(self, packets: Sequence[Mapping[str, int]]) -> None:
@@ -231,10 +200,10 @@ class Host:
     def _send(self, found: Mapping[str, int], hook: str) -> None:
         family = found["nfproto"]
         if hook == "output":
-            opened = self._sockets[f"output{family}", NAMES[found["oif"]]]
+            data, to = datagram(found, found["ident"]), _address(found, "daddr")
             # How a drop in the output hook looks from above.
             with contextlib.suppress(PermissionError):
-                opened.sendto(datagram(found, found["ident"]), (_address(found, "daddr"), 0))
+                self._arena.send(NAMES[found["oif"]], family, data, to)
             return
         if found.get("dnat"):
             asked = {f"daddr{family}": found[f"origdaddr{family}"], "dport": found["origport"]}
@@ -245,7 +214,7 @@ class Host:
         if hook == "forward":
             # One less when the forward hook sees it (ip_forward, ip6_forward; seen).
             found = {**found, "ttl": found["ttl"] + 1}
-        self._sockets["input", name].send(link + ethertype + datagram(found, found["ident"]))
+        self._arena.receive(name, link + ethertype + datagram(found, found["ident"]))
 
     def _found(self, wanted: set[int]) -> dict[str, dict[int, int]]:
         """The probe's sets. Packets are through when `send` returns, unless softirqs are put off."""
@@ -262,60 +231,6 @@ class Host:
             detail = int.from_bytes(key[4:], "little") if name == "states" else key[4] if key[4:] else 0
             found[int.from_bytes(key[:2], "big")] = detail
         return found
-
-    def _add(self, kind: str, interface: str, opened: socket.socket) -> None:
-        if kind == "input":
-            opened.bind((interface, 0))
-        self._sockets[kind, interface] = self._open.enter_context(opened)
-
-    def _join(self) -> None:
-        for name in INTERFACES:
-            for group in GROUPS:
-                if group != "224.0.0.1":  # every interface is in it anyway
-                    self._open.enter_context(member(group, name))
-
-
-MORE_SETTINGS = (
-    ("ipv4/conf/all/forwarding", "1"),
-    ("ipv6/conf/all/forwarding", "1"),
-    *((f"ipv4/conf/{name}/send_redirects", "0") for name in ("all", "default")),
-    ("netfilter/nf_conntrack_checksum", "0"),
-)
-
-
-def _topology(far: str, everything_is_local: bool) -> list[str]:
-    lines = ["link set lo up"]
-    if everything_is_local:
-        lines += ["route add local 0.0.0.0/0 dev lo", "route add local ::/0 dev lo"]
-    for index, name in enumerate(INTERFACES, 1):
-        lines += [
-            f"link add {name} type veth peer name {name} netns {far}",
-            # No ARP and no neighbour discovery: whatever is sent leaves at once.
-            f"link set {name} address {MAC.hex(':')} arp off up",
-            f"address add 198.18.0.{index}/32 dev {name}",
-            f"address add 2001:2::{index}/128 dev {name} nodad",
-            *(f"route add {whole} dev {name} metric {index}" for whole in ("0.0.0.0/0", "::/0")),
-            f"route add local fe80::/10 dev {name} metric {index} table local" if everything_is_local else "",
-        ]
-    return [line for line in lines if line]
-
-
-def _routing(whole: str) -> list[str]:
-    lines = []
-    for index, name in enumerate(INTERFACES, 1):
-        lines += [
-            f"route add {whole} dev {name} table {100 + index}",
-            f"rule add pref 10 fwmark {index} lookup {100 + index}",
-        ]
-    return [
-        *lines,
-        f"route add local {whole} dev lo table 115",
-        f"route add {whole} dev lo metric 5000",
-        f"rule add pref 10 fwmark {HERE} lookup 115",
-        # After those by mark: else what is to be forwarded were for the host.
-        "rule add pref 20 lookup local",
-        "rule delete pref 0",
-    ]
 
 
 NUMBER = {"ipv4": "@nh,32,16", "ipv6": "@nh,16,16"}
@@ -342,7 +257,8 @@ def _probe() -> str:
     # All others as late as can be: a packet with a zone reads as established before it is looked up (seen).
     zones = _each("NUMBER & 0x8000 == 0 ct zone set NUMBER") + _each("NUMBER & 0x8000 != 0 notrack")
     states = _each("add @states { NUMBER . ct state }")
-    codes = ", ".join(f"{code} : {code}" for code in (*range(1, len(INTERFACES) + 1), HERE))
+    marks = {code: code for code in range(1, len(INTERFACES) + 1)} | {LOCAL: HERE}
+    codes = ", ".join(f"{code} : {mark}" for code, mark in marks.items())
     routing = note["routed"] + _each(f"meta mark set NUMBER & 0xf map {{ {codes} }}")
     redirect = "".join(
         f"meta l4proto {proto} dnat {v} to {place} map @redirect{v[2:] or 4}\n"
@@ -388,11 +304,6 @@ def _emptied(text: str) -> str:
     """The tables of an iptables text without rules, as they are before anybody has any."""
     lines = [line for line in text.splitlines() if line[0] in "*C" or (line[0] == ":" and " - " not in line)]
     return "".join(f"{line.replace(' DROP ', ' ACCEPT ')}\n" for line in lines)
-
-
-def _zone(ident: int) -> int:
-    """The kernel takes the number's bytes for an integer of its own order."""
-    return int.from_bytes(ident.to_bytes(2, "big"), "little")
 
 
 def _address(found: Mapping[str, int], side: str) -> str:

@@ -10,14 +10,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from fwpolicy.addresses import parse
-from fwpolicy.model import fields
-from fwpolicy.model.diagram import TERMINALS
-from fwpolicy.model.fields import ADDRESS_TYPES, NO_INTERFACE, STATES
-from fwpolicy.model.hooks import CONNTRACK
-
-from .arena import GROUPS, INTERFACES
-from .flows import REPLIES, REQUESTS
-from .wire import (
+from fwpolicy.deploy.trial.flows import REPLIES, REQUESTS
+from fwpolicy.deploy.trial.wire import (
     ESTABLISHED,
     ICMP,
     ICMPV6,
@@ -28,6 +22,12 @@ from .wire import (
     datagram,
     matches_family,
 )
+from fwpolicy.model import fields
+from fwpolicy.model.diagram import TERMINALS
+from fwpolicy.model.fields import ADDRESS_TYPES, NO_INTERFACE, STATES
+from fwpolicy.model.hooks import CONNTRACK
+
+from .arena import GROUPS, INTERFACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,6 +11,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from fwpolicy.deploy.trial.wire import checksum
 from fwpolicy.record import record, replace
 
 if TYPE_CHECKING:
@@ -187,12 +188,3 @@ def _tcp(packet: Packet, ident: int) -> bytes:
 def _payload(mode: int | None) -> bytes:
     """48 bytes, as short as an NTP packet gets; the first holds version 4 and the mode (RFC 5905, 7.3)."""
     return (bytes([4 << 3 | mode]) if mode is not None else bytes(1)) + bytes(47)
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

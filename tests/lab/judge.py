@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from fwpolicy.addresses import format_address
+from fwpolicy.deploy.trial.wire import as_nft_reads
 from fwpolicy.model import fields, hooks
 from fwpolicy.model.build import Build
 from fwpolicy.model.diagram import TERMINALS
@@ -15,7 +16,6 @@ from fwpolicy.record import record
 
 from .arena import Host
 from .drawing import Drawer, is_at_host, is_unanswered, realised
-from .wire import as_nft_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

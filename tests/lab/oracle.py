@@ -18,12 +18,11 @@ import json
 import os
 import re
 import socket
-import struct
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fwpolicy.host.arena import MAC, OURS_NFT, SETTINGS, TRACKING, member, raw_socket, write_setting
 from fwpolicy.record import record
 
 from . import netns
@@ -34,29 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 ACCEPT, DROP, REJECT = "accept", "drop", "reject"
-# What a raw socket of ours stamps on its packets, so that the kernel's own are told apart: a
-# traffic class handle that no ruleset matches.
-OURS = 0x06660001
-OURS_NFT = "666:1"
-MAC = bytes.fromhex("020000000001")
 STATES = ("new", "established", "related", "invalid", "untracked")
 SETS = ("seen", "passed", "reached", "alive", "rejected", *STATES)
-SO_PRIORITY, IPV6_HDRINCL = 12, 36
-JOIN4 = 35  # IP_ADD_MEMBERSHIP
-# (setting, value) of the namespace under test; written through the thread's own /proc/sys/net.
-SETTINGS = (
-    *((f"ipv4/conf/{name}/rp_filter", "0") for name in ("all", "default", "lo")),
-    *((f"ipv4/conf/{name}/accept_local", "1") for name in ("all", "default", "lo")),
-    *((f"ipv4/conf/{name}/route_localnet", "1") for name in ("all", "default", "lo")),
-    *((f"ipv6/conf/{name}/accept_dad", "0") for name in ("all", "default")),
-    *((f"ipv6/conf/{name}/router_solicitations", "0") for name in ("all", "default")),
-    # No limit on ICMP errors: the mask says which types the limits are for.
-    *(("ipv4/icmp_ratemask", "0"), ("ipv6/icmp/ratemask", "0")),
-    ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
-)
-
 # What makes the kernel track connections, and so put fragments together, in nft and in iptables.
-TRACKING = re.compile(r"\bct\s|\bmasquerade\b|\b[sd]nat\b|\bredirect\b|--(ct)?state\b|^\*nat\b", re.MULTILINE)
+TRACKS = re.compile(r"\bct\s|\bmasquerade\b|\b[sd]nat\b|\bredirect\b|--(ct)?state\b|^\*nat\b", re.MULTILINE)
 
 
 class OracleError(AssertionError):
@@ -80,7 +60,7 @@ def verdicts(
     Chain priorities must lie between -1000 and 1000. A reject that the kernel does not answer (a
     later fragment, a multicast destination, a reset for a reset) is a drop: it is one.
     """
-    tracked = any(TRACKING.search(text) for text in (ruleset, *(text for _, text in restore)))
+    tracked = any(TRACKS.search(text) for text in (ruleset, *(text for _, text in restore)))
     shots = _number(packets, tracked)
     return netns.call(lambda: _Question(ruleset, restore, shots, tracked).answers())
 
@@ -141,7 +121,7 @@ class _Question:
         write_setting("ipv6/conf/default/disable_ipv6", "1")
         netns.unshare()
         near = self._descriptor()
-        for name, value in SETTINGS:
+        for name, value in (*SETTINGS, *TRACKING[:1]):
             write_setting(name, value)
         interfaces = sorted({shot.packet.interface for shot in self._shots} - {"lo"}) or ["eth0"]
         far_path = f"/proc/{os.getpid()}/fd/{far}"
@@ -220,11 +200,6 @@ def _verdict(shot: _Shot, found: dict[str, set[int]]) -> str:
     return DROP
 
 
-def write_setting(name: str, value: str) -> None:
-    """A setting of the calling thread's network namespace."""
-    Path("/proc/sys/net", name).write_text(value)
-
-
 def _topology(interfaces: Iterable[str], far: str) -> list[str]:
     lines = ["link set lo up", "route add local 0.0.0.0/0 dev lo", "route add local ::/0 dev lo"]
     for index, name in enumerate(interfaces, 1):
@@ -239,33 +214,6 @@ def _topology(interfaces: Iterable[str], far: str) -> list[str]:
             f"route add local fe80::/10 dev {name} metric {index} table local",
         ]
     return lines
-
-
-def member(group: str, interface: str) -> socket.socket:
-    """Of the multicast group on the interface, as long as it is open; OSError if there is no such group."""
-    v6, index = ":" in group, struct.pack("@I", socket.if_nametoindex(interface))
-    packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, group)
-    made = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        if v6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + index)
-        else:
-            made.setsockopt(socket.IPPROTO_IP, JOIN4, packed + bytes(4) + index)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def raw_socket(family: int, interface: str) -> socket.socket:
-    """One that sends packets with headers of the sender's own through `interface`, as OURS."""
-    opened = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)  # headers are ours: raw(7)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    opened.setsockopt(socket.SOL_SOCKET, SO_PRIORITY, OURS)
-    if family == socket.AF_INET6:
-        opened.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
-    return opened
 
 
 def _note(name: str) -> str:

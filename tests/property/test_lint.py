@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from random import Random
 
@@ -10,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fwpolicy.errors import PolicyError
-from fwpolicy.model import hooks
+from fwpolicy.model import hooks, lint
 from fwpolicy.model.build import Build
 from fwpolicy.model.fields import Where
 from fwpolicy.model.lint import Finding, findings
+from fwpolicy.model.meeting import has_jumps
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import (
     ACCEPT,
@@ -186,6 +188,54 @@ def test_what_is_found_in_a_policy_can_go_and_nothing_else():
 
     law()
     assert met["redundant"] > 10 and met["needed"] > 100 and met["shadowed"], met
+
+
+def test_apart_is_found_what_is_found_as_a_whole(monkeypatch):
+    """Programs without jumps, and policies, whose rules are looked at among those only that they can meet, as
+    few at a time as can be: as if all were looked at together."""
+    found = Counter()
+    with monkeypatch.context() as patch:
+        patch.setattr(lint, "_TOGETHER", 1)
+        for original in (*filter(is_plain, map(program, range(PROGRAMS))), *map(of_policy, many_policies())):
+            apart = findings(original)
+            found.update(each.kind for each in apart)
+            with monkeypatch.context() as whole:
+                whole.setattr(lint, "has_jumps", lambda _: True)
+                assert told(apart) == told(findings(original))
+    assert min(found[kind] for kind in ("never-matches", "shadowed", "contradicted", "redundant")) > 10, found
+
+
+def told(found: tuple[Finding, ...]) -> list[tuple]:
+    return [(each.kind, each.rules, {(it.rule, it.chain) for it in each.others}) for each in found]
+
+
+def is_plain(original: Program) -> bool:
+    return not has_jumps(original)
+
+
+TILES = ((0, 16), (0, 19), (1, 19), (4, 22), (7, 24))
+
+
+def many_policies():
+    """Lines by the dozen that have ports, addresses, both or neither in common."""
+    for seed in range(20):
+        random = Random(seed)
+        names = [f"10.{second}.{third * 32}.0/{length}" for second in (0, 1) for third, length in TILES]
+        names += ["192.0.2.0/24", '"2001:db8::/32"', "any"]
+        ports = [f"tcp/{port}" for port in (22, 80, "80-90", 443, "1-65535")] + ["udp/53", "ping"]
+        lines = [[], []]
+        for _ in range(40):
+            keys = f"service: {random.choice(ports)}, from: {random.choice(names)}"
+            keys += random.choice(("", "", ", in: lan", ", limit: 5/minute", ", expires: 2037-01-01"))
+            keys = keys.replace("service: ping, ", "") if random.random() < 0.3 else keys
+            hole = random.choice(("", "", ", except: {from: 192.0.2.7}"))
+            lines[random.random() < 0.3].append(f"    - {{{keys}{hole}}}\n")
+        lines[1] = [re.sub(", limit: 5/minute", "", line) for line in lines[1]]
+        allow, block = ("".join(each) for each in lines)
+        default = random.choice(("drop", "reject", "accept"))
+        text = f"version: 1\nzones: {{lan: eth0}}\ninput:\n  default: {default}\n"
+        text += (f"  allow:\n{allow}" if allow else "") + (f"  block:\n{block}" if block else "")
+        yield loaded(text)
 
 
 def test_the_laws_can_be_broken():

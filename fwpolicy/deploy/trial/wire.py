@@ -8,12 +8,10 @@ nothing else.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from fwpolicy.model import fields
 
-from .frames import checksum
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -156,3 +154,12 @@ def _summed(found: Mapping[str, int], data: bytes, place: int) -> bytes:
         pseudo = addresses(found, "saddr") + addresses(found, "daddr")
         pseudo += struct.pack("!II", len(data), found["l4proto"])
     return data[:place] + struct.pack("!H", checksum(pseudo + data) or 0xFFFF) + data[place + 2 :]
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import struct
-from typing import TYPE_CHECKING
+from socket import AF_INET, AF_INET6, AF_UNSPEC
 
-from .wire import (
+from fwpolicy.deploy.trial.wire import (
     ESTABLISHED,
     ICMP,
     ICMPV6,
@@ -20,12 +19,15 @@ from .wire import (
     addresses,
     matches_family,
 )
+from fwpolicy.errors import HostError
+from fwpolicy.host.netlink import NETFILTER, Netlink, attribute
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-NETLINK_NETFILTER, NEW, DELETE = 12, 1 << 8 | 0, 1 << 8 | 2
-REQUEST_ACK, CREATE_EXCLUSIVELY = 0x01 | 0x04, 0x200 | 0x400
+NEW, DELETE = 1 << 8 | 0, 1 << 8 | 2
+CREATE_EXCLUSIVELY = 0x200 | 0x400
 SEEN_REPLY, ASSURED, CONFIRMED = 1 << 1, 1 << 2, 1 << 3
 BE_LIBERAL = 0x08
 NESTED = 1 << 15
@@ -40,34 +42,25 @@ class Flows:
     """The conntrack table of the namespace that the calling thread is in when this is made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.bind((0, 0))
+        self._netlink = Netlink(NETFILTER)
 
     def close(self) -> None:
-        self._socket.close()
+        self._netlink.__exit__()
 
     def forget(self) -> None:
-        """Empty the table."""
-        self._ask([_message(DELETE, 0, socket.AF_UNSPEC, b"")])
+        """Empty the table. Raises HostError."""
+        self._tell(DELETE, [_head(AF_UNSPEC)], 0)
 
     def know(self, packets: Iterable[tuple[Mapping[str, int], int]]) -> None:
-        """Make each (packet, zone) part of a connection as its `ctstate` says, as far as there is one."""
-        messages = [message for found, zone in packets for message in _connections(found, zone)]
-        for start in range(0, len(messages), 64):
-            self._ask(messages[start : start + 64])
+        """Make each (packet, zone) part of a connection as its `ctstate` says, as far as there is one.
+        Raises HostError."""
+        bodies = [body for found, zone in packets for body in _connections(found, zone)]
+        self._tell(NEW, bodies, CREATE_EXCLUSIVELY)
 
-    def _ask(self, messages: list[bytes]) -> None:
-        self._socket.send(b"".join(messages))
-        waiting = len(messages)
-        while waiting:
-            answer = self._socket.recv(1 << 16)
-            while answer:
-                (length,) = struct.unpack_from("=I", answer)
-                error = struct.unpack_from("=i", answer, 16)[0]
-                assert error == 0, f"conntrack refuses a connection: error {-error}"
-                answer = answer[(length + 3) & ~3 :]
-                waiting -= 1
+    def _tell(self, kind: int, bodies: list[bytes], flags: int) -> None:
+        for error in self._netlink.tell(kind, bodies, flags):
+            if error:
+                raise HostError(f"conntrack refuses a connection: {error.strerror}")
 
 
 def _connections(found: Mapping[str, int], zone: int) -> Iterator[bytes]:
@@ -135,25 +128,25 @@ class _Flow:
             ends, ports = ends[::-1], ports[::-1]
             icmp = (REPLIES.get(self.protocol, {}).get(icmp[0], 0), *icmp[1:])
         first = 1 if self.family == 4 else 3
-        proto = _attribute(1, bytes([self.protocol]))
+        proto = attribute(1, bytes([self.protocol]))
         own_icmp = {4: ICMP, 6: ICMPV6}[self.family]
         if self.protocol == own_icmp:
             base = 4 if self.protocol == ICMP else 7
-            proto += _attribute(base, struct.pack("!H", icmp[2])) + _attribute(base + 1, bytes([icmp[0]]))
-            proto += _attribute(base + 2, bytes([icmp[1]]))
+            proto += attribute(base, struct.pack("!H", icmp[2])) + attribute(base + 1, bytes([icmp[0]]))
+            proto += attribute(base + 2, bytes([icmp[1]]))
         elif self.protocol in PORTED:
-            proto += _attribute(2, struct.pack("!H", ports[0])) + _attribute(3, struct.pack("!H", ports[1]))
-        ip = _attribute(first, ends[0]) + _attribute(first + 1, ends[1])
+            proto += attribute(2, struct.pack("!H", ports[0])) + attribute(3, struct.pack("!H", ports[1]))
+        ip = attribute(first, ends[0]) + attribute(first + 1, ends[1])
         return _nested(1, ip) + _nested(2, proto)
 
     def protocol_state(self) -> bytes:
         if self.protocol == TCP:
             flags = bytes([BE_LIBERAL, BE_LIBERAL])
-            inner = _attribute(1, bytes([3])) + _attribute(4, flags) + _attribute(5, flags)  # established
+            inner = attribute(1, bytes([3])) + attribute(4, flags) + attribute(5, flags)  # established
             return _nested(PROTOINFO, _nested(1, inner))
         if self.protocol == SCTP:
             tag = struct.pack("!I", SCTP_TAG)
-            inner = _attribute(1, bytes([4])) + _attribute(2, tag) + _attribute(3, tag)  # established
+            inner = attribute(1, bytes([4])) + attribute(2, tag) + attribute(3, tag)  # established
             return _nested(PROTOINFO, _nested(3, inner))
         return b""
 
@@ -161,22 +154,16 @@ class _Flow:
 def _create(flow: _Flow, zone: int, master: _Flow | None = None) -> bytes:
     status = CONFIRMED if master else SEEN_REPLY | ASSURED | CONFIRMED
     body = _nested(ORIG, flow.key()) + _nested(REPLY, flow.key(reply=True))
-    body += _attribute(STATUS, struct.pack("!I", status)) + _attribute(TIMEOUT, struct.pack("!I", 600))
-    body += _attribute(ZONE, struct.pack("!H", zone)) + flow.protocol_state()
+    body += attribute(STATUS, struct.pack("!I", status)) + attribute(TIMEOUT, struct.pack("!I", 600))
+    body += attribute(ZONE, struct.pack("!H", zone)) + flow.protocol_state()
     if master:
         body += _nested(MASTER, master.key())
-    family = socket.AF_INET if flow.family == 4 else socket.AF_INET6
-    return _message(NEW, CREATE_EXCLUSIVELY, family, body)
+    return _head(AF_INET if flow.family == 4 else AF_INET6) + body
 
 
-def _message(kind: int, flags: int, family: int, body: bytes) -> bytes:
-    head = struct.pack("=IHHII", 20 + len(body), kind, REQUEST_ACK | flags, 1, 0)
-    return head + struct.pack("=BBH", family, 0, 0) + body
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+def _head(family: int) -> bytes:
+    return struct.pack("=BBH", family, 0, 0)
 
 
 def _nested(kind: int, data: bytes) -> bytes:
-    return _attribute(kind | NESTED, data)
+    return attribute(kind | NESTED, data)
