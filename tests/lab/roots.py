@@ -47,13 +47,17 @@ class Layer:
     foreign: tuple[str, ...] = ()
 
 
+# What Vagrant wants of any box. Without libpam-systemd a session outlives the network at a shutdown, and
+# Vagrant waits a minute for it.
+_BOX = ("libpam-systemd", "openssh-server", "rsync", "sudo")
+_OLD_NTP = ("ntp", "libssl1.1", "libopts25")
 LAYERS = {
     "chrony": Layer(("chrony",)),
     "ntpsec": Layer(("ntpsec",)),
     "openntpd": Layer(("openntpd",)),
     "timesyncd": Layer(("systemd-timesyncd",)),
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
-    "ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25")),
+    "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
@@ -61,6 +65,10 @@ LAYERS = {
     "fail2ban": Layer(("fail2ban", "python3-systemd", "iptables", "openssh-server")),
     "docker": Layer(("docker.io", "iptables")),
     "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
+    # The boxes of vagrant/ for lxc, each with its time daemon.
+    "box-chrony": Layer(("chrony", *_BOX)),
+    "box-ntpsec": Layer(("ntpsec", *_BOX)),
+    "box-ntp": Layer(("ntp", *_BOX), "bullseye", _OLD_NTP),
 }
 
 
