@@ -17,13 +17,14 @@ PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit fuzz bench gallery man clean
+.PHONY: help demo test lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
 	@echo "make test   linters, types, layers and every test; the kernel's as root"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
+	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
 	@echo "make fuzz   more random rulesets against the kernel: SEED=number ROUNDS=number"
 	@echo "make man    the manual pages anew, from the verbs and the table of keys"
 	@echo "make bench  start-up, compiling, proofs, fleets, apply, status and packets, side by side with peers"
@@ -71,6 +72,16 @@ bench: $(STAMP)
 	$(AS_ROOT) $(BIN)/python bench/status.py
 	$(AS_ROOT) $(BIN)/python bench/purge.py
 	$(AS_ROOT) $(BIN)/python bench/datapath.py
+
+# lxc takes root, for containers in namespaces of their own; the other providers are the user's.
+PROVIDER ?= lxc
+vagrant-test: $(STAMP)
+ifeq ($(PROVIDER),lxc)
+	$(SUDO) sh vagrant/lxc-packages.sh
+	$(AS_ROOT) $(BIN)/python -m tests.lab.vagrant lxc
+else
+	$(BIN)/python -m tests.lab.vagrant $(PROVIDER)
+endif
 
 gallery: $(STAMP)
 	$(BIN)/python -m tests.policy.update_gallery

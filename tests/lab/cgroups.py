@@ -34,7 +34,7 @@ def launcher(name: str) -> tuple[str, ...]:
 def remove(name: str) -> None:
     """Remove the cgroup of the host `name`, once its processes are gone."""
     for top in _TOPS:
-        _remove_tree(top / f"fwlab-{os.getpid()}-{name}")
+        remove_tree(top / f"fwlab-{os.getpid()}-{name}")
 
 
 def remove_stale() -> None:
@@ -43,10 +43,17 @@ def remove_stale() -> None:
         for directory in top.iterdir():
             match = _NAME.fullmatch(directory.name)
             if match and not Path(f"/proc/{match[1]}").exists():
-                _remove_tree(directory)
+                remove_tree(directory)
 
 
-def _remove_tree(top: Path) -> None:
+def of_lxc() -> set[Path]:
+    """The cgroups that LXC makes at the top of every hierarchy; it leaves some behind."""
+    tops = [Path("/sys/fs/cgroup"), *(path for path in Path("/sys/fs/cgroup").iterdir() if path.is_dir())]
+    return {path for top in tops for path in top.glob("lxc.*")}
+
+
+def remove_tree(top: Path) -> None:
+    """Remove what is empty of a tree of cgroups."""
     for directory, _, _ in os.walk(top, topdown=False):
         with contextlib.suppress(OSError):
             Path(directory).rmdir()

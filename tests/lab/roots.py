@@ -57,13 +57,17 @@ class Layer:
     base: str = "base"
 
 
+# What Vagrant wants of any box. Without libpam-systemd a session outlives the network at a shutdown, and
+# Vagrant waits a minute for it.
+_BOX = ("libpam-systemd", "openssh-server", "rsync", "sudo")
+_OLD_NTP = ("ntp", "libssl1.1", "libopts25")
 LAYERS = {
     "chrony": Layer(("chrony",)),
     "ntpsec": Layer(("ntpsec",)),
     "openntpd": Layer(("openntpd",)),
     "timesyncd": Layer(("systemd-timesyncd",)),
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
-    "ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25")),
+    "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
     "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
@@ -73,12 +77,16 @@ LAYERS = {
     "docker": Layer(("docker.io", "iptables")),
     "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
     # Booted by sysvinit; without Python, with it, and with a time daemon each.
-    "sysv-ntp": Layer(("ntp",), "bullseye", ("ntp", "libssl1.1", "libopts25"), base="sysv-bare"),
+    "sysv-ntp": Layer(("ntp",), "bullseye", _OLD_NTP, base="sysv-bare"),
     "sysv": Layer(PYTHON, base="sysv-bare"),
     "sysv-ntpsec": Layer(("ntpsec",), base="sysv"),
     "sysv-chrony": Layer(("chrony",), base="sysv"),
     # sysvinit's init, which starts OpenRC in place of the scripts' links.
     "sysv-openrc": Layer(("openrc",), base="sysv-ntpsec"),
+    # The boxes of vagrant/ for lxc, each with its time daemon.
+    "box-chrony": Layer(("chrony", *_BOX)),
+    "box-ntpsec": Layer(("ntpsec", *_BOX)),
+    "box-ntp": Layer(("ntp", *_BOX), "bullseye", _OLD_NTP),
 }
 
 
