@@ -70,8 +70,8 @@ def _as_shown(name: str, saved: SavedPlan, options: argparse.Namespace, machine:
     """The plan made anew. Raises HostError where anything is not as it was then."""
     from fwpolicy.deploy.savedplan import facts_of, require_same  # noqa: PLC0415
 
-    sources: dict[str, str] = {}
-    plan = planned(options, machine, sources)
+    plan = planned(options, machine)
+    sources = operands.digests(plan.options.said.files) if plan.options.said else {}
     require_same(name, saved, sources, facts_of(plan, machine))
     return plan
 

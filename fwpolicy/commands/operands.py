@@ -125,26 +125,30 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def read_policy(operands: list[str], sources: dict[str, str] | None = None) -> Policy:
-    """The policy that the operands make together; `sources` gets file -> SHA-256 of all that was read for it.
-    Raises PolicyError, HostError."""
+def read_policy(operands: list[str], kept: list[tuple[str, bytes]] | None = None) -> Policy:
+    """The policy that the operands make together; `kept` gets (name, content) of all that was read for it,
+    the operands first. Raises PolicyError, HostError."""
     from time import time  # noqa: PLC0415
 
     from fwpolicy.policy.load import load  # noqa: PLC0415
 
     named = tuple(texts.read_operand(operand) for operand in operands)
-    if sources is None:
-        return load(named, texts.read_file, int(time()))
-    from hashlib import sha256  # noqa: PLC0415
+    every = [] if kept is None else kept
+    every += named
 
     def read_file(path: str) -> bytes:
         data = texts.read_file(path)
-        sources[texts.absolute(path)] = sha256(data).hexdigest()
+        every.append((path, data))
         return data
 
-    for name, data in named:
-        sources[texts.absolute(name)] = sha256(data).hexdigest()
     return load(named, read_file, int(time()))
+
+
+def digests(kept: tuple[tuple[str, bytes], ...]) -> dict[str, str]:
+    """File -> SHA-256 of what was read of it."""
+    from hashlib import sha256  # noqa: PLC0415
+
+    return {texts.absolute(name): sha256(data).hexdigest() for name, data in kept}
 
 
 def read_subject(operand: str, options: argparse.Namespace) -> Subject:

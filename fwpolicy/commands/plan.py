@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
     machine = operands.machine_of(options)
     with entered(options.netns):
-        sources: dict[str, str] = {}
-        plan = planned(options, machine, sources)
+        plan = planned(options, machine)
+        sources = operands.digests(plan.options.said.files) if plan.options.said else {}
         traffic = _traffic(plan, None if options.json or options.output else difftext.SHOWN + 1)
         outlook = look_ahead(plan, machine, int(time()))
     report = _report(plan, outlook, traffic) if options.json or options.output else {}
@@ -77,15 +77,16 @@ def _traffic(plan: Plan, most: int | None) -> tuple[Change, ...]:
     return plan.rules.traffic(plan, most)
 
 
-def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, str] | None = None) -> Plan:
-    """Read, test and plan; `sources` as read_policy fills it. A named namespace has no daemons and no boot of
-    its own."""
+def planned(options: argparse.Namespace, machine: Machine) -> Plan:
+    """Read, test and plan. A named namespace has no daemons and no boot of its own."""
     import os  # noqa: PLC0415
 
     from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
+    from fwpolicy.deploy.said import Said  # noqa: PLC0415
     from fwpolicy.host.operator import operator  # noqa: PLC0415
 
-    policy = operands.read_policy(options.policy, sources)
+    kept: list[tuple[str, bytes]] = []
+    policy = operands.read_policy(options.policy, kept)
     if not options.json and not options.quiet:
         operands.warn(policy)
     operands.require_tests(policy)
@@ -98,6 +99,7 @@ def planned(options: argparse.Namespace, machine: Machine, sources: dict[str, st
         force=options.force,
         operator=operator(os.environ),
         backend=options.backend,
+        said=Said(len(options.policy), tuple(kept)),
     )
     with operands.quoting():
         return make_plan(policy, machine, how)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "its number (the one that ran before the present)"
     parser.add_argument("generation", nargs="?", type=int, metavar="N", help=text)
+    text = "even if your own SSH connection could not be opened again"
+    parser.add_argument("--force", action="store_true", help=text)
     who.asking_arguments(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
@@ -40,10 +42,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _go_back(options: argparse.Namespace, machine: Machine) -> int:
     from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
+    from fwpolicy.deploy.plan import Options  # noqa: PLC0415
     from fwpolicy.deploy.rollback import plan_back  # noqa: PLC0415
     from fwpolicy.host.lock import whole  # noqa: PLC0415
 
-    plan = plan_back(machine, options.generation)
+    how = Options(force=options.force, operator=who.over_ssh())
+    plan = plan_back(machine, options.generation, how)
     assert plan.again is not None  # noqa: S101  (that is what it is)
     asked = who.asked(options, plan.policy.apply)
     with whole():

@@ -15,6 +15,7 @@ from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.opening import CLOSER
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.remembered import generation, texts
+from fwpolicy.deploy.said import keep
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Originals, State
 from fwpolicy.deploy.undo import Undo
@@ -291,6 +292,8 @@ def _persist(
     machine.files.remove(state.path("opened"))
     machine.services.never_mind(CLOSER)
     state.write(new, texts(plan, state, new.before))
+    if plan.options.said:
+        keep(state, new.number, plan.options.said)
     undo.then(state.point, state.pointers())
     state.make_current(new.number, boots=plan.options.persist and not asked.seconds)
     found = machine.services.status((UNIT,)) if _boot_matters(plan) else None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fwpolicy.backends.nft.reload import Load
     from fwpolicy.deploy.backend import Rules
     from fwpolicy.deploy.lockout import Lockout
+    from fwpolicy.deploy.said import Said
     from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.conntrack import Flow
     from fwpolicy.host.operator import Operator
@@ -52,6 +53,7 @@ class Options:
     prove: bool = True
     force: bool = False
     operator: Operator | None = None
+    said: Said | None = None
     backend: str = AUTO
 
 
@@ -161,7 +163,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     wanted = rules.wanted(policy, facts, seen, current, options.prove)
     purge, losing, flow_notes = _connections(policy, machine, facts, rules)
     boots, boot_notes = _boot_files(policy, machine, options, rules)
-    out = _locked_out(policy, facts, options, machine) if wanted.changed else None
+    out = lock_out(policy, facts, options, machine) if wanted.changed else None
     plan_notes = (
         *_chain_notes(policy, seen, rules),
         *source_notes,
@@ -339,7 +341,8 @@ def _refusals(
     return tuple(found)
 
 
-def _locked_out(policy: Policy, facts: Facts, options: Options, machine: Machine) -> Lockout | None:
+def lock_out(policy: Policy, facts: Facts, options: Options, machine: Machine) -> Lockout | None:
+    """Why the operator of the options could not come back; None where he can, or nobody is."""
     if options.operator is None:
         return None
     from fwpolicy.deploy.lockout import locked_out  # noqa: PLC0415

@@ -7,23 +7,28 @@ compiled, so an upgrade of fwpolicy changes nothing about it.
 from __future__ import annotations
 
 from binascii import a2b_base64
+from time import time
 
 from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER, is_turned
-from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled
+from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled, lock_out
+from fwpolicy.deploy.said import policy as policy_of
+from fwpolicy.deploy.said import said
 from fwpolicy.deploy.starters import SCRIPT_PATH
 from fwpolicy.deploy.state import Generation, State
 from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.errors import HostError
 from fwpolicy.policy.model import ApplyOptions, Policy
+from fwpolicy.record import replace
 from fwpolicy.threeway import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
+    from fwpolicy.deploy.said import Said
     from fwpolicy.host.services import ServiceState
 
 
@@ -43,10 +48,14 @@ def target(state: State, number: int | None) -> Generation:
     return found
 
 
-def plan_back(machine: Machine, number: int | None) -> Plan:
-    """What going back would do here. Raises HostError."""
+def plan_back(machine: Machine, number: int | None, options: Options = Options()) -> Plan:  # noqa: B008
+    """What going back would do here; of `options` `force` and `operator` count. Raises HostError."""
     state = State(machine)
     wanted = target(state, number)
+    kept = said(state, wanted.number)
+    policy = _policy(wanted, kept)
+    facts = Facts(nat=wanted.nat, servers=None)
+    out = lock_out(policy, facts, options, machine)
     running = state.running()
     assert running is not None  # noqa: S101  (target() has looked)
     back = _Back(machine, state, running, wanted)
@@ -55,9 +64,9 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
     stored = rules.stored(wanted, seen, machine.live)
     boots = back.boot_files()
     return Plan(
-        policy=_policy(wanted),
-        options=Options(persist=bool(wanted.boot), replace=True),
-        facts=Facts(nat=wanted.nat, servers=None),
+        policy=policy,
+        options=replace(options, persist=bool(wanted.boot), replace=True, said=kept),
+        facts=facts,
         rules=rules,
         ruleset=stored.ruleset,
         texts=stored.texts,
@@ -75,14 +84,21 @@ def plan_back(machine: Machine, number: int | None) -> Plan:
         purge=(),
         losing=(),
         current=running,
-        notes=(),
-        refusals=back.refusals(),
+        notes=(f"{out} (--force)",) if out and options.force else (),
+        refusals=(
+            *back.refusals(),
+            *((f"{out}; --force goes on all the same",) if out and not options.force else ()),
+        ),
         again=wanted,
     )
 
 
-def _policy(wanted: Generation) -> Policy:
+def _policy(wanted: Generation, kept: Said | None) -> Policy:
+    """As it was said, for what it denies; of an older generation only its name is known."""
     how = ApplyOptions(drift=_drift(wanted))
+    found = policy_of(kept, int(time())) if kept else None
+    if found is not None:
+        return replace(found, apply=replace(how, conntrack=found.apply.conntrack))
     return Policy(wanted.policy, "", (wanted.backend,), None, None, None, (), how)
 
 

@@ -293,3 +293,25 @@ def test_gates_confirm_or_take_back(place, by_command, capsys, tmp_path):
     assert history(place.machine)[0].fate.startswith("undone: a gate did not hold")
     assert by_command("apply", "--no-confirm", str(policy)) == 0
     assert place.rules() != rules
+
+
+def test_the_way_back_ends_what_the_earlier_policy_denied(place, by_command, tmp_path):
+    for command in (["link", "set", "lo", "up"], ["addr", "add", "192.0.2.5/24", "dev", "lo"]):
+        subprocess.run(["ip", "-n", place.name, *command], check=True)
+    policy = tmp_path / "p.yaml"
+    text = "version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n"
+    policy.write_text(text)
+    assert by_command("apply", str(policy)) == 0
+    policy.write_text(text.replace("[ssh]", "[ssh, udp/5353]"))
+    assert by_command("apply", str(policy)) == 0
+    inside = ("ip", "netns", "exec", place.name, "conntrack")
+    ends = ("-s", "203.0.113.9", "-d", "192.0.2.5", "--sport", "4000", "--dport", "5353")
+    subprocess.run([*inside, "-I", "-p", "udp", "-t", "60", *ends], check=True, capture_output=True)
+    policy.unlink()  # its text is kept
+    assert by_command("rollback") == 0
+    listed = subprocess.run([*inside, "-L"], check=True, capture_output=True, text=True).stdout
+    assert "dport=5353" not in listed
+    # Of a generation that kept no policy the rules come back all the same.
+    (place.folder / f"{STATE}/generations/2/policy.json"[1:]).unlink()
+    assert by_command("rollback", "2") == 0
+    assert "udp dport 5353" in place.rules()
