@@ -17,11 +17,12 @@ PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo test test-all lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
 	@echo "make test   linters, types, layers and every test; the kernel's as root"
+	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
@@ -40,6 +41,9 @@ demo: $(STAMP)
 	$(AS_ROOT) $(BIN)/python -m tests.lab.demo
 
 test: $(STAMP) lint
+	$(AS_ROOT) $(BIN)/python -m pytest -m 'not slow' $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-all: $(STAMP) lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 lint: $(STAMP)

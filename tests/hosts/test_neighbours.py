@@ -11,7 +11,7 @@ from ..lab import foreign, guest
 if TYPE_CHECKING:
     from ..lab.hosts import Host, Lab
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 POLICY = "/root/site.yaml"
 SITE = "version: 1\nname: site\ninput: {default: drop, allow: [ssh, http]}\noutput: {default: accept}\n"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..lab.outside import Probed
     from ..lab.peers import Namespace, TimeServer
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 KINDS = ("ntp", "ntpsec", "chrony", "openntpd")
 CLIENT = script(cases.policy("ntp-client"), "nft")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..lab.hosts import Host, Lab
 
-pytestmark = pytest.mark.hosts
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 __all__ = ["pair"]  # a fixture: pytest finds it by its name here
 

@@ -132,6 +132,7 @@ def test_closed_stops_the_daemon_in_every_runlevel_whoever_starts_it(host: Host)
     assert ntpd_runs(host)
 
 
+@pytest.mark.slow
 def test_where_insserv_alone_keeps_the_links(host: Host) -> None:
     host.run("mv", "/usr/sbin/update-rc.d", "/root/update-rc.d")
     before = look(host)
@@ -216,6 +217,7 @@ def connections(host: Host, stranger: Namespace, meanwhile: Callable[[], object]
     return let_in
 
 
+@pytest.mark.slow
 def test_an_image_is_prepared_before_it_boots(place: Lab) -> None:
     with place.host("image", 42, "sysv-ntpsec") as host:
         here = ("env", f"PYTHONPATH={CHECKOUT}", sys.executable, "-m", "fwpolicy")
@@ -242,6 +244,7 @@ def test_nobody_confirms_and_it_is_taken_back(host: Host) -> None:
     assert ntpd_runs(host)
 
 
+@pytest.mark.slow
 def test_one_that_is_confirmed_stays(host: Host) -> None:
     guest.fwpolicy(host, "apply", "--confirm", "4s", "ntp-client")
     assert guest.fwpolicy(host, "confirm") == "confirmed ntp-client: generation 1\n"
@@ -276,6 +279,7 @@ def test_a_reboot_in_the_window_is_taken_back_before_the_network(host: Host) -> 
     assert guest.report(host, "status")["drift"] == []
 
 
+@pytest.mark.slow
 def test_rollback_and_emergency_without_systemd(host: Host) -> None:
     host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
     guest.fwpolicy(host, "apply", WEB)
@@ -291,6 +295,7 @@ def test_rollback_and_emergency_without_systemd(host: Host) -> None:
     assert guest.report(host, "status")["drift"] == []
 
 
+@pytest.mark.slow
 def test_the_boots_script_stopped_in_a_window_is_started_again_within_the_way_back(host: Host) -> None:
     """It finds an apply that is being taken back, and must not wait for the end of that."""
     host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
@@ -320,6 +325,7 @@ def exists(host: Host, path: str) -> bool:
 CUTS = 6
 
 
+@pytest.mark.slow
 def test_the_plug_is_pulled_in_an_apply(place: Lab, clock: TimeServer, attacker: Namespace) -> None:
     """At some of the steps that test_powercut takes one by one."""
     with place.host("cut", 43, "sysv-chrony", disk_mb=96) as host:
@@ -355,6 +361,7 @@ def test_the_plug_is_pulled_in_an_apply(place: Lab, clock: TimeServer, attacker:
 # OpenRC, as Debian has it
 
 
+@pytest.mark.slow
 def test_openrc_loads_before_the_network_closes_and_gives_back(
     place: Lab, clock: TimeServer, attacker: Namespace
 ) -> None:
@@ -388,6 +395,7 @@ def test_openrc_loads_before_the_network_closes_and_gives_back(
 # The root of whoever has no Python
 
 
+@pytest.mark.slow
 def test_the_root_without_python(place: Lab) -> None:
     with place.host("bare", 44, "sysv-ntp") as host:
         host.start()

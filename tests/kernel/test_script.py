@@ -310,6 +310,7 @@ RESTART = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", cases.CASES)
 def test_real_packets_get_the_verdicts_of_the_table(case, backend, tmp_path):

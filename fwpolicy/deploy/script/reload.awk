@@ -47,7 +47,8 @@ function add(side, name, line,   c, n) {
     } else if (leads_to_us(line)) {
         n = ++jumps[side, name]
         jump[side, name, n] = line
-        before[side, name, n] = (line ~ /^-A/) ? passed[side, name, c] + 0 : 0
+        split(line, word, " ")
+        before[side, name, n] = (line ~ /^-A/) ? passed[side, name, c] + 0 : (word[3] ~ /^[0-9]+$/) ? word[3] - 1 : 0
     } else {
         passed[side, name, c]++
         other[side, name, ++others[side, name]] = line
@@ -73,7 +74,7 @@ function load(side, file,   line, name, got) {
 }
 
 # A chain that is declared again is emptied; one that is not wanted must be empty before it goes.
-function changed(name,   i, flag) {
+function changed(name,   i, flag, place, there) {
     print "*" name
     for (i = 1; i <= jumps["old", name]; i++) print "-D" substr(jump["old", name, i], 3)
     for (i = 1; i <= chains["new", name]; i++) print ":" chain["new", name, i] " - [0:0]"
@@ -82,7 +83,11 @@ function changed(name,   i, flag) {
             if (!(("new", name, chain["old", name, i]) in declared))
                 print (flag == 1 ? "-F " : "-X ") chain["old", name, i]
     for (i = 1; i <= rules["new", name]; i++) print rule["new", name, i]
-    for (i = 1; i <= jumps["new", name]; i++) print inserted(before["new", name, i], jump["new", name, i])
+    for (i = 1; i <= jumps["new", name]; i++) {
+        place = before["new", name, i]
+        there = passed["old", name, chain_of(jump["new", name, i])] + 0
+        print inserted(place < there ? place : there, jump["new", name, i])
+    }
     print "COMMIT"
 }
 
@@ -118,15 +123,16 @@ function count(name,   i, n, c) {
 BEGIN {
     if (text != "") load("new", text)
     load("old", saved)
+    # In this order: what is dropped early or translated is so before the filter relies on it.
+    n = split("raw mangle nat filter", all, " ")
     if (mode == "restore") {
-        # In this order: what is dropped early or translated is so before the filter relies on it.
-        n = split("raw mangle nat filter", all, " ")
         for (t = 1; t <= n; t++)
             if ((("new", all[t]) in known) || chains["old", all[t]] || jumps["old", all[t]]) changed(all[t])
+    } else if (mode == "ours") {
+        for (t = 1; t <= n; t++) if (chains["old", all[t]]) ours(all[t])
     } else {
         for (t = 1; t <= tables["old"]; t++) {
             name = order["old", t]
-            if (mode == "ours" && chains["old", name]) ours(name)
             if (mode == "ahead") ahead(name)
             if (mode == "count") count(name)
         }
