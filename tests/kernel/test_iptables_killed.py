@@ -17,7 +17,7 @@ from fwpolicy.deploy import journal, xtload
 from fwpolicy.deploy import plan as planning
 from fwpolicy.deploy.confirm import settled
 from fwpolicy.deploy.journal import pending
-from fwpolicy.deploy.persist import UNIT
+from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.host.libnftables import Nftables
