@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.hosts,
+    pytest.mark.slow,
     pytest.mark.skipif("sysv-ntp" not in LAYERS, reason="needs the root that sysvinit boots"),
 ]
 

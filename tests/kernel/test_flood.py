@@ -47,7 +47,7 @@ table inet witness {{
 FLOOD = f"""
 import socket, time
 while True:
-    time.sleep(0.005)  # the machine has others to serve
+    time.sleep(0.05)  # each is an entry of connection tracking, which each apply looks through
     for _ in range(5):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             for port in {(NEVER, ALWAYS, *TURNS)}:
@@ -131,7 +131,7 @@ def test_every_packet_meets_the_old_or_the_new_policy(place, client):
     session.kill()
     echo.kill()
     found = {name: after[name] - began[name] for name in after}
-    assert found[f"came{NEVER}"] > APPLIES * 20, f"no flood: {found}"
+    assert found[f"came{NEVER}"] > APPLIES * 5, f"no flood: {found}"
     assert found[f"got{NEVER}"] == 0
     assert found[f"got{ALWAYS}"] == found[f"came{ALWAYS}"]
     for port in TURNS:

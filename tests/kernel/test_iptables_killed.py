@@ -129,7 +129,7 @@ def killing_of(request, netns, tmp_path, monkeypatch):
     return lambda **how: Killing(netns, tmp_path, request.param, **how)
 
 
-@pytest.mark.parametrize("to", ["iptables", "nft"])
+@pytest.mark.parametrize("to", ["iptables", pytest.param("nft", marks=pytest.mark.slow)])
 def test_a_kill_at_writes(killing_of, empty, tmp_path, summary, to):
     kills = killing_of(watched=False, to=to)
     with entered(empty):
@@ -151,6 +151,7 @@ def test_a_kill_at_writes(killing_of, empty, tmp_path, summary, to):
     summary([f"kill -9, iptables-{kills.variant} to {to}: {len(kills.calls)} kills, {outcomes}"])
 
 
+@pytest.mark.slow
 def test_the_watcher_takes_back_what_dies(killing_of, summary):
     kills = killing_of(watched=True)
     for call in kills.calls:
