@@ -35,7 +35,7 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     forget()
     if running is None:
         return
-    opening = f"{now} {os.getpid()}"
+    opening = f"{now} {os.urandom(4).hex()}"
     machine.files.write(state.path("opened"), f"{opening}\n", 0o600)
     machine.services.never_mind(CLOSER)
     command = ("/bin/sh", f"{root_of(machine)}{script}", "close", opening)

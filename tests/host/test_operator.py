@@ -85,3 +85,9 @@ def test_ephemeral_ports(tmp_path: Path) -> None:
     assert processes.ephemeral_ports(str(tmp_path)) == (32768, 60999)
     first, last = processes.ephemeral_ports()
     assert 0 < first < last < 65536
+
+
+def test_in_a_terminal_multiplexer_a_shell_above_sudo_remembers(proc: FakeProc) -> None:
+    """No sshd is above its server, and sudo has dropped what ssh said. When it began nobody knows."""
+    (proc.folder / "13" / "environ").write_bytes(b"HOME=/\0SSH_CONNECTION=198.51.100.7 40000 192.0.2.1 22\0")
+    assert operator({}, str(proc.folder)) == Operator("198.51.100.7", 22, "192.0.2.1", None)

@@ -16,6 +16,7 @@ from fwpolicy.deploy.confirm import confirm, refuse, settled, too_old
 from fwpolicy.deploy.history import history
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.rollback import plan_back
+from fwpolicy.deploy.starters import UNIT_PATH
 from fwpolicy.deploy.state import State, fields
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError
@@ -178,6 +179,34 @@ def test_what_is_edited_in_the_window_is_kept_aside(place):
     assert path.read_text() == BEFORE
     (kept,) = (place.folder / STATE[1:]).glob("edited-*")
     assert kept.read_text() == AFTER + "# by hand\n"
+
+
+def test_an_edited_file_that_the_apply_made_is_kept_aside_every_time(place):
+    """Of the boot unit, which was not there before."""
+    apply_asking(place, 60)
+    path = place.folder / UNIT_PATH[1:]
+    path.write_text(path.read_text() + "# by hand\n")
+    refuse(place.machine, waits(place), "test")
+    assert not path.exists()
+    (kept,) = (place.folder / STATE[1:]).glob("edited-*")
+    assert kept.read_text().endswith("# by hand\n")
+
+
+def test_what_was_open_before_is_open_again(place, by_command):
+    applied(place, planned(place))
+    assert by_command("open") == 0
+    apply_asking(place, 0.4, "ntp-closed", replace=True)
+    assert place.rules()
+    wait_until_taken_back(place)
+    assert place.rules() == "" and any("opened by hand" in note for note in look(place.machine).notes)
+
+
+def test_an_opening_after_another_is_not_closed_by_the_first(place, by_command):
+    applied(place, planned(place))
+    assert by_command("open", "--for", "1s") == 0
+    assert by_command("open") == 0
+    time.sleep(1.5)
+    assert place.rules() == ""
 
 
 # The way back to an earlier generation
