@@ -21,7 +21,7 @@ STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut 
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
-	@echo "make test   linters, types, layers and every test; the kernel's as root"
+	@echo "make test   linters, types, layers and the tests; the kernel's as root"
 	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
