@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.deploy.daemons import snippets
 from fwpolicy.deploy.machine import STATE_DIR
@@ -9,7 +10,6 @@ from fwpolicy.deploy.persist import boot_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fwpolicy.artifact import Artifact
     from fwpolicy.policy.model import Policy
 
 
@@ -20,9 +20,9 @@ def beside_ruleset(policy: Policy) -> tuple[Artifact, ...]:
 
 def beside_iptables(policy: Policy) -> tuple[Artifact, ...]:
     """The time daemon's configuration, and what puts the rules over earlier ones."""
-    from fwpolicy.backends.iptables.merge import program  # noqa: PLC0415
+    from fwpolicy.deploy.script.pieces import piece  # noqa: PLC0415
 
-    return (program(), *_daemon_snippets(policy))
+    return (Artifact("fwpolicy.awk", piece("reload.awk")), *_daemon_snippets(policy))
 
 
 def _daemon_snippets(policy: Policy) -> tuple[Artifact, ...]:

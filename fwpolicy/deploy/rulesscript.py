@@ -7,105 +7,9 @@ from what iptables-save prints, as backends/iptables/reload.py makes it (tests/k
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
+from fwpolicy.deploy.script.pieces import piece
 
 NAME = "rules.sh"
-
-_AWK = r"""
-# Lines of a text, "#-- there --", and lines of iptables-save: parts 0 and 1.
-function chain_of(rule) {
-    if (rule !~ /^-[AI] /) return ""
-    rule = substr(rule, 4)
-    sub(/ .*/, "", rule)
-    return rule
-}
-# Whatever is quoted is no target: a comment may say anything.
-function target_of(rule) {
-    gsub(/"([^"\\]|\\.)*"/, "\"\"", rule)
-    return match(rule, / -[jg] [^ ]+/) ? substr(rule, RSTART + 4, RLENGTH - 4) : ""
-}
-function is_ours(name) {
-    return substr(name, 1, 9) == "FWPOLICY-"
-}
-function place_of(rule, chain) {
-    rule = substr(rule, 5 + length(chain))
-    return rule ~ /^[0-9]+( |$)/ ? rule - 1 : 0
-}
-function inserted(part, table, number, most,    rule, chain, place) {
-    rule = jumps[part, table, number]
-    chain = chain_of(rule)
-    place = before[part, table, number]
-    if (most >= 0 && place > most) place = most
-    rule = substr(rule, 4 + length(chain))
-    sub(/^ [0-9]+/, "", rule)
-    print "-I " chain " " (place + 1) rule
-}
-function chains_and_rules(part, table,    n) {
-    for (n = 1; n <= nrules[part, table]; n++) print rules[part, table, n]
-}
-function declared(part, table,    n) {
-    for (n = 1; n <= nchains[part, table]; n++) print ":" chains[part, table, n] " - [0:0]"
-}
-function gone(table, flag,    n) {
-    for (n = 1; n <= nchains[1, table]; n++)
-        if (!((0, table, chains[1, table, n]) in has)) print flag " " chains[1, table, n]
-}
-function changed(table,    n) {
-    if (!((0, table) in seen) && !nchains[1, table] && !njumps[1, table]) return
-    print "*" table
-    for (n = 1; n <= njumps[1, table]; n++) print "-D" substr(jumps[1, table, n], 3)
-    declared(0, table)
-    gone(table, "-F")
-    gone(table, "-X")
-    chains_and_rules(0, table)
-    for (n = 1; n <= njumps[0, table]; n++)
-        inserted(0, table, n, others[1, table, chain_of(jumps[0, table, n])] + 0)
-    print "COMMIT"
-}
-function ours(table,    n) {
-    if (!nchains[1, table]) return
-    print "*" table
-    declared(1, table)
-    chains_and_rules(1, table)
-    for (n = 1; n <= njumps[1, table]; n++) inserted(1, table, n, -1)
-    print "COMMIT"
-}
-BEGIN { part = 0 }
-$0 == "#-- there --" { part = 1; table = ""; next }
-{
-    line = $0
-    sub(/^[ \t]+/, "", line)
-    sub(/[ \t]+$/, "", line)
-    sub(/^\[[0-9]+:[0-9]+\] /, "", line)
-}
-line ~ /^\*/ { table = substr(line, 2); seen[part, table] = 1; next }
-table == "" || line !~ /^[:-]/ { next }
-line ~ /^:/ {
-    name = substr(line, 2)
-    sub(/[ \t].*/, "", name)
-    if (is_ours(name)) {
-        chains[part, table, ++nchains[part, table]] = name
-        has[part, table, name] = 1
-    }
-    next
-}
-{
-    chain = chain_of(line)
-    if (chain == "") next
-    if (is_ours(chain)) rules[part, table, ++nrules[part, table]] = line
-    else if (is_ours(target_of(line))) {
-        number = ++njumps[part, table]
-        jumps[part, table, number] = line
-        before[part, table, number] = line ~ /^-A/ ? others[part, table, chain] + 0 : place_of(line, chain)
-    }
-    else others[part, table, chain]++
-}
-END {
-    count = split("raw mangle nat filter", order, " ")
-    for (i = 1; i <= count; i++)
-        if (mode == "ours") ours(order[i])
-        else changed(order[i])
-}
-"""
 
 _SCRIPT = r"""#!/bin/sh
 # Written by fwpolicy. Rules of ours in iptables and ip6tables; what is others' stays as it is.
@@ -121,12 +25,12 @@ program='@AWK@'
 
 # TEXT SAVED: what iptables-restore --noflush is given to make of one the other, a transaction a table.
 changes() {
-    printf '%s\n#-- there --\n%s\n' "$1" "$2" | awk "$program"
+    printf '%s\n#-- there --\n%s\n' "$1" "$2" | awk -v text=/dev/fd/0 "$program"
 }
 
 # SAVED: the part that is ours, as a text.
 ours() {
-    printf '#-- there --\n%s\n' "$1" | awk -v mode=ours "$program"
+    printf '%s\n' "$1" | awk -v mode=ours "$program"
 }
 
 # COMMAND TEXT
@@ -202,7 +106,7 @@ case "${1-}" in
 load) load "$2" ;;
 put-back) put_back "$2" ;;
 take-out) back "" "" ;;
-changes) awk "$program" ;;
+changes) awk -v text=/dev/fd/0 "$program" ;;
 ours) ours "$(cat)" ;;
 *)
     echo "usage: rules.sh load BASE | put-back FOLDER | take-out" >&2
@@ -214,5 +118,8 @@ esac
 
 def loader(state_dir: str) -> Artifact:
     """The script, which needs sh and awk."""
-    text = _SCRIPT.replace("@AWK@", _AWK).replace("@PATIENCE@", "20")
+    lines = piece("reload.awk").splitlines(keepends=True)
+    # Its comments have quotes, which would end the shell's.
+    program = "".join(line for line in lines if line.lstrip()[:1] != "#")
+    text = _SCRIPT.replace("@AWK@", program).replace("@PATIENCE@", "20")
     return Artifact(f"{state_dir}/{NAME}", text, 0o700)

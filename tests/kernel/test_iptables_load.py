@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.backends.iptables import merge, reload
+from fwpolicy.backends.iptables import reload
 from fwpolicy.deploy import xtload, xtproof
+from fwpolicy.deploy.script.pieces import piece
 from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.host import xtables
 from fwpolicy.host.xtables import XTables
@@ -287,10 +288,10 @@ def test_a_comment_that_looks_like_a_jump_is_none():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_by_hand_without_python(variant, tmp_path):
     """docs/iptables.md, as it stands there: again and again, one policy after another, and away."""
-    (tmp_path / "fwpolicy.awk").write_text(merge.program().text)
+    (tmp_path / "fwpolicy.awk").write_text(piece("reload.awk"))
 
     def pipe(command: str, rules: str) -> None:
-        line = f"{command}-{variant}-save | awk -f fwpolicy.awk phase=1 - phase=2 {rules}"
+        line = f"{command}-{variant}-save | awk -v text={rules} -f fwpolicy.awk"
         run("sh", "-ec", f"{line} | {command}-{variant}-restore --noflush", cwd=tmp_path)
 
     def do(tables):

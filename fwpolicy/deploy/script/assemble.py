@@ -8,6 +8,7 @@ from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.deploy.persist import fallback, fallback_mode
 from fwpolicy.deploy.script.clockblocks import blocks, looks
+from fwpolicy.deploy.script.pieces import piece
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def notes(policy: Policy) -> Iterator[str]:
 
 def _script(policy: Policy, parts: Mapping[str, str]) -> Artifact:
     name = " ".join(policy.name.split())
-    inside = {"tool.sh": "".join(_piece(f"{each}.sh") for each in _TOOL)}
-    inside |= {each: _piece(each) for each in _BESIDE}
+    inside = {"tool.sh": "".join(piece(f"{each}.sh") for each in _TOOL)}
+    inside |= {each: piece(each) for each in _BESIDE}
     given = {"name": f"{name}\n", **_settings(policy), **parts}
     given["digest"] = sha256(repr(sorted(given.items())).encode()).hexdigest() + "\n"
     pieces = "".join(_put(each, text) for each, text in (inside | given).items())
-    text = _piece("carrier.sh").replace("@NAME@", name).replace("@PIECES@\n", pieces)
+    text = piece("carrier.sh").replace("@NAME@", name).replace("@PIECES@\n", pieces)
     return Artifact(NAME, text, 0o700)
 
 
@@ -106,9 +107,3 @@ def _put(name: str, text: str) -> str:
     while delimiter in text:
         delimiter += "_"
     return f"    put {name} <<'{delimiter}'\n{text}{delimiter}\n"
-
-
-def _piece(name: str) -> str:
-    from pathlib import Path  # noqa: PLC0415
-
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -1,8 +1,11 @@
 # From what iptables-save prints to what iptables-restore --noflush is given (backends/iptables/reload.py).
+#   iptables-save | awk -v text=fwpolicy.rules.v4 -f fwpolicy.awk | iptables-restore --noflush
 #   mode=restore text=FILE saved=FILE   ours anew, others' as it is; with text="" nothing of ours is left
 #   mode=ours saved=FILE                the part that is ours, as a text that `restore` takes
 #   mode=ahead saved=FILE               others' rules that stand before a jump of ours
 #   mode=count saved=FILE               how many rules are in each chain of ours, and how many jumps lead there
+# Without a mode it restores, without `saved` it reads that from its standard input. Both may come from one
+# file: what is saved after a line "#-- there --".
 
 function chain_of(rule,   w) {
     split(rule, w, " ")
@@ -57,6 +60,7 @@ function add(side, name, line,   c, n) {
 
 function load(side, file,   line, name, got) {
     while ((got = (getline line < file)) > 0) {
+        if (line == "#-- there --") break
         gsub(/^[ \t\r]+|[ \t\r]+$/, "", line)
         sub(/^\[[0-9]+:[0-9]+\] /, "", line)
         if (line ~ /^\*/) {
@@ -70,7 +74,7 @@ function load(side, file,   line, name, got) {
         print "cannot read " file > "/dev/stderr"
         exit 2
     }
-    close(file)
+    if (text != saved) close(file)
 }
 
 # A chain that is declared again is emptied; one that is not wanted must be empty before it goes.
@@ -121,6 +125,9 @@ function count(name,   i, n, c) {
 }
 
 BEGIN {
+    if (mode == "") mode = "restore"
+    # mawk 1.3.4 dies when it closes /dev/stdin.
+    if (saved == "") saved = "/dev/fd/0"
     if (text != "") load("new", text)
     load("old", saved)
     # In this order: what is dropped early or translated is so before the filter relies on it.

@@ -8,7 +8,8 @@ from itertools import product
 
 import pytest
 
-from fwpolicy.backends.iptables import merge, reload
+from fwpolicy.backends.iptables import reload
+from fwpolicy.deploy.script.pieces import piece
 from tests.golden import cases
 
 from .test_texts import NEW, SAVED
@@ -18,9 +19,9 @@ CASES = ("router", "ntp-client", "holes", "bastion")
 
 
 def merged(awk, saved: str, rules: str, folder) -> str:
-    (folder / "fwpolicy.awk").write_text(merge.program().text)
+    (folder / "fwpolicy.awk").write_text(piece("reload.awk"))
     (folder / "rules").write_text(rules)
-    command = (*awk, "-f", "fwpolicy.awk", "phase=1", "-", "phase=2", "rules")
+    command = (*awk, "-v", "text=rules", "-f", "fwpolicy.awk")
     done = subprocess.run(command, input=saved, capture_output=True, text=True, check=True, cwd=folder)
     assert not done.stderr
     return done.stdout
