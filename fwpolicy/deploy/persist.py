@@ -126,20 +126,20 @@ _FALLBACK_XT = """\
 COMMIT
 """
 _SSH_ONLY_XT = """\
--A FWPOLICY-INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
+-A FWPOLICY-INPUT {state} ESTABLISHED,RELATED -j RETURN
 -A FWPOLICY-INPUT -p {icmp} -j RETURN
 -A FWPOLICY-INPUT -p tcp -m tcp --dport 22 -j RETURN
 """
 
 
-def fallback_texts(policy: Policy) -> tuple[tuple[str, str], ...]:
-    """What iptables falls back on, by file name."""
+def fallback_texts(policy: Policy, state: str = "-m conntrack --ctstate") -> tuple[tuple[str, str], ...]:
+    """What iptables falls back on, by file name; `state`: how it asks for a connection's."""
     mode = fallback_mode(policy)
     if mode == "open":
         return ()
     accepts = _SSH_ONLY_XT if mode == "ssh-only" else ""
     return tuple(
-        (f"fallback.{name}", _FALLBACK_XT.format(accepts=accepts.format(icmp=icmp)))
+        (f"fallback.{name}", _FALLBACK_XT.format(accepts=accepts.format(icmp=icmp, state=state)))
         for name, icmp in (("v4", "icmp"), ("v6", "ipv6-icmp"))
     )
 

@@ -25,7 +25,7 @@ from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from fwpolicy.addresses import AddressSet
@@ -141,24 +141,25 @@ def traffic(
 
     new = of_policy(policy, servers)
     try:
-        listed = _listed(listing)
+        listed = listed_table(listing)
     except NotModelledError:
         return ()
     return tuple(changes(paired(listed, new, f"{OURS} ", lambda _: None), new, most=most))
 
 
-def traffic_between(old: str, new: str) -> tuple[Change, ...]:
-    """What our table does otherwise as the listing `new` has it than as `old` had it ("": nothing of ours).
-    Raises HostError where the model does not know what is in it."""
+def traffic_between(old: Callable[[], Program], new: Callable[[], Program]) -> tuple[Change, ...]:
+    """What one program does otherwise than the other; each is read here. Raises HostError where the model
+    does not know what is in it."""
     from fwpolicy.model.compare import changes  # noqa: PLC0415
 
     try:
-        return tuple(changes(_listed(old), _listed(new)))
+        return tuple(changes(old(), new()))
     except NotModelledError as error:
         raise HostError(f"the packet model does not know this: {error}") from None
 
 
-def _listed(text: str) -> Program:
+def listed_table(text: str) -> Program:
+    """Our table as a listing of ours has it ("": nothing of ours). Raises NotModelledError."""
     found = json.loads(text) if text else {"nftables": []}
     return of_table(nft.of_json(_spelled_out(found), "live"), OURS)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 
 from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.backend import rules_of
+from fwpolicy.deploy.drifttold import difference, nat, readable
 from fwpolicy.deploy.opening import opened
 from fwpolicy.deploy.state import Generation, State, known
-from fwpolicy.deploy.status import Drift, Status, may_meet_nat
+from fwpolicy.deploy.status import Drift, Status
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
@@ -27,8 +27,8 @@ def compare(generation: Generation, machine: Machine) -> tuple[Status, str]:
     seen = _look(generation, machine)
     applied = stored_table(generation)
     if not _differs(applied, seen):
-        return Status(generation, _nat(generation, seen)), seen.moment
-    drifts = (_told(applied, seen), *_nat(generation, seen))
+        return Status(generation, nat(generation, seen)), seen.moment
+    drifts = (_told(applied, seen), *nat(generation, seen))
     try:
         return Status(generation, drifts, traffic=_traffic(generation, seen)), seen.moment
     except HostError as error:
@@ -36,17 +36,7 @@ def compare(generation: Generation, machine: Machine) -> tuple[Status, str]:
 
 
 def _look(generation: Generation, machine: Machine) -> Survey:
-    seen = survey(machine, known(generation))
-    if seen.unreadable:
-        raise HostError(f"cannot look at the rules: {seen.unreadable}")
-    return seen
-
-
-def _nat(generation: Generation, seen: Survey) -> tuple[Drift, ...]:
-    if not seen.nat or not may_meet_nat(generation):
-        return ()
-    what = "NAT has appeared since the apply, and what is dropped before it may be its replies: apply again"
-    return (Drift(what),)
+    return readable(survey(machine, known(generation)))
 
 
 def _differs(applied: Table, seen: Survey) -> bool:
@@ -73,17 +63,15 @@ def stored_table(generation: Generation) -> Table:
 
 
 def _difference(applied: Table, live: Table) -> tuple[str, ...]:
-    before = render(Ruleset((applied,)), "").text.splitlines()
-    after = render(Ruleset((live,)), "").text.splitlines()
-    lines = difflib.unified_diff(before, after, "applied", "live", n=0, lineterm="")
-    return tuple(line for line in lines if not line.startswith("@@"))
+    before, after = (render(Ruleset((each,)), "").text.splitlines() for each in (applied, live))
+    return difference(before, after)
 
 
 def _traffic(generation: Generation, seen: Survey) -> tuple[Change, ...]:
     """Raises HostError for what the packet model does not know."""
-    from fwpolicy.deploy.proof import traffic_between  # noqa: PLC0415
+    from fwpolicy.deploy.proof import listed_table, traffic_between  # noqa: PLC0415
 
-    return traffic_between(generation.listing, seen.listing)
+    return traffic_between(lambda: listed_table(generation.listing), lambda: listed_table(seen.listing))
 
 
 # Back

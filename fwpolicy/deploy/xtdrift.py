@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from fwpolicy.backends.iptables import reload
-from fwpolicy.deploy.status import Drift, Status, may_meet_nat
+from fwpolicy.deploy.drifttold import difference, nat, readable
+from fwpolicy.deploy.status import Drift, Status
 from fwpolicy.deploy.xtsurvey import of_text, program_of, survey
 from fwpolicy.errors import HostError
 
@@ -29,7 +28,7 @@ def compare(generation: Generation, machine: Machine, tables: XTables) -> tuple[
     notes = tuple(
         f"another tool's rule comes before ours: {rule}" for rule in live.ahead if rule not in live.opening
     )
-    others = (*((Drift(seen.strange),) if seen.strange else ()), *_nat(generation, seen))
+    others = (*((Drift(seen.strange),) if seen.strange else ()), *nat(generation, seen))
     if applied.same(live):
         return Status(generation, others, notes), ""
     drifts = (_told(applied, live), *others)
@@ -47,17 +46,7 @@ def differs(generation: Generation, machine: Machine, tables: XTables) -> bool:
 
 
 def _look(machine: Machine, tables: XTables) -> Survey:
-    seen = survey(machine, tables, around=False)
-    if seen.unreadable:
-        raise HostError(f"cannot look at the rules: {seen.unreadable}")
-    return seen
-
-
-def _nat(generation: Generation, seen: Survey) -> tuple[Drift, ...]:
-    if not seen.nat or not may_meet_nat(generation):
-        return ()
-    what = "NAT has appeared since the apply, and what is dropped before it may be its replies: apply again"
-    return (Drift(what),)
+    return readable(survey(machine, tables, around=False))
 
 
 def _told(applied: Ours, live: Ours) -> Drift:
@@ -72,13 +61,11 @@ def _told(applied: Ours, live: Ours) -> Drift:
 def _difference(applied: Ours, live: Ours) -> list[str]:
     found: list[str] = []
     for program, before, after in zip(_PROGRAMS, _lines(applied), _lines(live), strict=True):
-        lines = difflib.unified_diff(before, after, f"applied {program}", f"live {program}", n=0, lineterm="")
-        found += [line for line in lines if not line.startswith("@@")]
+        found += difference(before, after, program)
     for name in sorted(applied.sets.keys() | live.sets.keys()):
         was, now = (each.sets.get(name) for each in (applied, live))
         if was is not None and was != now:
-            lines = difflib.unified_diff(was, now or [], "applied ipset", "live ipset", n=0, lineterm="")
-            found += [line for line in lines if not line.startswith("@@")]
+            found += difference(was, now or [], "ipset")
     return found
 
 
@@ -88,10 +75,6 @@ def _lines(ours: Ours) -> list[list[str]]:
 
 def _traffic(applied: Ours, live: Ours) -> tuple[Change, ...]:
     """Raises HostError for what the packet model does not know."""
-    from fwpolicy.model.compare import changes  # noqa: PLC0415
-    from fwpolicy.model.program import NotModelledError  # noqa: PLC0415
+    from fwpolicy.deploy.proof import traffic_between  # noqa: PLC0415
 
-    try:
-        return tuple(changes(program_of(applied, "applied"), program_of(live, "live")))
-    except NotModelledError as error:
-        raise HostError(f"the packet model does not know this: {error}") from None
+    return traffic_between(lambda: program_of(applied, "applied"), lambda: program_of(live, "live"))

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.compile import compile_timeservice
-from fwpolicy.deploy.persist import fallback, fallback_mode
+from fwpolicy.deploy.persist import fallback, fallback_mode, fallback_texts
 from fwpolicy.deploy.script.clockblocks import blocks, looks
 from fwpolicy.deploy.script.pieces import piece
 
@@ -26,19 +26,8 @@ _BESIDE = (
 )
 _SECONDS = 60
 
-_FALLBACK_RULES = """\
-*filter
-:FWPOLICY-INPUT - [0:0]
--A FWPOLICY-INPUT -i lo -j RETURN
-{accepts}-A FWPOLICY-INPUT -j DROP
--I INPUT 1 -j FWPOLICY-INPUT
-COMMIT
-"""
-_SSH_ONLY = """\
--A FWPOLICY-INPUT -m state --state ESTABLISHED,RELATED -j RETURN
--A FWPOLICY-INPUT -p {icmp} -j RETURN
--A FWPOLICY-INPUT -p tcp --dport 22 -j RETURN
-"""
+# Older than `conntrack --ctstate`, and the same.
+_STATE = "-m state --state"
 
 
 def script_nft(policy: Policy, ruleset: Artifact) -> Artifact:
@@ -58,11 +47,7 @@ def script_iptables(policy: Policy, texts: Texts, plain: Texts | None) -> Artifa
         parts |= {"plain.v4": plain.rules[0].text, "plain.v6": plain.rules[1].text}
     if texts.sets:
         parts["rules.ipset"] = texts.sets.text
-    mode = fallback_mode(policy)
-    if mode != "open":
-        for family, icmp in ((4, "icmp"), (6, "icmpv6")):
-            accepts = _SSH_ONLY.format(icmp=icmp) if mode == "ssh-only" else ""
-            parts[f"fallback.v{family}"] = _FALLBACK_RULES.format(accepts=accepts)
+    parts |= fallback_texts(policy, _STATE)
     return _script(policy, parts)
 
 
