@@ -26,7 +26,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
     from fwpolicy.deploy.confirm import require_settled  # noqa: PLC0415
     from fwpolicy.errors import HostError  # noqa: PLC0415
     from fwpolicy.host.lock import whole  # noqa: PLC0415
@@ -43,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         if not plan.changed and not plan.refusals:
             _report_unchanged(options, plan)
             return 0
+        from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
+
         asked = who.asked(options, plan.policy.apply)
         since = time()
         with whole():

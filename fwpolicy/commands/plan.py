@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans
+from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans, who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,11 +79,9 @@ def _traffic(plan: Plan, most: int | None) -> tuple[Change, ...]:
 
 def planned(options: argparse.Namespace, machine: Machine) -> Plan:
     """Read, test and plan. A named namespace has no daemons and no boot of its own."""
-    import os  # noqa: PLC0415
 
     from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
     from fwpolicy.deploy.said import Said  # noqa: PLC0415
-    from fwpolicy.host.operator import operator  # noqa: PLC0415
 
     kept: list[tuple[str, bytes]] = []
     policy = operands.read_policy(options.policy, kept)
@@ -97,7 +95,7 @@ def planned(options: argparse.Namespace, machine: Machine) -> Plan:
         replace=options.replace,
         prove=not options.no_prove,
         force=options.force,
-        operator=operator(os.environ),
+        operator=who.over_ssh(),
         backend=options.backend,
         said=Said(len(options.policy), tuple(kept)),
     )

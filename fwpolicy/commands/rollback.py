@@ -22,7 +22,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.deploy.confirm import refuse, settled, waiting  # noqa: PLC0415
+    from fwpolicy.deploy.confirm import refuse, settled  # noqa: PLC0415
+    from fwpolicy.deploy.journal import waiting  # noqa: PLC0415
 
     with operands.at_work(options, "rollback") as machine:
         entry = settled(machine, operands.teller(options))

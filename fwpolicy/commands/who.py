@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 
 from fwpolicy.commands import operands
 from fwpolicy.host.operator import Operator, operator
@@ -57,6 +58,7 @@ def is_there(options: argparse.Namespace) -> bool:
     return (sys.stdin.isatty() and sys.stdout.isatty()) or over_ssh() is not None
 
 
+@cache
 def over_ssh() -> Operator | None:
     """The SSH connection that this command came over."""
     return operator(os.environ)

@@ -86,11 +86,11 @@ def carry_out(
         seen = plan.rules.load(plan, machine, was, undo, tell)
         _take_out_others(plan, machine, undo, tell)
         _turn_daemons(plan, machine, undo, restarted, tell)
-        purged = _purge(plan, machine, asked, undo, tell)
+        purged, left = _purge(plan, machine, asked, undo, tell)
         new = generation(plan, state, number, seen, sources, now, asked.by)
         _persist(plan, machine, state, new, asked, undo, tell)
         if asked.seconds:
-            _put_off(plan, machine, state)
+            _put_off(state, left)
             journal.wait(asked.seconds)
         else:
             journal.close()
@@ -256,27 +256,28 @@ def _turn_daemons(plan: Plan, machine: Machine, undo: Undo, restarted: list[str]
         tell(f"restarted {unit}")
 
 
-def _purge(plan: Plan, machine: Machine, asked: Asked, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
-    """Where somebody is asked first, only what a role denies ends now."""
+def _purge(
+    plan: Plan, machine: Machine, asked: Asked, undo: Undo, tell: Tell
+) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
+    """(connections that were ended, those that are put off): where somebody is asked first, only what a role
+    denies ends now."""
     if not machine.live:
-        return ()
-    from fwpolicy.deploy.purge import ALL, ROLES, purge  # noqa: PLC0415
+        return (), ()
+    from fwpolicy.deploy.purge import denied, end  # noqa: PLC0415
 
     def tell_new(step: str) -> None:
         if step not in plan.notes:
             tell(step)
 
-    which = ROLES if asked.seconds else ALL
-    return purge(plan.policy, machine, plan.facts.servers, undo, tell_new, which, plan.rules.members)
+    found = denied(plan.policy, machine, plan.facts.servers, tell_new, plan.rules.members)
+    if asked.seconds:
+        return end(found.of_roles, undo, tell_new), found.rest
+    return end(found, undo, tell_new), ()
 
 
-def _put_off(plan: Plan, machine: Machine, state: State) -> None:
-    if not machine.live:
-        return
-    from fwpolicy.deploy import purge  # noqa: PLC0415
+def _put_off(state: State, flows: tuple[Flow, ...]) -> None:
     from fwpolicy.deploy.putoff import put_off  # noqa: PLC0415
 
-    flows = purge.put_off(plan.policy, machine, plan.facts.servers, plan.rules.members)
     put_off(state, flows)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fwpolicy.deploy.history import prune
-from fwpolicy.deploy.journal import close, pending, take_back, timer
+from fwpolicy.deploy.journal import close, pending, take_back, timer, waiting
 from fwpolicy.deploy.state import State
 from fwpolicy.errors import HostError
-from fwpolicy.host import boottime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +39,6 @@ def require_settled(machine: Machine, tell: Tell) -> None:
     entry = settled(machine, tell)
     if entry is not None:
         raise HostError(f"{waiting(entry)}; first: fwpolicy confirm, or fwpolicy rollback")
-
-
-def waiting(entry: Entry) -> str:
-    """The entry in words."""
-    left = max(0, round(entry.deadline - boottime.uptime()))
-    return f"generation {entry.generation} of '{entry.policy}' waits to be confirmed, {left} s more"
 
 
 def confirm(machine: Machine, entry: Entry, tell: Tell) -> None:

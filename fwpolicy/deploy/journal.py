@@ -15,10 +15,8 @@ import os
 
 from fwpolicy.deploy.machine import STATE_DIR
 from fwpolicy.deploy.state import fields
-from fwpolicy.deploy.undoscript import Before, script
 from fwpolicy.errors import HostError
 from fwpolicy.host import boottime
-from fwpolicy.host.folders import remove_tree, rename
 from fwpolicy.host.guard import watch
 from fwpolicy.record import record, replace
 
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.state import State
+    from fwpolicy.deploy.undoscript import Before
     from fwpolicy.host.guard import Guard
 
 OPEN, UNDOING, CLOSED = "journal", "undoing", "closed"
@@ -65,6 +64,12 @@ class Entry:
     def is_over(self) -> bool:
         """Must it be taken back? One that is under way has died, for who asks holds the lock."""
         return not self.waits or self.boot != boottime.boot() or boottime.uptime() >= self.deadline
+
+
+def waiting(entry: Entry) -> str:
+    """One that waits, in words."""
+    left = max(0, round(entry.deadline - boottime.uptime()))
+    return f"generation {entry.generation} of '{entry.policy}' waits to be confirmed, {left} s more"
 
 
 class Journal:
@@ -119,6 +124,8 @@ def begin(
     `rules`: the files with which undo.sh brings our rules back, by name. `after`: the files' texts as they
     will be. Raises HostError; then nothing has begun.
     """
+    from fwpolicy.host.folders import remove_tree, rename  # noqa: PLC0415
+
     for left in (f"{OPEN}.new", CLOSED, "undone"):
         remove_tree(state.files, state.path(left))
     guard = None
@@ -146,6 +153,8 @@ def _write_down(
     rules: Mapping[str, str],
     after: Mapping[str, str],
 ) -> None:
+    from fwpolicy.deploy.undoscript import script  # noqa: PLC0415
+
     files, new = state.files, state.path(f"{OPEN}.new")
     for folder in (state.directory, new, f"{new}/before", f"{new}/after"):
         files.make_directory(folder, 0o700)
@@ -194,6 +203,8 @@ def pending(state: State) -> Entry | None:
 
 def close(machine: Machine, state: State) -> None:
     """The apply that the journal would take back counts."""
+    from fwpolicy.host.folders import remove_tree, rename  # noqa: PLC0415
+
     rename(state.files, state.path(OPEN), state.path(CLOSED))
     for left in (marker(state.directory), state.path(SCRIPT)):
         machine.files.remove(left)

@@ -42,9 +42,3 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     if seconds and not machine.services.later(CLOSER, seconds, command):
         guard = watch(command, dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)})
         guard.until(boottime.uptime() + seconds, str(machine.files.locate(machine.state_dir)))
-
-
-def opened(machine: Machine) -> str | None:
-    """Since when our rules are out of the way by somebody's wish; None where they are not."""
-    text = machine.files.read(f"{machine.state_dir}/opened")
-    return None if text is None else text.partition(" ")[0].strip()

@@ -17,7 +17,7 @@ from fwpolicy.deploy.undo import Undo
 from fwpolicy.errors import HostError
 from fwpolicy.host.conntrack import ICMP, ICMPV6, TCP
 from fwpolicy.ir.ruleset import FAMILY, TABLE
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
     Members = Callable[[str], AddressSet]
 
-# Which connections are meant: those that a role denies, or all.
-ROLES, ALL = "roles", "all"
 # In silence a sender repeats what was not acknowledged for 15 minutes (tcp(7), tcp_retries2).
 _LEAST = {TCP: 3600}
 _BRIDGE_CALLS = "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -40,21 +38,30 @@ _BRIDGE_CALLS = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 @record
 class Purge:
-    """What is to be done: `condemned` goes; `notes` say what is denied and stays, each a sentence."""
+    """What is to be done: `condemned` goes, of it `guarded` is what a role denies; `notes` say what is denied
+    and stays, each a sentence."""
 
     condemned: tuple[Flow, ...] = ()
     guarded: frozenset[Flow] = frozenset()
     notes: tuple[str, ...] = ()
 
+    @property
+    def of_roles(self) -> Purge:
+        """What a role denies, alone."""
+        return replace(self, condemned=tuple(flow for flow in self.condemned if flow in self.guarded))
 
-def look(
-    policy: Policy, scene: Scene, servers: AddressSet | None, flows: Sequence[Flow], which: str = ALL
-) -> Purge:
+    @property
+    def rest(self) -> tuple[Flow, ...]:
+        """What is condemned, and not by a role."""
+        return tuple(flow for flow in self.condemned if flow not in self.guarded)
+
+
+def look(policy: Policy, scene: Scene, servers: AddressSet | None, flows: Sequence[Flow]) -> Purge:
     """What of `flows` the policy denies. Raises HostError where a route cannot be asked for."""
     if policy.apply.conntrack == "keep":
         return Purge()
     found = judge(policy, flows, scene, servers)
-    return _of_roles(found) if which == ROLES else Purge(found.condemned, found.guarded, tuple(_notes(found)))
+    return Purge(found.condemned, found.guarded, tuple(_notes(found)))
 
 
 def denies_anything(policy: Policy) -> bool:
@@ -79,10 +86,6 @@ def scene_of(policy: Policy, machine: Machine, of_group: Members | None = None) 
         operator=None if machine.netns else operator(os.environ),
         now=int(time.time()),
     )
-
-
-def _of_roles(found: Verdicts) -> Purge:
-    return Purge(tuple(flow for flow in found.condemned if flow in found.guarded), found.guarded)
 
 
 def members(group: str) -> AddressSet:
@@ -141,61 +144,44 @@ def flow_text(flow: Flow) -> str:
 # Done
 
 
-def purge(
+def denied(
     policy: Policy,
     machine: Machine,
     servers: AddressSet | None,
-    undo: Undo,
     tell: Tell,
-    which: str = ALL,
     of_group: Members | None = None,
-) -> tuple[Flow, ...]:
-    """End the connections that the policy denies; those that were deleted. Raises HostError; where the
-    kernel does not tell of its connections, that is said.
-
-    What is ended does not come back by `undo`, but may begin again.
-    """
+) -> Purge:
+    """The connections of now that the policy, which is in force by now, denies. Raises HostError; where the
+    kernel does not tell of its connections, that is said."""
     from fwpolicy.host import conntrack  # noqa: PLC0415
 
     relent()
     if policy.apply.conntrack == "keep" or not denies_anything(policy):
-        return ()
+        return Purge()
     try:
         flows = conntrack.flows()
     except HostError as error:
         tell(f"connections were not looked at: {error}")
-        return ()
+        return Purge()
     if not flows:
-        return ()
-    found = look(policy, scene_of(policy, machine, of_group), servers, flows, which)
+        return Purge()
+    found = look(policy, scene_of(policy, machine, of_group), servers, flows)
     for note in found.notes:
         tell(note)
-    return _end(found, undo, tell)
-
-
-def put_off(
-    policy: Policy, machine: Machine, servers: AddressSet | None, of_group: Members | None = None
-) -> tuple[Flow, ...]:
-    """What purge() of ALL would end and of ROLES would not. Reads only; () where nobody can look."""
-    from fwpolicy.host import conntrack  # noqa: PLC0415
-
-    if policy.apply.conntrack == "keep" or not denies_anything(policy):
-        return ()
-    try:
-        flows = conntrack.flows()
-    except HostError:
-        return ()
-    found = look(policy, scene_of(policy, machine, of_group), servers, flows) if flows else Purge()
-    return tuple(flow for flow in found.condemned if flow not in found.guarded)
+    return found
 
 
 def finish(flows: tuple[Flow, ...], tell: Tell) -> tuple[Flow, ...]:
     """End what was put off. Raises HostError."""
     with Undo() as undo:
-        return _end(Purge(flows), undo, tell)
+        return end(Purge(flows), undo, tell)
 
 
-def _end(found: Purge, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
+def end(found: Purge, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
+    """End what is condemned; the connections that were deleted. Raises HostError.
+
+    What is ended does not come back by `undo`, but may begin again.
+    """
     if not found.condemned:
         return ()
     from fwpolicy.host import conntrack  # noqa: PLC0415

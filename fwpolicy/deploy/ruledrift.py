@@ -8,7 +8,6 @@ from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.drifttold import difference, nat, readable
-from fwpolicy.deploy.opening import opened
 from fwpolicy.deploy.state import Generation, State, known
 from fwpolicy.deploy.status import Drift, Status
 from fwpolicy.deploy.survey import Survey, survey
@@ -81,8 +80,9 @@ def heal(machine: Machine) -> bool:
     """Put the rules of the generation in force back where somebody changed them; False where nobody did, or
     where somebody wants them out of the way. Raises HostError.
     """
-    generation = State(machine).running()
-    if opened(machine) is not None or generation is None or not machine.live or not generation.listing:
+    state = State(machine)
+    generation = state.running()
+    if state.opened() is not None or generation is None or not machine.live or not generation.listing:
         return False
     return rules_of(generation.backend).heal(generation, machine)
 

@@ -157,6 +157,11 @@ class State:
         found = ((name, self.files.read(self.path(f"{place}/{name}"))) for name in RULES)
         return tuple((name, text) for name, text in found if text is not None)
 
+    def opened(self) -> str | None:
+        """Since when our rules are out of the way by somebody's wish (opening.py); None: they are not."""
+        text = self.files.read(self.path("opened"))
+        return None if text is None else text.partition(" ")[0].strip()
+
     def next_number(self) -> int:
         names = (path.rsplit("/", 1)[1] for path in self.files.glob(self.path("generations/*")))
         return 1 + max((int(name) for name in names if name.isdigit()), default=0)

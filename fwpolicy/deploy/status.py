@@ -7,9 +7,7 @@ right at the one that is there still is. All that reads rules is imported when i
 from __future__ import annotations
 
 from fwpolicy.deploy.backend import rules_of, there
-from fwpolicy.deploy.confirm import waiting
-from fwpolicy.deploy.journal import pending
-from fwpolicy.deploy.opening import opened
+from fwpolicy.deploy.journal import pending, waiting
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State, digest
 from fwpolicy.errors import HostError
@@ -72,7 +70,7 @@ def look(machine: Machine, memory: Memory | None = None) -> Status:
         *_boot(generation, state, machine),
         *_services(generation, machine),
     )
-    since = opened(machine)
+    since = state.opened()
     by_hand = (f"opened by hand at {since}: fwpolicy apply closes",) if since else ()
     return Status(generation, drifts, (*rules.notes, *by_hand), rules.traffic)
 

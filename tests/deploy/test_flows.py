@@ -10,7 +10,7 @@ from fwpolicy.addresses import collect, parse
 from fwpolicy.backends.nft.purged import SILENCE
 from fwpolicy.deploy import flows as judging
 from fwpolicy.deploy.flows import Scene, judge, losing_clients
-from fwpolicy.deploy.purge import ALL, ROLES, denies_anything, flow_text, graves, look
+from fwpolicy.deploy.purge import denies_anything, flow_text, graves, look
 from fwpolicy.host.conntrack import DESTINATION_CHANGED, EXPECTED, OFFLOADED, Flow
 from fwpolicy.host.netlink import NESTED, attribute
 from fwpolicy.host.operator import Operator
@@ -209,8 +209,8 @@ def test_in_a_window_the_role_alone():
     asked = flow("198.51.100.1", "192.0.2.1", 17, 4000, 123)
     web = flow("198.51.100.1", "192.0.2.1")
     policy = read(f"{HEAD}roles: {{ntp: client-only}}\ninput: {{default: drop}}\n")
-    assert look(policy, SCENE, None, [asked, web], ROLES).condemned == (asked,)
-    everything = look(policy, SCENE, None, [asked, web], ALL)
+    assert look(policy, SCENE, None, [asked, web]).of_roles.condemned == (asked,)
+    everything = look(policy, SCENE, None, [asked, web])
     assert everything.condemned == (asked, web) and everything.guarded == {asked}
 
 

@@ -55,13 +55,14 @@ def street():
         yield built
 
 
-def comes_into_force(street, text, which=purging.ALL, undo=None):
+def comes_into_force(street, text, undo=None, *, waits=False):
     """What apply does to rules and connections; what it said."""
     wanted, said = policy(text), []
 
     def there():
         Nftables().load(render(compile_ruleset(wanted), "p").text)
-        return purging.purge(wanted, MACHINE, None, undo or Undo(), said.append, which)
+        found = purging.denied(wanted, MACHINE, None, said.append)
+        return purging.end(found.of_roles if waits else found, undo or Undo(), said.append)
 
     street.purged = street.call("box", there)
     return said
@@ -325,7 +326,7 @@ def test_in_a_window_only_what_a_role_denies_goes(street):
     asker = street.call("outside", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     asker.sendto(bytes([0x23]) + bytes(47), (WAN4, 123))
     text = f"roles: {{ntp: client-only}}\n{DENY_8080}"
-    comes_into_force(street, text, purging.ROLES)
+    comes_into_force(street, text, waits=True)
     assert [flow.dport for flow in street.purged] == [123]
     assert denied.lives()
     comes_into_force(street, text)
@@ -416,7 +417,8 @@ def test_a_hundred_thousand_in_a_few_seconds(street):
     def timed():
         begin = time.thread_time()
         wanted = policy(DENY_8080)
-        gone = purging.purge(wanted, MACHINE, None, Undo(), lambda _: None)
+        found = purging.denied(wanted, MACHINE, None, lambda _: None)
+        gone = purging.end(found, Undo(), lambda _: None)
         spent.append(time.thread_time() - begin)
         return gone
 
