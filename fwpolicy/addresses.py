@@ -145,6 +145,14 @@ def merge(intervals: Iterable[Interval]) -> Intervals:
     return tuple(merged)
 
 
+def common(one: Intervals, other: Intervals) -> Intervals:
+    """What both have. Both are as merge() makes them."""
+    if one == other:
+        return one
+    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return merge(pair for pair in pairs if pair[0] <= pair[1])
+
+
 def subtract(whole: Intervals, holes: Intervals) -> Intervals:
     """The intervals of `whole` without those of `holes`; both merged."""
     left: list[Interval] = []

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         return fleetcheck.run(options)
     try:
         policy = operands.read_policy(options.policy)
-        _compile(policy, proved=not options.no_prove)
+        compiled(policy, proved=not options.no_prove)
         tests = operands.require_tests(policy)
         # What it finds is no failure: the policy does what it says.
         idle = (
@@ -59,8 +59,8 @@ def _lines(policy: Policy) -> int:
     return sum(len(section.allow) + len(section.block) for section in policy.sections)
 
 
-def _compile(policy: Policy, proved: bool) -> None:
-    """For each of the policy's backends."""
+def compiled(policy: Policy, proved: bool) -> None:
+    """For each of the policy's backends. Raises PolicyError, CheckFailedError."""
     if "iptables" in policy.backends:
         from fwpolicy.deploy import xtproof  # noqa: PLC0415
 
@@ -73,9 +73,9 @@ def _compile(policy: Policy, proved: bool) -> None:
     if not proved:
         compile_ruleset(policy)
         return
-    from fwpolicy.deploy.proof import compiled, prove_compiled  # noqa: PLC0415
+    from fwpolicy.deploy import proof  # noqa: PLC0415
 
-    prove_compiled(policy, None, compiled(policy))
+    proof.prove_compiled(policy, None, proof.compiled(policy))
 
 
 def _sentence(policy: Policy, tests: int, proved: bool) -> str:

@@ -226,18 +226,10 @@ def _with_line(problem: Problem) -> Problem:
 @contextmanager
 def quoting() -> Iterator[None]:
     """Problems that are found after the policy's text was let go of get their lines again."""
-    from fwpolicy.deploy.counters import line_texts  # noqa: PLC0415
-    from fwpolicy.record import replace  # noqa: PLC0415
-
     try:
         yield
     except PolicyError as error:
-        text_of = line_texts(_read_source)
-        problems = (
-            replace(each, text=text_of(each.span) or None) if each.span and each.text is None else each
-            for each in error.problems
-        )
-        raise PolicyError(tuple(problems)) from None
+        raise PolicyError(tuple(map(_with_line, error.problems))) from None
 
 
 def line_reader() -> Callable[[str, int], str]:

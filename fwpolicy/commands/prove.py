@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.deploy.subject import Subject
-    from fwpolicy.policy.model import Policy
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,20 +47,8 @@ def _prove(subject: Subject, other: Subject | None) -> None:
     if other is not None:
         proof.prove_subjects(subject, other)
     elif subject.policy is not None:
-        _prove_compiled(subject.policy)
+        from fwpolicy.commands import check  # noqa: PLC0415
+
+        check.compiled(subject.policy, proved=True)
     else:
         raise FwpolicyError(f"{subject.title} is no policy: say against what, as in --against live")
-
-
-def _prove_compiled(policy: Policy) -> None:
-    """For each of the policy's backends."""
-    if "nft" in policy.backends:
-        from fwpolicy.deploy import proof  # noqa: PLC0415
-
-        proof.prove_compiled(policy, None, proof.compiled(policy))
-    if "iptables" in policy.backends:
-        from fwpolicy.deploy import xtproof  # noqa: PLC0415
-
-        with operands.quoting():
-            texts = xtproof.compiled(policy)
-        xtproof.prove_compiled(policy, None, texts)

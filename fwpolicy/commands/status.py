@@ -141,9 +141,7 @@ def _content(status: Status) -> object:
 
 
 def _report_change(options: argparse.Namespace, status: Status, healed: bool, by: tuple[str, ...]) -> None:
-    import time  # noqa: PLC0415
-
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    now = operands.now()
     if options.json:
         import json  # noqa: PLC0415
 

@@ -8,12 +8,12 @@ answered, and only then are connection tracking entries deleted.
 from __future__ import annotations
 
 from fwpolicy.deploy.backend import rules_of
-from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.drift import turn
 from fwpolicy.deploy.history import prune
 from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.opening import CLOSER
 from fwpolicy.deploy.persist import opener
+from fwpolicy.deploy.plan import boot_changes
 from fwpolicy.deploy.remembered import generation, texts
 from fwpolicy.deploy.said import keep
 from fwpolicy.deploy.starters import UNIT
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fwpolicy.artifact import Artifact
+    from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.state import Generation
@@ -166,9 +167,7 @@ def _boot_matters(plan: Plan) -> bool:
 
 def _scripts(plan: Plan, machine: Machine, state: State) -> tuple[FileChange, ...]:
     """What opens in an emergency."""
-    every = (opener(state.directory), *plan.rules.scripts(state.directory))
-    changes = (FileChange(each.name, machine.files.read(each.name), each.text, each.mode) for each in every)
-    return tuple(change for change in changes if change.before != change.after)
+    return boot_changes((opener(state.directory), *plan.rules.scripts(state.directory)), machine)
 
 
 # Then the daemon's configuration

@@ -84,9 +84,7 @@ class Loader:
         return bool(self.flushes) and self.order != "before" and not self.restored
 
     def _harm(self) -> str:
-        where = {"before": "before ours", "after": "after ours", "any": "in no fixed order with ours"}[
-            self.order
-        ]
+        where = _ORDERS[self.order]
         if self.touches:
             return f"it runs {where}, and {self.touches} names our own table"
         if not self.flushes:

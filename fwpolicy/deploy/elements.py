@@ -57,7 +57,7 @@ def listing(nft: Nftables, known: Known | None) -> tuple[Json, str]:
 
 def _quick_listing(nft: Nftables, kernel: Netfilter, known: Known | None) -> tuple[Json, str]:
     for _ in range(_ATTEMPTS):
-        before = moment(kernel)
+        before = kernel.moment()
         found: Json = nft.listing("ruleset", terse=True)
         held = known if known and known.moment == before else None
         try:
@@ -65,14 +65,9 @@ def _quick_listing(nft: Nftables, kernel: Netfilter, known: Known | None) -> tup
                 _fill(kind, body, nft, kernel, held)
         except InterruptedError:
             continue
-        if moment(kernel) == before:
+        if kernel.moment() == before:
             return found, before
     raise HostError("the ruleset changes all the time")
-
-
-def moment(kernel: Netfilter) -> str:
-    """This state of the ruleset, as no other is called."""
-    return kernel.moment()
 
 
 def _ours(listed: Json) -> list[tuple[str, Json]]:
@@ -154,7 +149,7 @@ def send(changes: tuple[Change, ...], at: str, new_table: bool = False) -> str:
             raise HostError(f"the kernel refused {culprit}: {error.reason}") from None
         after = following(at)
         arrived = after and all(_has_arrived(kernel, change) for change in changes)
-        return after if arrived and moment(kernel) == after else ""
+        return after if arrived and kernel.moment() == after else ""
 
 
 def following(at: str) -> str:

@@ -108,7 +108,7 @@ def of_legacy(tables: tuple[str, ...]) -> tuple[ForeignChain, ...]:
     from fwpolicy.model.program import NotModelledError  # noqa: PLC0415
 
     try:
-        programs = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), saved(), strict=True)]
+        programs = iptables.of_both(saved(), "live-v")
     except (HostError, NotModelledError):
         return ()
     return tuple(chain for program in programs for chain in of_program(program))

@@ -9,6 +9,7 @@ from fwpolicy.addresses import format_address
 from fwpolicy.deploy import daemons
 from fwpolicy.errors import HostError
 from fwpolicy.host import programs, reach
+from fwpolicy.host.boottime import uptime
 from fwpolicy.host.files import printable
 from fwpolicy.policy.gates import Program, Reach, Synchronised
 
@@ -50,7 +51,7 @@ def wait(
     asked = gates
     while True:
         found = _unmet(asked, machine, since, deadline)
-        left = deadline - _now()
+        left = deadline - uptime()
         if not found and asked == gates:
             return () if left > 0 else ("the gates hold, but only now that the time is over",)
         why = tuple([sentence for _, sentence in found])
@@ -65,15 +66,11 @@ def wait(
         time.sleep(_PAUSE if found else 0)
 
 
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def _unmet(gates: tuple[Gate, ...], machine: Machine, since: float, deadline: float) -> Unmet:
     found = []
     for gate in gates:
         try:
-            why = _why(gate, machine, since, deadline - _now())
+            why = _why(gate, machine, since, deadline - uptime())
         except HostError as error:
             why = str(error)
         if why:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fwpolicy.artifact import Artifact
     from fwpolicy.backends.nft.reload import Load
     from fwpolicy.deploy.backend import Rules
-    from fwpolicy.deploy.lockout import Lockout
     from fwpolicy.deploy.said import Said
     from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.conntrack import Flow
@@ -163,7 +162,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     wanted = rules.wanted(policy, facts, seen, current, options.prove)
     purge, losing, flow_notes = _connections(policy, machine, facts, rules)
     boots, boot_notes = _boot_files(policy, machine, options, rules)
-    out = lock_out(policy, facts, options, machine) if wanted.changed else None
+    out_notes, out_refusals = lock_out(policy, facts, options, machine) if wanted.changed else ((), ())
     plan_notes = (
         *_chain_notes(policy, seen, rules),
         *source_notes,
@@ -171,7 +170,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         *daemon_notes,
         *flow_notes,
         *boot_notes,
-        *((f"{out} (--force)",) if out and options.force else ()),
+        *out_notes,
     )
     return Plan(
         policy=policy,
@@ -189,8 +188,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
         revived=revived,
         boot_files=boots,
         boot=boot_changes(boots, machine),
-        enable_boot=bool(boots)
-        and (boot_is_disabled(machine) or not is_turned(policy.apply.drift, machine.services)),
+        enable_boot=boot_is_off(boots, policy.apply.drift, machine),
         purge=purge,
         losing=losing,
         current=current,
@@ -201,7 +199,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
             *_without_forwarding(policy, machine),
-            *((f"{out}; --force goes on all the same",) if out and not options.force else ()),
+            *out_refusals,
         ),
     )
 
@@ -294,10 +292,13 @@ def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileCha
     return tuple(changes)
 
 
-def boot_is_disabled(machine: Machine) -> bool:
-    """Is the boot unit there, and not part of the boot?"""
+def boot_is_off(files: tuple[Artifact, ...], drift: str, machine: Machine) -> bool:
+    """Is the boot unit, whose `files` these are, there and not part of the boot, or the drift's timer not as
+    `drift` says?"""
+    if not files:
+        return False
     state = machine.services.status((UNIT,))
-    return state is not None and not state.enabled
+    return (state is not None and not state.enabled) or not is_turned(drift, machine.services)
 
 
 def _another_backend(current: Generation | None, rules: Rules, options: Options) -> tuple[str, ...]:
@@ -341,13 +342,19 @@ def _refusals(
     return tuple(found)
 
 
-def lock_out(policy: Policy, facts: Facts, options: Options, machine: Machine) -> Lockout | None:
-    """Why the operator of the options could not come back; None where he can, or nobody is."""
+def lock_out(
+    policy: Policy, facts: Facts, options: Options, machine: Machine
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(notes, refusals): why the operator of the options could not come back; nothing where he can, or
+    nobody is."""
     if options.operator is None:
-        return None
+        return (), ()
     from fwpolicy.deploy.lockout import locked_out  # noqa: PLC0415
 
-    return locked_out(policy, facts.servers, options.operator, machine)
+    out = locked_out(policy, facts.servers, options.operator, machine)
+    if out is None:
+        return (), ()
+    return ((f"{out} (--force)",), ()) if options.force else ((), (f"{out}; --force goes on all the same",))
 
 
 def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER, is_turned
-from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_disabled, lock_out
+from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER
+from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_off, lock_out
 from fwpolicy.deploy.said import policy as policy_of
 from fwpolicy.deploy.said import said
 from fwpolicy.deploy.starters import SCRIPT_PATH
@@ -55,7 +55,7 @@ def plan_back(machine: Machine, number: int | None, options: Options = Options()
     kept = said(state, wanted.number)
     policy = _policy(wanted, kept)
     facts = Facts(nat=wanted.nat, servers=None)
-    out = lock_out(policy, facts, options, machine)
+    out_notes, out_refusals = lock_out(policy, facts, options, machine)
     running = state.running()
     assert running is not None  # noqa: S101  (target() has looked)
     back = _Back(machine, state, running, wanted)
@@ -79,16 +79,12 @@ def plan_back(machine: Machine, number: int | None, options: Options = Options()
         revived=back.revived(),
         boot_files=boots,
         boot=boot_changes(boots, machine),
-        enable_boot=bool(boots)
-        and (boot_is_disabled(machine) or not is_turned(_drift(wanted), machine.services)),
+        enable_boot=boot_is_off(boots, _drift(wanted), machine),
         purge=(),
         losing=(),
         current=running,
-        notes=(f"{out} (--force)",) if out and options.force else (),
-        refusals=(
-            *back.refusals(),
-            *((f"{out}; --force goes on all the same",) if out and not options.force else ()),
-        ),
+        notes=out_notes,
+        refusals=(*back.refusals(), *out_refusals),
         again=wanted,
     )
 

@@ -181,8 +181,7 @@ def live() -> Program:
         return found
     from fwpolicy.model import iptables  # noqa: PLC0415
 
-    legacy = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
-    return iptables.merged((found, *legacy))
+    return iptables.merged((found, *iptables.of_both(texts, "live-v")))
 
 
 def of_listing(listing: dict[str, Any]) -> Program:
@@ -206,8 +205,7 @@ def _said_by_iptables(tables: set[str]) -> list[Program] | None:
     from fwpolicy.model import iptables  # noqa: PLC0415
 
     try:
-        texts = saved_nft()
-        programs = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), texts, strict=True)]
+        programs = iptables.of_both(saved_nft(), "live-v")
     except (HostError, NotModelledError):
         return None
     every = {chain.rpartition(" ")[0] for program in programs for chain in program.chains}

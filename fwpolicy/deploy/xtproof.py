@@ -78,13 +78,8 @@ def prove_listed(texts: Texts, saved: tuple[str, str], sets: str, where: str) ->
     emitted = program_of(texts)
     try:
         known = iptables.sets_of_text(sets, f"{where}, ipset", static_sets(texts))
-        listed = iptables.own(
-            iptables.merged(
-                iptables.of_text(text, f"{where}, IPv{family}", family, sets=known)
-                for family, text in zip((4, 6), saved, strict=True)
-            ),
-            CHAINS,
-        )
+        both = iptables.of_both(saved, f"{where}, IPv", sets=known)
+        listed = iptables.own(iptables.merged(both), CHAINS)
     except NotModelledError as error:
         raise CheckFailedError(f"proof failed: the model cannot read what is listed: {error}") from None
     refuse_unmodelled(listed)

@@ -141,10 +141,7 @@ def program_of(ours: Ours, where: str) -> Program:
     lines = [f"create {name} hash:net family {_family_of(held)}" for name, held in static.items()]
     lines += [line for held in static.values() for line in held]
     sets = iptables.sets_of_text("\n".join(lines), f"{where}, ipset", list(static))
-    programs = (
-        iptables.of_text(text, f"{where}, IPv{family}", family, whole=False, sets=sets)
-        for family, text in zip((4, 6), ours.rules, strict=True)
-    )
+    programs = iptables.of_both(ours.rules, f"{where}, IPv", whole=False, sets=sets)
     return iptables.own(iptables.merged(programs), CHAINS)
 
 
@@ -183,7 +180,7 @@ def _chains(others: tuple[str, ...], legacy: bool) -> tuple[ForeignChain, ...]:
     from fwpolicy.model import iptables  # noqa: PLC0415
 
     try:
-        programs = [iptables.of_text(text, f"live-v{v}", v) for v, text in zip((4, 6), others, strict=True)]
+        programs = iptables.of_both(others, "live-v")
     except NotModelledError:
         return ()
     chains = (chain for program in programs for chain in foreign.of_program(program))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from fwpolicy.errors import HostError
+from fwpolicy.host.git import run
 from fwpolicy.record import record
 
 
@@ -43,11 +42,4 @@ def committed(root: str, path: str) -> bytes | None:
 
 
 def _git(root: str, *words: str) -> bytes:
-    try:
-        done = subprocess.run(["git", "-C", root, *words], capture_output=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"cannot run git: {error}") from None
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise HostError(f"{root}: {said[0] if said else 'git failed'}")
-    return done.stdout
+    return run(root, "-C", root, *words)

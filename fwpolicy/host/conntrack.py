@@ -156,8 +156,8 @@ def _regular(family: int, ports: struct.Struct, entry: bytes) -> Flow:
         source, destination, protocol, sport, dport, end, back, end_port, back_port, status = found
     else:
         (high, low, high2, low2, protocol, sport, dport, high3, low3, high4, low4) = found[:11]
-        source, destination, end, back = high << 64 | low, high2 << 64 | low2, high3 << 64 | low3, 0
-        back = high4 << 64 | low4
+        source, destination = high << 64 | low, high2 << 64 | low2
+        end, back = high3 << 64 | low3, high4 << 64 | low4
         end_port, back_port, status = found[11:]
     return Flow(
         family,

@@ -19,6 +19,7 @@ from fnmatch import filter as matching
 from pathlib import Path
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.folders import sync
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -299,7 +300,7 @@ class Files:
                 place.mkdir(0o700)
                 place.chmod(mode & ~_WORLD_WRITABLE)
                 made.append(folder)
-                _sync_folder(place)
+                sync(place.parent)
         except OSError as error:
             raise _refused("make the directory", path, error) from error
         return tuple(made)
@@ -309,7 +310,7 @@ class Files:
         try:
             place = self.locate(path)
             place.rmdir()
-            _sync_folder(place)
+            sync(place.parent)
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
                 return False
@@ -327,7 +328,7 @@ class Files:
             except BaseException:
                 temporary.unlink()
                 raise
-            _sync_folder(place)
+            sync(place.parent)
         except OSError as error:
             raise _refused("link", path, error) from error
 
@@ -435,14 +436,6 @@ def _copy_attributes(old: int, descriptor: int) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.EINVAL}:
             raise
-
-
-def _sync_folder(place: Path) -> None:
-    descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(place: Path) -> bool:

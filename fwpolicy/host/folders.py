@@ -9,7 +9,19 @@ from fwpolicy.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fwpolicy.host.files import Files
+
+
+def sync(folder: str | Path) -> None:
+    """Make durable what names are in it (fsync(2)): one that is not takes all that is in it along. Raises
+    OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def rename(files: Files, old: str, new: str) -> None:
@@ -17,11 +29,7 @@ def rename(files: Files, old: str, new: str) -> None:
     place = files.locate(old, follow=False)
     try:
         place.rename(files.locate(new, follow=False))
-        descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(place.parent)
     except OSError as error:
         raise HostError(f"cannot rename {old}: {error.strerror}") from None
 

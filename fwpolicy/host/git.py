@@ -12,14 +12,18 @@ def show(revision: str, path: str) -> bytes:
     # `--` cannot stand here; a revision that begins with "-" would be an option.
     if revision.startswith("-") or not revision:
         raise HostError(f"git:{revision}:{path}: no revision begins so")
-    command = ["git", "cat-file", "blob", f"{revision}:./{path}"]
+    return run(f"git:{revision}:{path}", "cat-file", "blob", f"{revision}:./{path}")
+
+
+def run(what: str, *words: str) -> bytes:
+    """What `git WORDS` prints. Raises HostError, which begins with `what`."""
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(["git", *words], capture_output=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"git:{revision}:{path}: cannot run git: {error}") from None
+        raise HostError(f"{what}: cannot run git: {error}") from None
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise HostError(f"git:{revision}:{path}: {said[0] if said else 'git failed'}")
+        raise HostError(f"{what}: {said[0] if said else 'git failed'}")
     return done.stdout
 
 

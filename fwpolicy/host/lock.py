@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from fwpolicy.errors import HostError, InterruptedByError
+from fwpolicy.host.folders import sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,17 +46,8 @@ def _make(directory: str) -> list[str]:
     for folder in made:
         with suppress(FileExistsError):  # somebody else's first command, at the same time
             os.mkdir(folder, 0o700 if folder == directory else 0o755)  # noqa: PTH102
-        _sync(os.path.dirname(folder))  # noqa: PTH120
+        sync(os.path.dirname(folder))  # noqa: PTH120
     return made
-
-
-def _sync(folder: str) -> None:
-    """A folder that is not named durably takes all that is written into it along (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_empty(folder: str) -> None:

@@ -7,7 +7,7 @@ diagrams are cut by their unions only.
 
 from __future__ import annotations
 
-from fwpolicy.addresses import merge
+from fwpolicy.addresses import common, merge
 from fwpolicy.model.fields import rank
 from fwpolicy.model.program import And, Lit, Not, Or, Tuples, Verdict
 
@@ -101,15 +101,8 @@ def _conjunction(expr: Expr) -> Conjunction | None:
         if own is None:
             return None
         for field, intervals in own.items():
-            found[field] = _common(found[field], intervals) if field in found else intervals
+            found[field] = common(found[field], intervals) if field in found else intervals
     return found
-
-
-def _common(one: Intervals, other: Intervals) -> Intervals:
-    if one == other:
-        return one
-    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return merge(pair for pair in pairs if pair[0] <= pair[1])
 
 
 class _Values:

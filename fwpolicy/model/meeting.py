@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from operator import itemgetter
 
-from fwpolicy.addresses import merge
+from fwpolicy.addresses import common, merge
 from fwpolicy.model.program import And, Jump, Lit, Program
 from fwpolicy.record import replace
 
@@ -52,17 +52,10 @@ def box(guard: Expr) -> Box | None:
         else:
             return None
         for field, intervals in literals:
-            found[field] = _common(found[field], intervals) if field in found else intervals
+            found[field] = common(found[field], intervals) if field in found else intervals
             if not found[field]:
                 return None
     return found
-
-
-def _common(one: Intervals, other: Intervals) -> Intervals:
-    if one == other:
-        return one
-    pairs = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return merge(pair for pair in pairs if pair[0] <= pair[1])
 
 
 def _told(guard: Expr) -> Box:

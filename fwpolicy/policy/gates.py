@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fwpolicy.addresses import AddressSet, of, subtract
+from fwpolicy.addresses import AddressSet, common, of
 from fwpolicy.errors import Span
 from fwpolicy.policy.lines import all_known
 from fwpolicy.policy.names import BUILT_IN_GROUPS
@@ -268,12 +268,8 @@ def _targets(text: GateText, names: Names) -> AddressSet | None:
 
 def _hosts(word: Word, names: Names) -> AddressSet:
     found = names.fixed((word,))
-    strange = AddressSet(*(_common(found, _NO_HOST, family) for family in (4, 6)))
+    strange = AddressSet(*(common(found.of(family), _NO_HOST.of(family)) for family in (4, 6)))
     if strange and word.text not in BUILT_IN_GROUPS:
         message = f"no TCP connection leads to {strange.prefixes()[0]}"
         names.error(message, word.span, "a gate reaches hosts by addresses of their own")
     return found
-
-
-def _common(one: AddressSet, other: AddressSet, family: int) -> tuple[tuple[int, int], ...]:
-    return subtract(one.of(family), subtract(one.of(family), other.of(family)))

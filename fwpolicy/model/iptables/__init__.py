@@ -7,7 +7,7 @@ drops at the first match that wants to read it (`hotdrop`) and iptables-nft does
 
 from __future__ import annotations
 
-from fwpolicy.model.iptables.build import merged, of_text, own, without
+from fwpolicy.model.iptables.build import merged, of_both, of_text, own, without
 from fwpolicy.model.iptables.ipsets import of_text as sets_of_text
 
-__all__ = ["merged", "of_text", "own", "sets_of_text", "without"]
+__all__ = ["merged", "of_both", "of_text", "own", "sets_of_text", "without"]

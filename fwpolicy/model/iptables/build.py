@@ -30,7 +30,7 @@ from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fwpolicy.model.iptables.ipsets import Sets
     from fwpolicy.model.iptables.reader import Section, Tables
@@ -64,6 +64,17 @@ def of_text(
     family = family_of(text, file, family)
     found = read(text, file, family, whole)
     return _Builder(family, found.tables, found.remarks, sets).program()
+
+
+def of_both(
+    texts: Sequence[str], named: str, *, whole: bool = True, sets: Sets = NO_SETS
+) -> tuple[Program, ...]:
+    """What iptables-save and ip6tables-save printed, in this order; in spans each is `named` and its
+    family's number. As of_text."""
+    return tuple(
+        of_text(text, f"{named}{family}", family, whole=whole, sets=sets)
+        for family, text in zip((4, 6), texts, strict=True)
+    )
 
 
 def own(program: Program, prefix: str) -> Program:
