@@ -130,12 +130,17 @@ def format_address(family: int, value: int) -> str:
 
 def merge(intervals: Iterable[Interval]) -> Intervals:
     """Sorted, with overlapping and adjacent intervals joined."""
-    ordered = sorted(intervals)
-    if len(ordered) < 2:
-        return tuple(ordered)
+    return join(sorted(intervals))
+
+
+def join(ordered: Iterable[Interval]) -> Intervals:
+    """Sorted intervals, with overlapping and adjacent ones joined."""
+    rest = iter(ordered)
+    if (begun := next(rest, None)) is None:
+        return ()
     merged: list[Interval] = []
-    first, last = ordered[0]
-    for begin, end in ordered:
+    first, last = begun
+    for begin, end in rest:
         if begin > last + 1:
             merged.append((first, last))
             first, last = begin, end

@@ -92,10 +92,10 @@ class Text:
     def lines(self) -> Iterator[str]:
         """One after the other."""
         start = 0
-        while (end := self._content.find("\n", start)) >= 0:
-            yield self._content[start:end]
+        while (end := self._content.find("\n", start + _STRIDE)) >= 0:
+            yield from self._content[start:end].split("\n")
             start = end + 1
-        yield self._content[start:]
+        yield from self._content[start:].split("\n")
 
     def line(self, number: int) -> str:
         """Line `number`, counted from 1; empty past the end."""

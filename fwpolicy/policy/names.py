@@ -13,12 +13,12 @@ from fwpolicy.addresses import (
     format_address,
     parse,
 )
-from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
+from fwpolicy.errors import MAX_PROBLEMS, Problem, Span
 from fwpolicy.policy import services
 from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import Service, ServiceError
 from fwpolicy.protocols import NUMBERS
-from fwpolicy.source import Text, decode
+from fwpolicy.source import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ RESERVED_GROUPS = ("from-daemon", "local")
 RESERVED_SERVICES = (*NUMBERS, "ip", "any")
 # Every level of names costs Python frames; nobody reads so many.
 MAX_NESTED = 32
-# A set of more takes the kernel minutes and this program gigabytes.
-MAX_ENTRIES = 1_000_000
 # What other tools call every address.
 _EVERYWHERE_ELSEWHERE = frozenset(("all", "all-ips", "anywhere", "everyone", "everywhere", "world", "*"))
 _MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)
@@ -272,7 +270,9 @@ class Names:
         self._resolving.append(name)
         addresses = self.addresses(group.members)
         if group.file is not None:
-            addresses |= self._file(group.file)
+            from fwpolicy.policy.groupfiles import members  # noqa: PLC0415  (most policies have none)
+
+            addresses |= members(group.file, self)
         if group.hosts is not None and not group.flawed:
             from fwpolicy.policy.lock import locked  # noqa: PLC0415  (most policies name addresses)
 
@@ -297,39 +297,6 @@ class Names:
             self.error(f"{what}s name {what}s more than {MAX_NESTED} levels deep", word.span)
         self._too_deep = True
         return False
-
-    def _file(self, word: Word) -> AddressSet:
-        """One address, prefix or range a line; '#' starts a comment."""
-        path = posixpath.join(posixpath.dirname(word.span.file), word.text)
-        try:
-            text = Text(path, decode(path, self.read_file(path)))
-        except PolicyError as error:
-            self.problems += error.problems
-            return NOWHERE
-        except OSError as error:
-            self.error(f"cannot read {path}: {error.strerror}", word.span)
-            return NOWHERE
-        # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
-        beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
-        self.texts[path] = Text(path, "") if beyond else text
-        items: list[tuple[int, int, int]] = []
-        for number, line in enumerate(text.lines(), 1):
-            entry = (line.partition("#")[0] if "#" in line else line).strip()
-            if entry:
-                if len(items) == MAX_ENTRIES:
-                    self.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
-                    break
-                try:
-                    items.append(packet_address(entry))
-                except AddressError as error:
-                    column = line.index(entry) + 1
-                    span = Span(path, number, column, column + len(entry))
-                    if beyond:
-                        self.problems.append(Problem("not an address, prefix or range", span))
-                        continue
-                    hint = "a comment begins with '#'" if ";" in entry else error.hint
-                    self.error(str(error), span, hint)
-        return collect(items)
 
     def check_unused(self) -> None:
         """Resolve what nothing names, so that its mistakes show, and warn of groups."""

@@ -26,7 +26,7 @@ ELSEWHERE = {
     ("source.py", "words, lists and mappings in one file"),
     ("source.py", "PyYAML is installed without libyaml"),
     ("yamlerrors.py", "not YAML"),
-    ("names.py", "has more than"),
+    ("groupfiles.py", "has more than"),
     ("load.py", "these are the first"),
 }
 

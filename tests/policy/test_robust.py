@@ -340,7 +340,7 @@ def test_a_group_file_over_64_mib_and_one_of_a_million_lines(monkeypatch):
     policy = b"version: 1\ngroups: {a: {file: a.txt}}\ninput: {default: drop, block: [{from: a}]}\n"
     with pytest.raises(PolicyError, match=r"a\.txt:1:1: error: the file is larger than 64 MiB"):
         load((("a.yaml", policy),), lambda path: b"#" * (source.MAX_BYTES + 1))
-    monkeypatch.setattr("fwpolicy.policy.names.MAX_ENTRIES", 1000)
+    monkeypatch.setattr("fwpolicy.policy.groupfiles.MAX_ENTRIES", 1000)
     with pytest.raises(PolicyError, match=r"a\.yaml:2:20: error: a\.txt has more than 1,000 addresses"):
         load((("a.yaml", policy),), lambda path: b"10.0.0.1\n" * 1001)
 

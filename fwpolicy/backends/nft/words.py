@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import BITS, format_address, prefix_length
+from fwpolicy.addresslists import format_addresses
 from fwpolicy.ir.maps import CounterMap, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
@@ -180,15 +181,20 @@ def interval_text(family: int, interval: Interval) -> str:
 
 def interval_texts(family: int, intervals: Intervals) -> list[str]:
     """Each an address, a prefix or a range."""
-    lengths = {1 << host: f"/{BITS[family] - host}" for host in range(1, BITS[family] + 1)} | {1: ""}
+    firsts = _address_texts(family, [first for first, _ in intervals])
+    suffixes = {1 << host: f"/{BITS[family] - host}" for host in range(1, BITS[family] + 1)} | {1: ""}
     texts = []
-    for first, last in intervals:
+    for text, (first, last) in zip(firsts, intervals, strict=True):
         size = last - first + 1
-        if size in lengths and not first & size - 1:
-            texts.append(format_address(family, first) + lengths[size])
+        if size in suffixes and not first & size - 1:
+            texts.append(text + suffixes[size])
         else:
-            texts.append(f"{format_address(family, first)}-{format_address(family, last)}")
+            texts.append(f"{text}-{format_address(family, last)}")
     return texts
+
+
+def _address_texts(family: int, values: list[int]) -> list[str]:
+    return format_addresses(values) if family == 4 else [format_address(family, value) for value in values]
 
 
 def port_text(interval: Interval) -> str:

@@ -7,7 +7,6 @@ wins as long as lengths are few; a few networks of another length are split to m
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 
 from fwpolicy.addresses import BITS, prefixes
@@ -71,26 +70,48 @@ def _hashes(each: Set, taken: set[str]) -> list[tuple[int, Set]]:
     few = len(each.intervals) < min(least for least, _ in LIMITS) / 32
     if few or all(first == last for first, last in each.intervals):
         return []
-    networks = [found for interval in each.intervals for found in prefixes(each.family, interval)]
-    wanted = _lengths(Counter(length for _, length in networks))
+    networks = _networks(each)
+    wanted = _lengths({length: len(firsts) for length, firsts in networks.items()})
     if wanted is None:
         return []
-    by_length: dict[int, list[tuple[int, int]]] = {}
-    for network, length in networks:
+    by_length: dict[int, list[int]] = {}
+    for length, firsts in networks.items():
         target = next(kept for kept in wanted if kept >= length)
-        step = 1 << (BITS[each.family] - target)
-        parts = by_length.setdefault(target, [])
-        parts += [(a, a) for a in range(network, network + (step << (target - length)), step)]
-    most_first = sorted(by_length.items(), key=lambda item: -len(item[1]))
-    return [
-        (length, Set(_name(f"{each.name}_{length}", taken), each.family, tuple(parts)))
-        for length, parts in most_first
-    ]
+        by_length.setdefault(target, []).extend(_split(firsts, length, target, BITS[each.family]))
+    found = []
+    for length, firsts in sorted(by_length.items(), key=lambda item: (-len(item[1]), item[0])):
+        members = tuple([(first, first) for first in sorted(firsts)])
+        found.append((length, Set(_name(f"{each.name}_{length}", taken), each.family, members)))
+    return found
 
 
-def _lengths(counts: Counter[int]) -> list[int] | None:
+def _networks(each: Set) -> dict[int, list[int]]:
+    """The first addresses of the fewest networks that make up the set, by the networks' length."""
+    bits = BITS[each.family]
+    found: dict[int, list[int]] = {length: [] for length in range(bits + 1)}
+    whole = {1 << (bits - length): into.append for length, into in found.items()}
+    for interval in each.intervals:
+        first, last = interval
+        size = last - first + 1
+        if size in whole and not first & (size - 1):
+            whole[size](first)
+        else:
+            for network, length in prefixes(each.family, interval):
+                found[length].append(network)
+    return {length: firsts for length, firsts in found.items() if firsts}
+
+
+def _split(firsts: list[int], length: int, target: int, bits: int) -> list[int]:
+    """Networks of one length as networks of a longer one."""
+    if length == target:
+        return firsts
+    size, step = 1 << (bits - length), 1 << (bits - target)
+    return [part for first in firsts for part in range(first, first + size, step)]
+
+
+def _lengths(counts: dict[int, int]) -> list[int] | None:
     """The lengths to keep, ascending; None where there are too many, or too few networks."""
-    total = counts.total()
+    total = sum(counts.values())
     most = next((most for least, most in LIMITS if total >= least), None)
     if most is None:
         return None

@@ -1,0 +1,64 @@
+"""Groups whose members stand in a file: one address, prefix or range a line, '#' starts a comment."""
+
+from __future__ import annotations
+
+import posixpath
+
+from fwpolicy.addresses import NOWHERE, AddressError, AddressSet, collect
+from fwpolicy.addresslists import networks
+from fwpolicy.errors import PolicyError, Problem, Span
+from fwpolicy.policy.names import packet_address
+from fwpolicy.source import Text, decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fwpolicy.policy.names import Names
+    from fwpolicy.policy.syntax import Word
+
+# A set of more takes the kernel minutes and this program gigabytes.
+MAX_ENTRIES = 1_000_000
+
+
+def members(word: Word, names: Names) -> AddressSet:
+    """What the file that `word` names holds; a problem for each line that is wrong."""
+    path = posixpath.join(posixpath.dirname(word.span.file), word.text)
+    try:
+        text = Text(path, decode(path, names.read_file(path)))
+    except PolicyError as error:
+        names.problems += error.problems
+        return NOWHERE
+    except OSError as error:
+        names.error(f"cannot read {path}: {error.strerror}", word.span)
+        return NOWHERE
+    # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
+    beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
+    names.texts[path] = Text(path, "") if beyond else text
+    entries = [entry for line in text.lines() if (entry := _entry(line))]
+    if len(entries) > MAX_ENTRIES:
+        names.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
+        return NOWHERE
+    found = networks(entries)
+    return _line_by_line(text, names, beyond=beyond) if found is None else AddressSet(found)
+
+
+def _entry(line: str) -> str:
+    return (line.partition("#")[0] if "#" in line else line).strip()
+
+
+def _line_by_line(text: Text, names: Names, *, beyond: bool) -> AddressSet:
+    items: list[tuple[int, int, int]] = []
+    for number, line in enumerate(text.lines(), 1):
+        if entry := _entry(line):
+            try:
+                items.append(packet_address(entry))
+            except AddressError as error:
+                column = line.index(entry) + 1
+                _refuse(error, entry, Span(text.file, number, column, column + len(entry)), names, beyond)
+    return collect(items)
+
+
+def _refuse(error: AddressError, entry: str, span: Span, names: Names, beyond: bool) -> None:
+    if beyond:
+        names.problems.append(Problem("not an address, prefix or range", span))
+        return
+    names.error(str(error), span, "a comment begins with '#'" if ";" in entry else error.hint)
