@@ -143,6 +143,9 @@ class Text:
         column = offset - (self._content.rfind("\n", 0, offset) + 1)
         return self.span_between(line, column, line, column + 1)
 
+    def has(self, character: str) -> bool:
+        return character in self._content
+
     def find(self, character: str) -> int:
         """The offset of the first `character`; 0 where there is none."""
         return max(self._content.find(character), 0)

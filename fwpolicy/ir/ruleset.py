@@ -5,6 +5,9 @@ What cannot be said here is not emitted, and what a listing says beyond it is re
 
 from __future__ import annotations
 
+from itertools import starmap
+from operator import ne
+
 from fwpolicy.errors import Span
 from fwpolicy.ir.maps import CounterMap, Map, VerdictMap
 from fwpolicy.record import record
@@ -327,7 +330,7 @@ class Set:
     @property
     def has_ranges(self) -> bool:
         """Does it need `flags interval`? It cannot get them later."""
-        return any(first != last for first, last in self.intervals)
+        return any(starmap(ne, self.intervals))
 
 
 @record

@@ -12,6 +12,8 @@ from fwpolicy.source import Text, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.syntax import Word
 
@@ -33,7 +35,7 @@ def members(word: Word, names: Names) -> AddressSet:
     # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
     beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
     names.texts[path] = Text(path, "") if beyond else text
-    entries = [entry for line in text.lines() if (entry := _entry(line))]
+    entries = [entry for entry in map(str.strip, _without_comments(text)) if entry]
     if len(entries) > MAX_ENTRIES:
         names.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)
         return NOWHERE
@@ -41,14 +43,16 @@ def members(word: Word, names: Names) -> AddressSet:
     return _line_by_line(text, names, beyond=beyond) if found is None else AddressSet(found)
 
 
-def _entry(line: str) -> str:
-    return (line.partition("#")[0] if "#" in line else line).strip()
+def _without_comments(text: Text) -> Iterator[str]:
+    if not text.has("#"):
+        return text.lines()
+    return (line.partition("#")[0] for line in text.lines())
 
 
 def _line_by_line(text: Text, names: Names, *, beyond: bool) -> AddressSet:
     items: list[tuple[int, int, int]] = []
-    for number, line in enumerate(text.lines(), 1):
-        if entry := _entry(line):
+    for number, line in enumerate(_without_comments(text), 1):
+        if entry := line.strip():
             try:
                 items.append(packet_address(entry))
             except AddressError as error:
