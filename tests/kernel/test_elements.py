@@ -18,7 +18,7 @@ from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import elements as deploying
 from fwpolicy.deploy import journal, rules
 from fwpolicy.deploy.confirm import settled
-from fwpolicy.deploy.elements import moment, send
+from fwpolicy.deploy.elements import send
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.proof import prove_listed
 from fwpolicy.deploy.remove import remove
@@ -76,10 +76,10 @@ def test_the_kernel_holds_what_was_sent_and_nft_lists_it(data, family, interval)
     def inside():
         seen = []
         with Netfilter() as kernel:
-            now = send((made(family, interval, first),), moment(kernel), new_table=True)
-            seen.append((now == moment(kernel), held(kernel, family, interval), listed()))
+            now = send((made(family, interval, first),), kernel.moment(), new_table=True)
+            seen.append((now == kernel.moment(), held(kernel, family, interval), listed()))
             now = send((Change("s", family, interval, gone, new),), now) if gone or new else now
-            seen.append((now == moment(kernel), held(kernel, family, interval), listed()))
+            seen.append((now == kernel.moment(), held(kernel, family, interval), listed()))
         return seen
 
     assert namespaces.call(inside) == [(True, first, merge(first)), (True, second, merge(second))]
@@ -129,7 +129,7 @@ def test_elements_unlike_ours_are_left_to_libnftables(what):
 def test_the_batch_is_refused_where_the_ruleset_changed_meanwhile():
     def inside():
         with Netfilter() as kernel:
-            before = send((made(4, True, ((1, 2),)),), "", new_table=True) or moment(kernel)
+            before = send((made(4, True, ((1, 2),)),), "", new_table=True) or kernel.moment()
             Nftables().load("table ip other { }")
             with pytest.raises(StaleError, match="changed the ruleset meanwhile"):
                 send((Change("s", 4, True, ((1, 2),), ((7, 9),)),), before)
@@ -180,7 +180,7 @@ def test_a_hundred_thousand_over_many_messages(family, interval):
         change = made(family, interval, wanted)
         assert len(elements.messages("fwpolicy", (change,))) > 20
         with Netfilter() as kernel:
-            now = send((change,), moment(kernel), new_table=True)
+            now = send((change,), kernel.moment(), new_table=True)
             count = kernel.set_kind(WHERE).count
         (entry,) = (e for e in deploying.listing(Nftables(), None)[0]["nftables"] if "set" in e)
         return elements.from_text(family, entry["set"]["elem"]) == wanted, count is None or bool(now)
@@ -306,7 +306,7 @@ def test_a_second_namespace_is_not_taken_for_the_first(place):
         with Netfilter() as kernel:
             for number in range(kernel.generation(), int(known.rpartition(" ")[2])):
                 Nftables().load(f"table ip other{number} {{ }}")
-            return moment(kernel)
+            return kernel.moment()
 
     other = namespaces.call(inside)
     assert other.rpartition(" ")[2] == known.rpartition(" ")[2] and other != known
