@@ -6,7 +6,8 @@ of whole address sets cost one machine operation for each 30 classes.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
+from operator import xor
 from random import SystemRandom
 
 from fwpolicy.model.fields import rank, universe
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from fwpolicy.addresses import Interval, Intervals
 
-# A class is known by the sum of its literals' random labels. Two classes are taken for one with a
+# With so many literals at most a class's key is a small number.
+_FEW = 16
+# With more a class is known by the sum of its literals' random labels. Two classes are taken for one with a
 # probability of 2**-128 for each pair; labels that a ruleset's author could know would be a risk, these are
 # drawn anew for each proof.
 _LABEL_BITS = 192
@@ -64,6 +67,35 @@ class Atoms:
 
 def _cut(whole: Intervals, literals: list[Intervals]) -> tuple[list[list[Interval]], dict[Intervals, int]]:
     """(the classes, each as its intervals; literal -> bits of its classes)."""
+    classes, masks = (_cut_by_few if len(literals) <= _FEW else _cut_by_many)(whole, literals)
+    return classes, dict(zip(literals, masks, strict=True))
+
+
+def _cut_by_few(whole: Intervals, literals: list[Intervals]) -> tuple[list[list[Interval]], list[int]]:
+    """A class is known by a bit for each of its literals: large groups are mostly among few."""
+    turns: dict[int, int] = {}
+    for number, intervals in enumerate((*literals, whole)):
+        own = dict.fromkeys(
+            chain.from_iterable([(first, last + 1) for first, last in intervals]), 1 << number
+        )
+        own |= {edge: turns[edge] ^ own[edge] for edge in turns.keys() & own.keys()}
+        turns |= own
+    edges = sorted(turns)
+    stretches: dict[int, list[Interval]] = {}
+    states = accumulate(map(turns.__getitem__, edges), xor)
+    for state, first, following in zip(states, edges, edges[1:], strict=False):
+        if state not in stretches:
+            stretches[state] = []
+        stretches[state].append((first, following - 1))
+    classes = {state: found for state, found in stretches.items() if state >> len(literals)}
+    masks = [
+        sum(1 << bit for bit, state in enumerate(classes) if state >> number & 1)
+        for number in range(len(literals))
+    ]
+    return list(classes.values()), masks
+
+
+def _cut_by_many(whole: Intervals, literals: list[Intervals]) -> tuple[list[list[Interval]], list[int]]:
     draw = SystemRandom().getrandbits
     labels = [draw(_LABEL_BITS) for _ in literals]
     toggles: dict[int, list[int]] = {}
@@ -86,7 +118,7 @@ def _cut(whole: Intervals, literals: list[Intervals]) -> tuple[list[list[Interva
             for index in active:
                 masks[index] |= bit
         classes[signature].append((here, last))
-    return list(classes.values()), dict(zip(literals, masks, strict=True))
+    return list(classes.values()), masks
 
 
 def _pieces(whole: Intervals, toggles: Iterable[int]) -> Iterator[tuple[int, int, bool]]:

@@ -7,6 +7,8 @@ diagrams are cut by their unions only.
 
 from __future__ import annotations
 
+from itertools import chain
+
 from fwpolicy.addresses import common, merge
 from fwpolicy.model.fields import rank
 from fwpolicy.model.program import And, Lit, Not, Or, Tuples, Verdict
@@ -122,7 +124,7 @@ class _Values:
         unique = dict.fromkeys(numbers)
         if len(unique) == 1:
             return numbers[0]
-        return self.number(merge(interval for number in unique for interval in self.all[number]))
+        return self.number(merge(chain.from_iterable([self.all[number] for number in unique])))
 
 
 def _joined(conjunctions: list[Conjunction]) -> Iterator[Expr]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from operator import itemgetter
+
 from fwpolicy.addresses import of
 from fwpolicy.model import fields
 from fwpolicy.model.build import LINKED
@@ -50,7 +53,9 @@ def preferred(atoms: Atoms) -> list[int]:
     found = []
     for field, classes in zip(atoms.fields, atoms.values, strict=True):
         likely = LIKELY.get(field, (1 if field.startswith("limit:") else 0,))
-        bits = (1 << number for value in likely for number, own in enumerate(classes) if _inside(value, own))
+        bits = (
+            1 << number for value in likely for number, own in enumerate(classes) if _in_class(value, own)
+        )
         found.append(next(bits, 1))
     return found
 
@@ -97,3 +102,8 @@ def _interface(intervals: list[Interval]) -> int:
 
 def _inside(value: int, intervals: Iterable[Interval]) -> bool:
     return any(first <= value <= last for first, last in intervals)
+
+
+def _in_class(value: int, ordered: list[Interval]) -> bool:
+    before = bisect_right(ordered, value, key=itemgetter(0))
+    return before > 0 and value <= ordered[before - 1][1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_pton
 
 from fwpolicy.addresses import merge
+from fwpolicy.addresslists import networks
 from fwpolicy.model import fields
 from fwpolicy.model.nft import words
 
@@ -32,7 +33,14 @@ def unwrapped(member: Json) -> Json:
 
 def many(decode: Decode, members: Iterable[Json]) -> Intervals:
     """The union of all members."""
-    return merge([interval for member in members for interval in decode(unwrapped(member))])
+    bare = list(members)
+    if set(map(type, bare)) != {str}:
+        bare = list(map(unwrapped, bare))
+    if isinstance(decode, OfNetworks) and len(bare) >= _LONG:
+        found = decode.together(bare)
+        if found is not None:
+            return found
+    return merge([interval for member in bare for interval in decode(member)])
 
 
 def _forwards(first: int, last: int) -> Intervals:
@@ -72,8 +80,44 @@ def _number(text: str) -> Json:
         return text
 
 
+class OfNetworks:
+    """A decoder of IPv4 addresses that takes a long list at once, too: `length` bits of them count."""
+
+    def __init__(self, decode: Decode, length: int) -> None:
+        self._decode = decode
+        self._length = length
+
+    def __call__(self, member: Json) -> Intervals:
+        return self._decode(member)
+
+    def together(self, members: list[Json]) -> Intervals | None:
+        """The union of all; None where one by one may say more."""
+        texts = members if set(map(type, members)) == {str} else list(map(_network_text, members))
+        if self._length < _WHOLE:
+            return networks([f"{text}/{self._length}" for text in texts])
+        return networks(texts)
+
+
+# A list that is worth two passes.
+_LONG = 64
+_WHOLE = 32
+
+
+def _network_text(member: Json) -> str:
+    """ "" where it is no address and no network."""
+    if isinstance(member, str):
+        return member
+    found = member.get("prefix") if isinstance(member, dict) else None
+    return f"{found['addr']}/{found['len']}" if found else ""
+
+
 def addresses(bits: int) -> Decode:
     """`ADDR`, `ADDR/LEN`, `ADDR-ADDR` as text or as JSON says them."""
+    found = _addresses(bits)
+    return OfNetworks(found, _WHOLE) if bits == _WHOLE else found
+
+
+def _addresses(bits: int) -> Decode:
     one = _address(AF_INET if bits == 32 else AF_INET6)
 
     def network(text: str, length: int) -> Intervals:
@@ -230,6 +274,8 @@ def masked(decode: Decode, mask: int, bits: int) -> Decode:
             found += _spread(low, high, hosts, above)
         return merge(found)
 
+    if isinstance(decode, OfNetworks) and not above and 0 < hosts < bits:
+        return OfNetworks(preimage, bits - hosts)
     return preimage
 
 
