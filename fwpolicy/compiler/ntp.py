@@ -97,8 +97,12 @@ class NtpRules:
 
     def early_drops(self) -> tuple[Rule, ...]:
         """Drops before connection tracking, for what is addressed to this host: a flood makes no
-        conntrack entries and costs a third (867 ns a packet against 2,702)."""
-        mine: tuple[Match, ...] = (DestinationType(LOCAL), NTP)
+        conntrack entries and costs a third (867 ns a packet against 2,702).
+
+        What kind an address is takes the kernel 300 ns to find out, so it is asked last, and one kind a rule:
+        a set of both takes 70 more.
+        """
+        mine: tuple[Match, ...] = (NTP,)
         drops: list[tuple[Match, ...]] = []
         if self.role.mode == "closed":
             drops.append(mine)
@@ -110,7 +114,8 @@ class NtpRules:
             drops += self._others((*mine, QUERY), self.role.serve, "ntp_serve")
             drops.append((*mine, NtpMode((3, 4), negated=True)))
         loopback = Rule((Interface("iifname", ("lo",)),), Accept(), "loopback")
-        return (loopback, *(self._early_drop(matches) for matches in drops))
+        here = [(*matches, DestinationType((kind,))) for matches in drops for kind in LOCAL]
+        return (loopback, *(self._early_drop(matches) for matches in here))
 
     def _served(self, matches: tuple[Match, ...]) -> tuple[tuple[Match, ...], ...]:
         return self._each("saddr", self.role.serve, "ntp_serve", matches)
