@@ -130,6 +130,8 @@ def format_address(family: int, value: int) -> str:
 
 def merge(intervals: Iterable[Interval]) -> Intervals:
     """Sorted, with overlapping and adjacent intervals joined."""
+    if intervals.__class__ is tuple and len(intervals) == 1:
+        return intervals
     return join(sorted(intervals))
 
 
@@ -241,6 +243,10 @@ class AddressSet:
 
 def collect(items: Iterable[tuple[int, int, int]]) -> AddressSet:
     """An AddressSet of parsed (family, first, last) items."""
+    items = list(items)
+    if len(items) == 1:
+        ((family, first, last),) = items
+        return AddressSet(((first, last),)) if family == 4 else AddressSet((), ((first, last),))
     v4: list[Interval] = []
     v6: list[Interval] = []
     for family, first, last in items:

@@ -188,6 +188,9 @@ class Reader:
         """A word or a list of words; None where the key is absent."""
         if node is None:
             return None
+        if node.__class__ is Scalar:
+            word = self.word(node, what)
+            return (word,) if word else ()
         if not isinstance(node, Sequence):
             if isinstance(node, Mapping) and not looks_like_ipv6(node):
                 self.error(f"{what} must be a single value or a list, not a mapping", node)
