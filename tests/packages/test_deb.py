@@ -88,6 +88,12 @@ def test_what_stands_in_its_place_is_made_of_this_program(unpacked: Path) -> Non
     assert (unpacked / "usr/bin/fwpolicy").read_text().startswith("#!/usr/bin/python3\n")
 
 
+def test_zsh_takes_up_the_completion_by_itself(unpacked: Path) -> None:
+    asked = "fpath=($1 $fpath); autoload -U compinit; compinit -u -D; print $_comps[fwpolicy]"
+    folder = str((unpacked / COMPLETIONS["zsh"]).parent)
+    assert run("zsh", "-f", "-c", asked, "zsh", folder).stdout == "_fwpolicy\n"
+
+
 def test_what_it_says_of_itself(package: Path) -> None:
     fields = run("dpkg-deb", "--field", str(package)).stdout
     said = dict(re.findall(r"^(\S+): (.*)$", fields, re.MULTILINE))
