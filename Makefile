@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Kernel and host tests make namespaces and boot containers, which takes root.
 AS_ROOT := $(SUDO) env PATH="$$PATH"
+DEB_TOOLS := dpkg-dev debhelper dh-python pybuild-plugin-pyproject python3-all python3-hatchling python3-yaml lintian
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
        util-linux e2fsprogs git ipset openssh-client mmdebstrap systemd-container strace zsh fish man-db mandoc \
-       busybox dash shellcheck
+       busybox dash shellcheck $(DEB_TOOLS)
 # Two workers. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
 # which ones begin.
 # What counts answers within milliseconds has the machine to itself.
@@ -19,10 +20,12 @@ PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
+	@echo "make deb    build/fwpolicy_VERSION_all.deb, for Debian 12 and newer"
+	@echo "make wheelhouse  build/wheelhouse: our wheel and all that it needs, for hosts without a network"
 	@echo "make test   linters, types, layers and the tests; the kernel's as root"
 	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
 	@echo "make lint   only ruff, mypy and the import layers"
@@ -38,6 +41,21 @@ $(STAMP): pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@mkdir -p build && touch $@
+
+# The same bytes each time: of the time that debian/changelog says. Built by the distribution's Python, of a copy.
+BUILD ?= build
+PACKED := fwpolicy policies docs debian pyproject.toml README.md CHANGELOG.md LICENSE
+deb:
+	@dpkg -s $(DEB_TOOLS) >/dev/null 2>&1 || \
+	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEB_TOOLS); }
+	rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/fwpolicy
+	tar --create --exclude=__pycache__ $(PACKED) | tar --extract --touch --directory=$(BUILD)/deb/fwpolicy
+	cd $(BUILD)/deb/fwpolicy && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+	    dpkg-buildpackage --build=all --no-sign --no-check-builddeps
+	mv $(BUILD)/deb/fwpolicy_*_all.deb $(BUILD)/
+
+wheelhouse: $(STAMP)
+	$(BIN)/python -m tests.packages.wheelhouse $(BUILD)/wheelhouse
 
 demo: $(STAMP)
 	$(AS_ROOT) $(BIN)/python -m tests.lab.demo

@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         def stored(self, generation: Generation, seen: Survey, live: bool) -> Wanted:
             """What was applied then."""
 
-        def boot_files(self, policy: Policy, state_dir: str, init: str) -> tuple[Artifact, ...]:
+        def boot_files(self, policy: Policy, state_dir: str, init: str, program: str) -> tuple[Artifact, ...]:
             """What loads the rules at boot under this init system (persist.py), by absolute path."""
 
         def boot_notes(self, machine: Machine) -> tuple[str, ...]:

@@ -86,10 +86,10 @@ class NftRules:
         emitted = program_of(artifact) if live and changed else None
         return Wanted(ruleset, (artifact,), emitted, ways if changed else (), changed)
 
-    def boot_files(self, policy: Policy, state_dir: str, init: str) -> tuple[Artifact, ...]:
+    def boot_files(self, policy: Policy, state_dir: str, init: str, program: str) -> tuple[Artifact, ...]:
         from fwpolicy.deploy.persist import boot_files  # noqa: PLC0415
 
-        return boot_files(policy, state_dir, init)
+        return boot_files(policy, state_dir, init, program)
 
     def boot_notes(self, machine: Machine) -> tuple[str, ...]:
         missing = machine.live and not any(map(machine.files.exists, PROGRAMS))

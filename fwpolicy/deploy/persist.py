@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
 from fwpolicy.backends.nft.purged import TABLE as PURGED
-from fwpolicy.deploy.drift import drift_files
+from fwpolicy.deploy.drift import PACKAGED, drift_files
 from fwpolicy.deploy.journal import marker
 from fwpolicy.deploy.starters import BOOT_FOLDER, STARTERS
 
@@ -160,9 +160,11 @@ def opener(state_dir: str) -> Artifact:
     return Artifact(f"{state_dir}/open.sh", _OPEN.format(state=state_dir, purged=PURGED), 0o700)
 
 
-def boot_files(policy: Policy, state_dir: str, init: str = "systemd") -> tuple[Artifact, ...]:
+def boot_files(
+    policy: Policy, state_dir: str, init: str = "systemd", program: str = PACKAGED
+) -> tuple[Artifact, ...]:
     """The files that load the rules at boot, by absolute path; all of root's, none writable by others.
-    `init` is one of STARTERS."""
+    `init` is one of STARTERS; `program` is the fwpolicy that a timer runs."""
     mode = fallback_mode(policy)
     files = [
         Artifact(
@@ -180,5 +182,5 @@ def boot_files(policy: Policy, state_dir: str, init: str = "systemd") -> tuple[A
     if mode != "open":
         files.append(Artifact(f"{state_dir}/fallback.nft", fallback(mode), 0o600))
     if init == "systemd":
-        files += drift_files(policy.apply.drift, state_dir, BOOT_FOLDER)
+        files += drift_files(policy.apply.drift, state_dir, BOOT_FOLDER, program)
     return tuple(files)

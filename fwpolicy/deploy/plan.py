@@ -7,7 +7,7 @@ from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import AUTO, NFT, chosen
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, is_turned
+from fwpolicy.deploy.drift import IGNORE, Runner, is_turned, runner
 from fwpolicy.deploy.flows import losing_clients
 from fwpolicy.deploy.foreign import interference, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
@@ -17,6 +17,7 @@ from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
+from fwpolicy.host.files import printable
 from fwpolicy.host.services import NoServices
 from fwpolicy.record import record
 
@@ -161,7 +162,8 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     facts = Facts(nat=seen.nat, servers=servers)
     wanted = rules.wanted(policy, facts, seen, current, options.prove)
     purge, losing, flow_notes = _connections(policy, machine, facts, rules)
-    boots, boot_notes = _boot_files(policy, machine, options, rules)
+    drift = runner(policy.apply.drift, machine) if options.persist else Runner()
+    boots, boot_notes = _boot_files(policy, machine, options, rules, drift.program)
     out_notes, out_refusals = lock_out(policy, facts, options, machine) if wanted.changed else ((), ())
     plan_notes = (
         *_chain_notes(policy, seen, rules),
@@ -199,6 +201,7 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
             *_refusals(policy, current, options, seen, daemons),
             *without_dns(policy, sources, machine.files),
             *_without_forwarding(policy, machine),
+            *unasked(machine, policy.apply.drift, drift),
             *out_refusals,
         ),
     )
@@ -265,7 +268,7 @@ def _connections(
 
 
 def _boot_files(
-    policy: Policy, machine: Machine, options: Options, rules: Rules
+    policy: Policy, machine: Machine, options: Options, rules: Rules, program: str
 ) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
     """(what loads the rules at boot, notes); nothing where no init system would run it."""
     if not options.persist:
@@ -276,7 +279,7 @@ def _boot_files(
     if policy.apply.drift != IGNORE and machine.services.init != "systemd":
         timer = f"apply: {{drift: {policy.apply.drift}}} is a timer of systemd's: nobody looks here"
         notes = (*notes, timer)
-    return rules.boot_files(policy, machine.state_dir, machine.services.init), notes
+    return rules.boot_files(policy, machine.state_dir, machine.services.init, program), notes
 
 
 def boot_changes(files: tuple[Artifact, ...], machine: Machine) -> tuple[FileChange, ...]:
@@ -365,6 +368,17 @@ def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:
     return (
         "the policy translates addresses and this host does not forward: sysctl -w net.ipv4.ip_forward=1",
     )
+
+
+def unasked(machine: Machine, mode: str, drift: Runner) -> tuple[str, ...]:
+    """What root would run unasked, and others than root can change."""
+    found = [f"apply: {{drift: {mode}}}: {drift.trouble}"] if drift.trouble else []
+    if exposed := machine.files.exposed(machine.state_dir):
+        found.append(
+            f"root runs scripts in the state directory {machine.state_dir}, and others than root can change "
+            f"{printable(exposed)}"
+        )
+    return tuple(found)
 
 
 def _allows_on(policy: Policy, hook: str) -> bool:

@@ -13,11 +13,11 @@ from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, REPORT, TIMER
-from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_off, lock_out
+from fwpolicy.deploy.drift import IGNORE, REPORT, SERVICE, TIMER, Runner, runs, trouble
+from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_off, lock_out, unasked
 from fwpolicy.deploy.said import policy as policy_of
 from fwpolicy.deploy.said import said
-from fwpolicy.deploy.starters import SCRIPT_PATH
+from fwpolicy.deploy.starters import BOOT_FOLDER, SCRIPT_PATH
 from fwpolicy.deploy.state import Generation, State
 from fwpolicy.deploy.timeservice import DaemonPlan
 from fwpolicy.errors import HostError
@@ -84,7 +84,7 @@ def plan_back(machine: Machine, number: int | None, options: Options = Options()
         losing=(),
         current=running,
         notes=out_notes,
-        refusals=(*back.refusals(), *out_refusals),
+        refusals=(*back.refusals(), *out_refusals, *unasked(machine, _drift(wanted), back.runner())),
         again=wanted,
     )
 
@@ -117,6 +117,13 @@ class _Back:
         """What loaded the rules at boot then."""
         boot, texts = dict(self._wanted.boot), self._ours[self._wanted.number]
         return tuple(Artifact(path, texts[path], _mode(path)) for path in boot if path in texts)
+
+    def runner(self) -> Runner:
+        """What its timer would run."""
+        path = f"{BOOT_FOLDER}{SERVICE}"
+        text = self._ours[self._wanted.number].get(path, "") if path in dict(self._wanted.boot) else ""
+        program = runs(text)
+        return Runner(program, trouble(program, self._machine)) if program else Runner()
 
     def daemons(self) -> tuple[DaemonPlan, ...]:
         """One for each service that the generation turned on or off; the first that runs has the files."""

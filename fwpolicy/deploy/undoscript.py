@@ -106,6 +106,12 @@ attempt() {{
     "$@" || echo "fwpolicy: could not do: $*" >&2
 }}
 
+# A script that does not wait for the end of its daemon starts none beside it (initscripts.py).
+revive() {{
+    sleep 1
+    "$@" status >/dev/null 2>&1 || "$@" start >/dev/null 2>&1 || :
+}}
+
 # NAME GENERATION
 point() {{
     rm -f "$state/$1" && ln -s "generations/$2" "$state/$1"
@@ -196,7 +202,12 @@ def _loading(rules: str) -> str:
 
 
 def _commands(commands: Commands) -> list[str]:
-    return [f"attempt {_spoken(command)}" for command in commands] or [":"]
+    lines: list[str] = []
+    for command in commands:
+        lines.append(f"attempt {_spoken(command)}")
+        if command[-1] == "restart":  # systemctl's verb comes first
+            lines.append(f"revive {_spoken(command[:-1])}")
+    return lines or [":"]
 
 
 def _tolerant(commands: Commands) -> list[str]:

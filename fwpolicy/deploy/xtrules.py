@@ -77,10 +77,10 @@ class XtRules:
         emitted = xtproof.program_of(_texts(texts)) if live and changed else None
         return Wanted(Ruleset(()), texts, emitted, (), changed)
 
-    def boot_files(self, policy: Policy, state_dir: str, init: str) -> tuple[Artifact, ...]:
+    def boot_files(self, policy: Policy, state_dir: str, init: str, program: str) -> tuple[Artifact, ...]:
         from fwpolicy.deploy.persist import boot_files, fallback_texts  # noqa: PLC0415
 
-        files = boot_files(policy, state_dir, init)
+        files = boot_files(policy, state_dir, init, program)
         kept = (each for each in files if not each.name.endswith("/fallback.nft"))
         texts = fallback_texts(policy)
         return (*kept, *(Artifact(f"{state_dir}/{name}", text, 0o600) for name, text in texts))

@@ -82,7 +82,10 @@ class InitScripts:
 
     def restart(self, unit: str) -> None:
         if not self._offline:
-            self._do(self._call(_script_name(unit), "restart"))
+            name = _script_name(unit)
+            before = self.main_pid(name)
+            self._do(self._call(name, "restart"))
+            self._surely_up(name, before)
 
     def reload_manager(self) -> None:
         self._do_all(self._settling())
@@ -105,8 +108,13 @@ class InitScripts:
 
     def restore(self, state: ServiceState) -> None:
         """Nothing where the script has gone since, with its package."""
-        if self._script(_script_name(state.unit)).exists():
-            self._do_all(self._back(state, now=not self._offline))
+        name = _script_name(state.unit)
+        if not self._script(name).exists():
+            return
+        before = self.main_pid(name)
+        self._do_all(self._back(state, now=not self._offline))
+        if state.active:
+            self._surely_up(name, before)
 
     def forgetting(self, unit: str, *, at_boot: bool = False) -> Commands:
         name = _name(unit)
@@ -177,6 +185,17 @@ class InitScripts:
             if time.monotonic() > deadline:
                 raise HostError(f"{name} still runs, although '/{FOLDER}/{name} stop' was successful")
             time.sleep(0.1)
+
+    def _surely_up(self, name: str, before: int | None) -> None:
+        """After a restart: a script that does not wait for the end of its daemon (Debian's of chrony) finds
+        it there and starts none. `before`: its process until then, without which nothing is done."""
+        if before is None:
+            return
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while Path(f"/proc/{before}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not self._active(name):
+            self._do(self._call(name, "start"))
 
     def _back(self, state: ServiceState, *, now: bool) -> Iterator[tuple[str, ...]]:
         """Linked as it was, started or stopped as it was, and executable by whom it was."""

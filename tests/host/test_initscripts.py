@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -389,3 +391,31 @@ def test_an_images_init_system(tmp_path: Path, files: tuple[str, ...], kind: str
         (tmp_path / "sbin/chkconfig").touch()
         (tmp_path / "sbin/init").unlink()
         assert services.detect(str(tmp_path)).init == "chkconfig"
+
+
+def test_a_script_that_does_not_wait_for_the_end_of_its_daemon(tmp_path: Path) -> None:
+    """As Debian's of chrony: its restart stops, finds the daemon still there, and starts none."""
+    host = Host(tmp_path, "update-rc.d", "chrony")
+    pid_file = tmp_path / "chronyd.pid"
+    host.script("chrony", *DEBIAN)
+    script = tmp_path / "etc/init.d/chrony"
+    script.write_text(script.read_text() + f"PIDFILE=/run/..{pid_file}\n")
+    daemon = subprocess.Popen(["sleep", "60"])
+    pid_file.write_text(f"{daemon.pid}\n")
+    host.tools.deaf = True
+
+    def ends() -> None:
+        host.tools.running.discard("chrony")
+        host.tools.deaf = False
+        daemon.kill()
+        daemon.wait()
+
+    timer = threading.Timer(0.3, ends)
+    timer.start()
+    host.manager.restart("chrony")
+    timer.join()
+    assert host.tools.changes() == ["service chrony restart", "service chrony start"]
+    assert "chrony" in host.tools.running
+    pid_file.write_text("x")  # one that nobody can tell by its process is restarted and no more
+    host.manager.restart("chrony")
+    assert host.tools.changes() == ["service chrony restart"]

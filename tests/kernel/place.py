@@ -22,6 +22,7 @@ from tests.golden import cases
 from tests.host.fakes import FakeServices
 
 CONFIG = "/etc/chrony/chrony.conf"
+PROGRAM = "/usr/bin/fwpolicy"
 BEFORE = "pool deb.example iburst\nallow all\n"
 STATE = "/var/lib/fwpolicy"
 
@@ -49,10 +50,12 @@ class Place:
         self.machine = Machine(Files(str(folder)), self.services, STATE, live=True)
 
     def _make_files(self) -> None:
-        for path in ("etc/chrony", "etc/systemd/system", "var/lib"):
+        for path in ("etc/chrony", "etc/systemd/system", "usr/bin", "var/lib"):
             (self.folder / path).mkdir(parents=True)
         (self.folder / CONFIG[1:]).write_text(BEFORE)
         (self.folder / CONFIG[1:]).chmod(0o640)
+        (self.folder / PROGRAM[1:]).write_text("#!/usr/bin/python3\n")
+        (self.folder / PROGRAM[1:]).chmod(0o755)
 
     def tree(self) -> dict[str, tuple[object, ...]]:
         """Every path with mode, content and time: what must be the same afterwards."""

@@ -236,6 +236,44 @@ def test_without_u32_it_says_so_and_goes_on_when_told(netns, tmp_path):
     assert "FWPOLICY-INPUT" in host.rules()
 
 
+@pytest.mark.parametrize(
+    ("text", "needs", "lacking", "hint"),
+    [
+        (
+            "groups: {banned: {dynamic: 1h}}\ninput: {default: accept, block: [{from: banned%s}]}\n",
+            "-m set",
+            "match `set'",
+            "ip6tables knows no sets: say family: ipv4 in lines with large or dynamic groups",
+        ),
+        (
+            "forward: {default: drop}\nnat: {masquerade: [{out: eth0%s}]}\n",
+            "-j MASQUERADE",
+            "target `MASQUERADE'",
+            "translates no IPv6 addresses: say family: ipv4 in the lines of nat",
+        ),
+    ],
+    ids=["sets", "nat"],
+)
+def test_an_ip6tables_of_1_4_7_says_what_to_do(netns, tmp_path, text, needs, lacking, hint):
+    """In its own words."""
+    host = OldHost(netns, tmp_path, "dash", "iptables-legacy")
+    place = tmp_path / "tools/ip6tables-restore"
+    real = place.readlink()
+    place.unlink()
+    (tmp_path / "said").write_text(f"ip6tables-restore v1.4.7: Couldn't load {lacking}:/x.so: cannot open\n")
+    place.write_text(
+        f"#!/bin/sh\ntext=$(cat)\ncase \"$text\" in *'{needs}'*) cat {tmp_path}/said >&2; exit 2 ;; esac\n"
+        f'printf "%s\\n" "$text" | {real} "$@"\n'
+    )
+    place.chmod(0o755)
+    head = "version: 1\nname: p\nzones: {eth0: eth0}\n"
+    said = host.script(loaded(head + text % ""), *NOW, check=False)
+    assert said.returncode == 1 and hint in said.stderr
+    assert "FWPOLICY" not in host.rules()
+    host.script(loaded(head + text % ", family: ipv4"), *NOW)
+    assert needs in host.rules()
+
+
 def test_an_iptables_that_cannot_wait_is_not_asked_to(netns, tmp_path):
     host = OldHost(netns, tmp_path, "dash", "iptables-legacy")
     place = tmp_path / "tools/iptables"

@@ -18,6 +18,7 @@ from fwpolicy.deploy import ruledrift
 from fwpolicy.deploy.drift import SERVICE, TIMER, drift_files
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.rollback import plan_back
 from fwpolicy.deploy.ruledrift import heal
 from fwpolicy.deploy.starters import BOOT_FOLDER
 from fwpolicy.deploy.status import Memory, look
@@ -308,9 +309,67 @@ def test_the_timer_comes_and_goes_with_the_policy(place):
     assert place.tree() == before and not place.services.units[TIMER].active
 
 
+def refused(place, drift="report"):
+    """Why it is; nothing has changed."""
+    before = place.tree()
+    plan = make_plan(policy(drift), place.machine, Options())
+    with pytest.raises(HostError) as error:
+        applied(place, plan)
+    assert plan.refusals == (str(error.value),)
+    assert place.tree() == before
+    return str(error.value)
+
+
+def test_a_program_of_somebody_elses_is_never_what_the_timer_runs(place):
+    """As a user's own virtual environment, linked to where root looks."""
+    theirs = place.folder / "home/fwpolicy"
+    theirs.parent.mkdir()
+    theirs.write_text("#!/usr/bin/python3\n")
+    theirs.chmod(0o755)
+    os.chown(theirs.parent, 65534, 65534)
+    (place.folder / "usr/local/bin").mkdir(parents=True)
+    link = place.folder / "usr/local/bin/fwpolicy"
+    link.symlink_to("/home/fwpolicy")
+    assert refused(place) == (
+        "apply: {drift: report}: it would run /usr/local/bin/fwpolicy, and others than root can change "
+        "/home; install fwpolicy as root, by the Debian package or into /opt (docs/installing.md)"
+    )
+    apply(place)
+    link.unlink()
+    apply(place, "report")
+    service = (place.folder / f"{BOOT_FOLDER}{SERVICE}"[1:]).read_text()
+    assert "\nExecStart=/usr/bin/fwpolicy status --journal --state-dir /var/lib/fwpolicy\n" in service
+    assert "\nConditionFileIsExecutable=/usr/bin/fwpolicy\n" in service
+
+
+def test_no_way_back_to_a_timer_whose_program_is_somebody_elses_by_now(place):
+    apply(place, "report")
+    apply(place)
+    os.chown(place.folder / "usr/bin/fwpolicy", 65534, 65534)
+    (refusal,) = plan_back(place.machine, 1).refusals
+    assert "others than root can change /usr/bin/fwpolicy;" in refusal
+    os.chown(place.folder / "usr/bin/fwpolicy", 0, 0)
+    assert plan_back(place.machine, 1).refusals == ()
+
+
+def test_without_a_program_there_is_no_timer(place):
+    (place.folder / "usr/bin/fwpolicy").unlink()
+    assert "there is no fwpolicy in /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin; " in refused(place)
+    assert "install fwpolicy as root" in refused(place, "heal")
+    apply(place)
+
+
+def test_a_state_directory_of_somebody_elses_is_refused(place):
+    """The boot unit runs what lies there."""
+    os.chown(place.folder / "var/lib", 65534, 65534)
+    assert refused(place, "ignore") == (
+        "root runs scripts in the state directory /var/lib/fwpolicy, and others than root can change /var/lib"
+    )
+
+
 def test_systemd_understands_the_units(tmp_path):
     paths = []
-    for artifact in drift_files("heal", "/var/lib/fwpolicy", f"{tmp_path}/"):
+    for artifact in drift_files("heal", "/var/lib/fwpolicy", f"{tmp_path}/", "/usr/bin/env"):
         Path(artifact.name).write_text(artifact.text)
         paths.append(artifact.name)
     try:

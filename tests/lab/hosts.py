@@ -162,6 +162,14 @@ class Host:
             archive.seek(0)
             self.run("tar", "--extract", "--directory=/", stdin=archive)
 
+    def put(self, path: str, source: Path) -> None:
+        """Write a copy of a file of this machine's inside."""
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                _add(tar, path, source.read_bytes(), 0o644)
+            archive.seek(0)
+            self.run("tar", "--extract", "--directory=/", stdin=archive)
+
     def journal(self, unit: str) -> str:
         """What a unit wrote to the journal since this boot; with sysvinit, the console."""
         if self.sysv:

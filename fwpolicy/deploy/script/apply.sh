@@ -113,7 +113,7 @@ apply_steps() {
     done < "$here/offs"
     purge_flows
     while read -r unit; do
-        unit_do restart "$unit" || { complain "$unit could not be restarted"; return 1; }
+        unit_restart "$unit" || { complain "$unit could not be restarted"; return 1; }
         say "$unit: restarted"
     done < "$pending/restarts"
 }

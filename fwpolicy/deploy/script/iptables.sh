@@ -182,6 +182,12 @@ xt_lacking() {
     if grep -q -e '-m addrtype' "$2/rules.v$1" && ! xt_knows "$1" '-m addrtype --dst-type LOCAL'; then
         complain "this host has no addrtype match for this family: compile with --beside-nat, which needs none"
     fi
+    if grep -q "load match .set'" "$work/said"; then
+        complain "this host's $(xt_program "$1") knows no sets: say family: ipv4 in lines with large or dynamic groups"
+    fi
+    if [ "$1" = 6 ] && grep -q -e "load target .[A-Z]*NAT'" -e "load target .MASQUERADE'" -e "table .nat'" "$work/said"; then
+        complain "this host translates no IPv6 addresses: say family: ipv4 in the lines of nat"
+    fi
 }
 
 # FAMILY MATCH

@@ -68,7 +68,7 @@ count_it() {
 restart_all() {
     if [ ! -f "$1" ]; then return 0; fi
     while read -r unit; do
-        unit_do restart "$unit" || complain "$unit could not be restarted"
+        unit_restart "$unit" || complain "$unit could not be restarted"
     done < "$1"
 }
 

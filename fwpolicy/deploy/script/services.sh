@@ -116,6 +116,17 @@ unit_do() {
     esac
 }
 
+# A script that does not wait for the end of its daemon when it restarts it (Debian's of chrony) starts none.
+unit_restart() {
+    unit_do restart "$1" || return 1
+    case $init in
+    sysv | openrc)
+        sleep 1
+        unit_do status "$1" || unit_do start "$1" || :
+        ;;
+    esac
+}
+
 # Stopped, out of the boot in every runlevel, and where there is such a thing, masked.
 unit_off() {
     case $init in
