@@ -151,8 +151,6 @@ _ORIGINALS: Mapping[str, Key] = {
 # RFC 5905 7.3: the low three bits of the payload's first byte. Not read, it equals no number and differs
 # from none.
 _NTP_BYTE = {"base": "th", "offset": 64, "len": 8}
-# As nft 1.1 lists what earlier ones list as a masked byte.
-_NTP_BITS = {"base": "th", "offset": 69, "len": 3}
 _NTP_MODE = Key((protocol(17),), "ntpmode", values.numbers({}, 7), domain=((0, 7),))
 
 
@@ -174,8 +172,6 @@ def key(left: Json, family: str, protocols: frozenset[int] | None) -> Key:
 
 
 def _payload(of: Json, family: str, protocols: frozenset[int] | None) -> Key:
-    if of == _NTP_BITS:
-        return _ntp_mode(protocols)
     if "protocol" not in of:
         return UNKNOWN
     name, field = of["protocol"], of["field"]
@@ -187,10 +183,6 @@ def _payload(of: Json, family: str, protocols: frozenset[int] | None) -> Key:
     if name in _ICMP and family in ("ip", "ip6"):
         return replace(found, guards=found.guards[1:])
     return found
-
-
-def _ntp_mode(protocols: frozenset[int] | None) -> Key:
-    return _NTP_MODE if protocols == frozenset((17,)) else UNKNOWN
 
 
 def _unknown_payload(name: str, field: str) -> Key:
@@ -217,7 +209,7 @@ def _ct(of: Json) -> Key:
 
 def _masked(inner: Json, mask: Json, family: str, protocols: frozenset[int] | None) -> Key:
     if inner == {"payload": _NTP_BYTE} and mask == 7:
-        return _ntp_mode(protocols)
+        return _NTP_MODE if protocols == frozenset((17,)) else UNKNOWN
     if inner == {"payload": {"protocol": "ip", "field": "frag-off"}}:
         return _fragment(mask)
     if inner == {"ct": {"key": "state"}}:
