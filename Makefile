@@ -17,10 +17,11 @@ APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrac
 ALONE := tests/kernel/test_probe_wire.py
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 PEERS := nftgen aerleon capirca
+EMULATOR := qemu-system-x86
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deb wheelhouse test test-all lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all test-hosts emulator lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
@@ -28,6 +29,8 @@ help:
 	@echo "make wheelhouse  build/wheelhouse: our wheel and all that it needs, for hosts without a network"
 	@echo "make test   linters, types, layers and the tests; the kernel's as root"
 	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
+	@echo "make test-hosts  only booted hosts, all of them: the whole matrix of backends, daemons and modes, every kind"
+	@echo "            of boot, Debian 11 and 13, a machine with a kernel of its own (docs/hosts.md)"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
@@ -64,8 +67,15 @@ test: $(STAMP) lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(ALONE) $(PYTEST_ARGS)
 	$(AS_ROOT) $(BIN)/python -m pytest -m 'not slow' --ignore=$(ALONE) $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
-test-all: $(STAMP) lint
+test-all: $(STAMP) emulator lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-hosts: $(STAMP) emulator
+	$(AS_ROOT) $(BIN)/python -m pytest tests/hosts $(PYTEST_ARGS)
+
+emulator:
+	@dpkg -s $(EMULATOR) >/dev/null 2>&1 || \
+	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(EMULATOR); }
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -86,3 +86,18 @@ def test_the_difference_of_two_sets(one, other):
     assert same(*(Ruleset((Table("inet", "t", (each,), ()),)) for each in (before, after))) is (
         set(one) == set(other)
     )
+
+
+@pytest.mark.kernel
+def test_the_mode_as_nft_1_1_lists_it_is_the_same(netns):
+    text = render(compile_ruleset(policy("roles: {ntp: client-only}\n")), "p").text
+    older = json.dumps(listed(netns, text))
+    byte, bits = (
+        json.dumps({"payload": {"base": "th", "offset": at, "len": size}}) for at, size in ((64, 8), (69, 3))
+    )
+    masked = f'{{"&": [{byte}, 7]}}'
+    assert older.count(masked) == 3
+    newer = older.replace(masked, bits)
+    assert read(json.loads(newer), "inet", "fwpolicy") == read(json.loads(older), "inet", "fwpolicy")
+    with pytest.raises(UnknownExpressionError):
+        read(json.loads(newer.replace('"offset": 69', '"offset": 68')), "inet", "fwpolicy")

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..lab.hosts import Lab
+from .table import Matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..lab.peers import Namespace, TimeServer
     from ..lab.roots import Roots
+
+
+@pytest.fixture(scope="session")
+def matrix(summary: Callable[[Iterable[str]], None]) -> Iterator[Matrix]:
+    """Its table is printed at the end."""
+    found = Matrix()
+    yield found
+    summary(found.lines())
 
 
 @pytest.fixture(scope="module")

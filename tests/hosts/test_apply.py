@@ -260,30 +260,3 @@ def test_nftables_started_brings_our_rules_back(host: Host, before: str) -> None
     host.run("systemctl", "start", "nftables")
     assert guest.own_rules(host) == applied
     assert "chain forward" in guest.rules(host)  # of its own file, which it did load
-
-
-# The boot
-
-WITNESS = """\
-[Unit]
-DefaultDependencies=no
-After=network-pre.target
-Before=networking.service
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c 'ip -brief link show host0; nft list tables'
-StandardOutput=file:/run/witness
-[Install]
-WantedBy=sysinit.target
-"""
-
-
-def test_the_rules_are_there_before_the_network(host: Host) -> None:
-    host.write("/etc/systemd/system/witness.service", WITNESS)
-    host.run("systemctl", "enable", "witness")
-    guest.fwpolicy(host, "apply", "ntp-client")
-    host.run("nft", "add", "table", "inet", "byhand")  # what nobody saves is gone: the kernel is a new one
-    host.reboot()
-    link, *tables = host.read("/run/witness").splitlines()
-    assert "DOWN" in link
-    assert tables == ["table inet fwpolicy"]

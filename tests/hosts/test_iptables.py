@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..lab import guest, outside
+from ..lab import guest, outside, xtables
 from ..lab.daemons import DAEMONS
+from ..lab.xtables import saved
+from .table import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..lab.hosts import Host, Lab
     from ..lab.peers import Namespace, TimeServer
+    from .table import Matrix
 
 pytestmark = pytest.mark.hosts
 
@@ -43,24 +46,14 @@ NFT = ("/usr/sbin/nft", "/usr/lib/python3/dist-packages/nftables")
 @pytest.fixture(scope="module", params=["legacy", "nft"])
 def host(request: pytest.FixtureRequest, place: Lab, clock: TimeServer) -> Iterator[Host]:
     number = {"legacy": 41, "nft": 42}[request.param]
-    with place.host(f"xt-{request.param}", number, "iptables") as host:
+    with place.host(f"xt-{request.param}", number, "iptables-chrony") as host:
         CHRONY.install(host, clock.servers, wide_open=True)
         host.install_fwpolicy()
         host.run("rm", "-r", *NFT)
-        for name in ("iptables", "ip6tables"):
-            host.run("update-alternatives", "--set", name, f"/usr/sbin/{name}-{request.param}")
+        xtables.choose(host, request.param)
         host.write("/root/policy.yaml", POLICY)
         host.start()
         yield host
-
-
-def saved(host: Host) -> list[str]:
-    """Rules of both families without counters, times, empty tables and the order of tables."""
-    lines = [
-        line for name in ("iptables", "ip6tables") for line in host.run(f"{name}-save").stdout.splitlines()
-    ]
-    kept = [line.partition(" [")[0] for line in lines if line[:1] not in "#*" and line != "COMMIT"]
-    return sorted(line for line in kept if not line.endswith(" ACCEPT") or line[0] != ":")
 
 
 def look(host: Host) -> tuple[dict[str, tuple[object, ...]], list[str], str]:
@@ -84,7 +77,7 @@ def wait_taken_back(host: Host, before: tuple[dict[str, tuple[object, ...]], lis
 
 
 def test_closed_synchronised_rebooted_and_as_before(
-    host: Host, clock: TimeServer, attacker: Namespace
+    host: Host, clock: TimeServer, attacker: Namespace, matrix: Matrix
 ) -> None:
     host.run("iptables-restore", "--noflush", input=OTHERS)
     before = look(host)
@@ -99,7 +92,8 @@ def test_closed_synchronised_rebooted_and_as_before(
     rules = saved(host)
     assert rules.count("-A INPUT -j FWPOLICY-INPUT") == 2
     CHRONY.wait_synchronised(host, since)
-    assert outside.probe(attacker, host, clock, "--quick").answered == ()
+    probed = outside.probe(attacker, host, clock)
+    assert probed.answered == ()
     assert guest.report(host, "status")["drift"] == []
     assert guest.fwpolicy(host, "apply", "/root/policy.yaml") == "old-host: nothing to change\n"
     counters = guest.report(host, "counters")["counters"]
@@ -118,6 +112,7 @@ def test_closed_synchronised_rebooted_and_as_before(
     assert guest.report(host, "status")["drift"] == []
     assert outside.probe(attacker, host, clock, "--quick").answered == ()
     CHRONY.wait_synchronised(host, since)
+    matrix.note(f"iptables-{host.name[3:]}", "chrony", "client-only", Cell(str(probed), "yes", "yes"))
 
     host.run("iptables-restore", "--noflush", input=OTHERS)
     guest.fwpolicy(host, "remove")

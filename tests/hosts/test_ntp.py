@@ -14,14 +14,17 @@ import pytest
 from ..lab import guest
 from ..lab.daemons import DAEMONS
 from ..lab.hosts import Lab
+from . import table
 from .journey import Journey, travel
+from .table import Cell
+from .verdicts import assert_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from ..lab.outside import Probed
     from ..lab.roots import Roots
+    from .table import Matrix
 
     Case = tuple[str, str]
     Journeys = dict[Case, Future[Journey]]
@@ -43,7 +46,7 @@ NUMBERS = {case: number for number, case in enumerate(CASES, start=10)}
 
 
 @pytest.fixture(scope="module")
-def journeys(roots: Roots, summary: Callable[[Iterable[str]], None]) -> Iterator[Journeys]:
+def journeys(roots: Roots, summary: Callable[[Iterable[str]], None], matrix: Matrix) -> Iterator[Journeys]:
     """Every case, travelled side by side; a step that fails is raised by the tests of its case."""
     with Lab(roots, flood=True) as lab, lab.time_server("clock", 251, 252) as clock:
         hosts = {}
@@ -59,7 +62,23 @@ def journeys(roots: Roots, summary: Callable[[Iterable[str]], None]) -> Iterator
                 case: executor.submit(travel, hosts[case], attackers[case], clock, case[0]) for case in CASES
             }
         summary(_table(found))
+        for (kind, config), future in found.items():
+            if config == OPEN:
+                matrix.note("nft", kind, "client-only", _cell(future))
+                matrix.note("nft", kind, table.BEFORE, _before(future))
         yield found
+
+
+def _before(journey: Future[Journey]) -> Cell:
+    return table.FAILED if journey.exception() else Cell(str(journey.result().before))
+
+
+def _cell(journey: Future[Journey]) -> Cell:
+    if journey.exception():
+        return table.FAILED
+    seen = journey.result()
+    survived = not seen.rebooted.answered and seen.rebooted_status["drift"] == []
+    return Cell(str(seen.after), "yes", "yes" if survived else "NO")
 
 
 def _table(journeys: Journeys) -> list[str]:
@@ -84,16 +103,6 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture
 def seen(journeys: Journeys, case: Case) -> Journey:
     return journeys[case].result()
-
-
-def assert_closed(probed: Probed) -> None:
-    """0 answered of everything that there is to ask, and the silence means something."""
-    assert probed.answered == ()
-    assert probed.verdicts == ("CLOSED", "CLOSED")
-    assert probed.unasked == ()
-    assert probed.sent > 200
-    assert probed.controls == ("answered, answered", "answered, answered")
-    assert probed.status == 0
 
 
 def test_before_it_answers(seen: Journey, case: Case) -> None:

@@ -14,7 +14,7 @@ from tests.kernel.oldhost import script
 
 from ..lab import guest, outside
 from ..lab.daemons import DAEMONS
-from .test_ntp import assert_closed
+from .verdicts import assert_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

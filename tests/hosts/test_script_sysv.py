@@ -10,7 +10,7 @@ import pytest
 from tests.golden import cases
 from tests.kernel.oldhost import BACKENDS, script
 
-from ..lab import outside
+from ..lab import outside, witness, xtables
 from ..lab.daemons import DAEMONS
 from ..lab.roots import LAYERS
 
@@ -28,12 +28,6 @@ pytestmark = [
 
 CLIENT, CLOSED = cases.policy("ntp-client"), cases.policy("ntp-closed")
 TOOL = "/var/lib/fwpolicy-script/tool/tool.sh"
-# ifup(8) runs it for each family; the first time the interface is still down.
-WITNESS = """\
-#!/bin/sh
-[ "$IFACE" = host0 ] && [ ! -e /run/witness ] || exit 0
-{ ip -brief link show host0; nft list tables; iptables-save; ip6tables-save; } > /run/witness
-"""
 # insserv(8) writes its tables anew whenever a link changes, with what they held before.
 TREE = """find /etc ! -name '.depend.*' -type f -exec stat -c '%n %a %u %g %Y' {} + -exec sha256sum {} +
 find /etc -type l -printf '%p %l\\n'
@@ -52,10 +46,8 @@ def host(place: Lab, clock: TimeServer, backend: str) -> Iterator[Host]:
     """With a time server that answers everybody everything."""
     with place.host("pbx", 46, "sysv-ntp") as host:
         DAEMONS["ntp"].install(host, clock.servers, wide_open=True)
-        host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
-        variant = backend.partition("-")[2] or "nft"
-        for command in ("iptables", "ip6tables"):
-            host.run("update-alternatives", "--set", command, f"/usr/sbin/{command}-{variant}")
+        witness.install(host)
+        xtables.choose(host, backend.partition("-")[2] or "nft")
         host.start()
         assert host.run("sh", "-c", "command -v python3 || command -v python", check=False).returncode != 0
         yield host
@@ -87,10 +79,7 @@ def test_an_open_time_server_becomes_a_client_and_back(
     DAEMONS["ntp"].wait_synchronised(host, since)
     assert outside.probe(attacker, host, clock).answered == ()
     host.reboot()
-    witness = host.read("/run/witness")
-    assert "DOWN" in witness.splitlines()[0]
-    ours = "table inet fwpolicy" if backend == "nft" else ":FWPOLICY-INPUT"
-    assert witness.count(ours) == (1 if backend == "nft" else 2)
+    assert witness.seen(host).in_time
     assert "rules: as applied" in host.run("sh", TOOL, "status").stdout
     assert outside.probe(attacker, host, clock, "--quick").answered == ()
     host.run("sh", TOOL, "undo")
@@ -123,7 +112,7 @@ def test_openrc_loads_before_the_network_closes_and_gives_back(
 ) -> None:
     with place.host("rc", 48, "sysv-openrc") as host:
         DAEMONS["ntpsec"].install(host, clock.servers, wide_open=True)
-        host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
+        witness.install(host)
         host.start()
         before = tree(host)
         piped(host, CLOSED, "nft", "apply", "--confirm", "600")
@@ -134,9 +123,7 @@ def test_openrc_loads_before_the_network_closes_and_gives_back(
         assert ntpd_runs(host)
         piped(host, CLIENT, "nft", "apply", "--no-confirm")
         host.reboot()
-        witness = host.read("/run/witness")
-        assert "DOWN" in witness.splitlines()[0]
-        assert "table inet fwpolicy" in witness
+        assert witness.seen(host).in_time
         assert outside.probe(attacker, host, clock, "--quick").answered == ()
         host.run("sh", TOOL, "undo")
         assert tree(host) == before

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ..lab import guest, netns, outside
+from ..lab import guest, outside, witness
 from ..lab.daemons import DAEMONS
 from ..lab.hosts import CHECKOUT
+from .knocking import POLICY, come_late, connections, install_listener, listens
 from .test_powercut import NEW, OLD, STEPPER, policy, state, stepped
 
 if TYPE_CHECKING:
@@ -28,27 +27,7 @@ UNIT = "ntpsec"
 SCRIPT = "/etc/init.d/fwpolicy"
 # insserv(8) writes them anew whenever a link changes, with what they held before.
 TABLES = ("boot", "start", "stop")
-# ifup(8) runs it for each family; the first time the interface is still down.
-WITNESS = """\
-#!/bin/sh
-[ "$IFACE" = host0 ] && [ ! -e /run/witness ] || exit 0
-{ ip -brief link show host0; nft list tables; } > /run/witness
-"""
 WEB = "/root/web.yaml"
-WEB_POLICY = "version: 1\nname: web\ninput: {{default: drop, allow: [{allow}]}}\n"
-# Listens as soon as the network is there, long before anything of a usual runlevel.
-LISTENER = """\
-#!/bin/sh
-### BEGIN INIT INFO
-# Provides:          listener
-# Required-Start:    networking
-# Required-Stop:
-# Default-Start:     S
-# Default-Stop:
-### END INIT INFO
-[ "$1" = start ] || exit 0
-start-stop-daemon --start --background --exec /usr/bin/python3 -- -m http.server 8080
-"""
 THEIRS = "*filter\n-A INPUT -p tcp -m tcp --dport 9999 -j DROP\nCOMMIT\n"
 CLOSED = "version: 1\nname: shut\nroles: {ntp: closed}\n"
 
@@ -153,16 +132,14 @@ def test_where_insserv_alone_keeps_the_links(host: Host) -> None:
 def test_the_rules_are_there_before_the_network_and_a_late_script_is_seen(
     host: Host, attacker: Namespace
 ) -> None:
-    host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
-    host.write("/etc/init.d/listener", LISTENER, 0o755)
+    witness.install(host)
+    install_listener(host)
     host.write("/etc/iptables/rules.v4", THEIRS)
-    host.run("update-rc.d", "listener", "defaults")
-    host.write(WEB, WEB_POLICY.format(allow="ssh"))
+    host.write(WEB, POLICY.format(allow="ssh"))
     guest.fwpolicy(host, "apply", WEB)
     host.run("nft", "add", "table", "inet", "byhand")  # what nobody saves is gone: the kernel is a new one
     let_in = connections(host, attacker, host.reboot)
-    link, *tables = host.read("/run/witness").splitlines()
-    assert "DOWN" in link and tables == ["table inet fwpolicy"]
+    assert witness.seen(host).in_time and "byhand" not in guest.rules(host)
     assert let_in == 0 and listens(host)
     # netfilter-persistent comes after the network, and minds its own.
     rules = guest.own_rules(host)
@@ -171,50 +148,12 @@ def test_the_rules_are_there_before_the_network_and_a_late_script_is_seen(
         loaded = host.run("iptables", "-S", "INPUT").stdout
         assert ("--dport 9999" in loaded) == (verb != "flush")
         assert guest.own_rules(host) == rules
-    # The same script in the place that a usual service has, and as late as one may be.
-    text = host.read(SCRIPT)
-    late = text.replace("# X-Start-Before:    networking network\n", "").replace(
-        "# Default-Start:     S\n", "# Default-Start:     2 3 4 5\n"
-    )
-    assert late.count("\n") == text.count("\n") - 1
-    host.write(SCRIPT, late.replace("start)\n", "start)\n    sleep 1\n"), 0o755)
-    host.run("update-rc.d", "-f", "fwpolicy", "remove")
-    host.run("update-rc.d", "fwpolicy", "defaults")
+    come_late(host)
     let_in = connections(host, attacker, host.reboot)
-    link, *tables = host.read("/run/witness").splitlines()
-    assert "DOWN" in link and tables == []
+    seen = witness.seen(host)
+    assert seen.down and not seen.families
     assert let_in > 0
     assert "table inet fwpolicy" in guest.rules(host)
-
-
-def listens(host: Host) -> bool:
-    return ":8080 " in host.run("ss", "--listening", "--tcp", "--numeric").stdout
-
-
-def connections(host: Host, stranger: Namespace, meanwhile: Callable[[], object]) -> int:
-    """How many connections to port 8080 a stranger gets while `meanwhile` runs, and half a second more."""
-    ended, let_in = threading.Event(), 0
-
-    def knock() -> None:
-        nonlocal let_in
-        while not ended.is_set():
-            with socket.socket() as one:
-                one.settimeout(0.02)
-                try:
-                    one.connect((host.ipv4, 8080))
-                    let_in += 1
-                except OSError:
-                    ended.wait(0.002)
-
-    thread = threading.Thread(target=lambda: netns.call(knock, stranger.path))
-    thread.start()
-    try:
-        meanwhile()
-        time.sleep(0.5)
-    finally:
-        ended.set()
-        thread.join()
-    return let_in
 
 
 @pytest.mark.slow
@@ -266,10 +205,10 @@ def test_a_reboot_in_the_window_is_taken_back_before_the_network(host: Host) -> 
     guest.fwpolicy(host, "remove")
     host.run("rm", "/root/closed.yaml")
     assert_same(before, look(host))
-    host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
+    host.write(WEB, POLICY.format(allow="ssh, http"))
     guest.fwpolicy(host, "apply", WEB)
     rules = guest.own_rules(host)
-    host.write(WEB, WEB_POLICY.format(allow="ssh"))
+    host.write(WEB, POLICY.format(allow="ssh"))
     guest.fwpolicy(host, "apply", "--confirm", "60s", WEB)
     # In the same boot what loads the rules again loads those that wait.
     host.run("service", "fwpolicy", "restart")
@@ -281,10 +220,10 @@ def test_a_reboot_in_the_window_is_taken_back_before_the_network(host: Host) -> 
 
 @pytest.mark.slow
 def test_rollback_and_emergency_without_systemd(host: Host) -> None:
-    host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
+    host.write(WEB, POLICY.format(allow="ssh, http"))
     guest.fwpolicy(host, "apply", WEB)
     rules = guest.own_rules(host)
-    host.write(WEB, WEB_POLICY.format(allow="ssh"))
+    host.write(WEB, POLICY.format(allow="ssh"))
     guest.fwpolicy(host, "apply", WEB)
     guest.fwpolicy(host, "rollback")
     assert sorted(guest.own_rules(host)) == sorted(rules)
@@ -298,10 +237,10 @@ def test_rollback_and_emergency_without_systemd(host: Host) -> None:
 @pytest.mark.slow
 def test_the_boots_script_stopped_in_a_window_is_started_again_within_the_way_back(host: Host) -> None:
     """It finds an apply that is being taken back, and must not wait for the end of that."""
-    host.write(WEB, WEB_POLICY.format(allow="ssh, http"))
+    host.write(WEB, POLICY.format(allow="ssh, http"))
     guest.fwpolicy(host, "apply", WEB)
     rules = guest.own_rules(host)
-    host.write(WEB, WEB_POLICY.format(allow="ssh"))
+    host.write(WEB, POLICY.format(allow="ssh"))
     guest.fwpolicy(host, "apply", "--confirm", "3s", WEB)
     host.run("service", "fwpolicy", "stop")
     wait_until(lambda: guest.report(host, "history")["generations"][0]["fate"].startswith("undone"), 15)
@@ -368,7 +307,7 @@ def test_openrc_loads_before_the_network_closes_and_gives_back(
     with place.host("openrc", 45, "sysv-openrc") as host:
         NTPSEC.install(host, clock.servers, wide_open=True)
         host.install_fwpolicy()
-        host.write("/etc/network/if-pre-up.d/witness", WITNESS, 0o755)
+        witness.install(host)
         host.write("/root/closed.yaml", CLOSED)
         host.start()
         before = look(host)
@@ -378,13 +317,12 @@ def test_openrc_loads_before_the_network_closes_and_gives_back(
         assert not ntpd_runs(host)
         assert f"/{UNIT}" not in host.run("find", "/etc/runlevels").stdout
         host.reboot()
-        link, *tables = host.read("/run/witness").splitlines()
-        assert "DOWN" in link and tables == [] and ntpd_runs(host)
+        seen = witness.seen(host)
+        assert seen.down and not seen.families and ntpd_runs(host)
         assert "undone: not confirmed before a reboot" in guest.fwpolicy(host, "history")
         guest.fwpolicy(host, "apply", "ntp-client")
         host.reboot()
-        link, *tables = host.read("/run/witness").splitlines()
-        assert "DOWN" in link and tables == ["table inet fwpolicy"]
+        assert witness.seen(host).in_time
         assert outside.probe(attacker, host, clock, "--quick").answered == ()
         assert guest.report(host, "status")["drift"] == []
         guest.fwpolicy(host, "remove")

@@ -30,8 +30,13 @@ def loaded_and_listed(text: str) -> dict:
 @settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables())
 def test_what_is_loaded_reads_back_the_same(table):
+    assert_reads_back(table, loaded_and_listed)
+
+
+def assert_reads_back(table, listing):
+    """What is read in `listing` of the table's text is the table."""
     text = render(Ruleset((table,)), "random").text
-    found = read(loaded_and_listed(text), table.family, table.name)
+    found = read(listing(text), table.family, table.name)
     assert found is not None
     mine, live = normal_form(Ruleset((table,))), normal_form(Ruleset((found,)))
     for chain, content in mine["inet fwpolicy"]["chains"].items():

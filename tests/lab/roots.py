@@ -1,11 +1,11 @@
-"""Debian root directories for the lab: two bases, and one overlay layer for each time daemon.
+"""Debian root directories for the lab: a few bases, and an overlay layer for each time daemon.
 
-mmdebstrap makes a base once (25 to 60 s), one with systemd and one with sysvinit; a layer is what
-`apt-get install` in a chroot adds to it, kept as an overlayfs upper directory (two to four seconds,
-a few MB). Maintainer scripts run inside, so users, units and configuration are those of a real
-installation; a policy-rc.d keeps services from starting. Everything lies under build/lab/roots,
-named by a hash of what it was made from: a changed recipe gets a new root, and the stale one goes
-unless somebody uses it.
+mmdebstrap makes a base once (25 to 60 s): with systemd, with sysvinit, and of the releases before and
+after; a layer is what `apt-get install` in a chroot adds to it, kept as an overlayfs upper directory
+(two to twenty seconds, a few MB). Maintainer scripts run inside, so users, units and configuration are
+those of a real installation; a policy-rc.d keeps services from starting. Everything lies under
+build/lab/roots, named by a hash of what it was made from: a changed recipe gets a new root, and the
+stale one goes unless somebody uses it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,30 @@ SYSV_PACKAGES = (
     *("iproute2", "ifupdown", "nftables", "iptables", "iptables-persistent", "ipset", "conntrack"),
     "iputils-ping",
 )
-BASES = {"base": BASE_PACKAGES, "sysv-bare": SYSV_PACKAGES}
+XTABLES = ("iptables", "ipset")
 # Kept out of every package: nobody reads manuals in the lab, and they are a third of the size.
 UNWANTED = tuple(f"/usr/share/{kind}/*" for kind in ("man", "doc", "locale", "info"))
 APT_OPTIONS = ('APT::Install-Recommends "0"', 'Acquire::Languages "none"')
 # policy-rc.d(8), invoke-rc.d(8): 101 is "action forbidden by policy".
 POLICY_RC_D = "#!/bin/sh\nexit 101\n"
+
+
+@record
+class Base:
+    """Packages of a release."""
+
+    packages: tuple[str, ...]
+    suite: str = SUITE
+
+
+BASES = {
+    "base": Base(BASE_PACKAGES),
+    "sysv-bare": Base(SYSV_PACKAGES),
+    # nft 0.9.8, iptables 1.8.7, and a Python that is too old for us.
+    "bullseye": Base((*BASE_PACKAGES, *XTABLES), "bullseye"),
+    # nft 1.1.3, iptables 1.8.11, Python 3.13.
+    "trixie": Base((*BASE_PACKAGES, *XTABLES), "trixie"),
+}
 
 
 @record
@@ -61,6 +79,7 @@ class Layer:
 # Vagrant waits a minute for it.
 _BOX = ("libpam-systemd", "openssh-server", "rsync", "sudo")
 _OLD_NTP = ("ntp", "libssl1.1", "libopts25")
+KINDS = ("chrony", "ntp", "ntpsec", "openntpd", "timesyncd")
 LAYERS = {
     "chrony": Layer(("chrony",)),
     "ntpsec": Layer(("ntpsec",)),
@@ -69,7 +88,8 @@ LAYERS = {
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
     "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
-    "iptables": Layer(("chrony", "iptables", "ipset")),
+    # The same daemons on hosts with iptables.
+    **{f"iptables-{kind}": Layer(XTABLES, base=kind) for kind in KINDS},
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
     "firewalld": Layer(("firewalld",)),
@@ -83,6 +103,13 @@ LAYERS = {
     "sysv-chrony": Layer(("chrony",), base="sysv"),
     # sysvinit's init, which starts OpenRC in place of the scripts' links.
     "sysv-openrc": Layer(("openrc",), base="sysv-ntpsec"),
+    # The release before, and the one after.
+    "bullseye-ntp": Layer(("ntp",), base="bullseye"),
+    "bullseye-chrony": Layer(("chrony",), base="bullseye"),
+    "trixie-ntpsec": Layer(("ntpsec",), base="trixie"),
+    "trixie-chrony": Layer(("chrony",), base="trixie"),
+    # A machine with a kernel of its own, and a way in.
+    "machine": Layer(("linux-image-cloud-amd64", "openssh-server"), base="iptables-chrony"),
     # The boxes of vagrant/ for lxc, each with its time daemon.
     "box-chrony": Layer(("chrony", *_BOX)),
     "box-ntpsec": Layer(("ntpsec", *_BOX)),
@@ -114,7 +141,7 @@ class Roots:
     def get(self, name: str) -> Root:
         """The root called `name` (a key of BASES or LAYERS), built if it is not there yet."""
         if name in BASES:
-            key = _key(self._mirror, SUITE, *BASES[name])
+            key = _key(self._mirror, BASES[name].suite, *BASES[name].packages)
             return Root(name, (self._ensure(name, key, lambda target: self._build_base(target, name)),))
         layer = LAYERS[name]
         below = self.get(layer.base).lower
@@ -166,9 +193,9 @@ class Roots:
     def _build_base(self, target: Path, name: str) -> None:
         options = [f"--aptopt={line}" for line in (*APT_OPTIONS, *machine_apt_options())]
         options += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
-        include = f"--include={','.join(BASES[name])}"
+        include = f"--include={','.join(BASES[name].packages)}"
         command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--quiet", include, *options]
-        run(*command, SUITE, str(target), self._mirror, timeout=900)
+        run(*command, BASES[name].suite, str(target), self._mirror, timeout=900)
         write(target / "usr/sbin/policy-rc.d", POLICY_RC_D, 0o755)
 
 

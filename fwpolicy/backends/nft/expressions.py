@@ -57,6 +57,9 @@ _STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracke
 _DNAT = (32, "dnat")
 # RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST of linux/rtnetlink.h, in our order.
 _TYPES = {2: "local", 3: "broadcast", 5: "multicast"}
+# The NTP mode: a byte to mask, or as nft 1.1 lists it.
+_NTP_BYTE = {"base": "th", "offset": 64, "len": 8}
+_NTP_BITS = {"base": "th", "offset": 69, "len": 3}
 _MEMORY = ("limit", "ct count", "set")
 _SLASH_64 = ((1 << 64) - 1) << 64
 # Port unreachable of each family where a rule names it so (RFC 792, RFC 4443), and its one family.
@@ -226,12 +229,12 @@ def _time(value: Json) -> int:
 
 def _membership(kind: str, key: Json, right: Json, *, negated: bool) -> Match | None:
     members = _members(right)
+    if (kind, key) in (("payload", _NTP_BITS), ("&", [{"payload": _NTP_BYTE}, 7])):
+        return NtpMode(tuple(sorted(members)), negated)
     if kind == "payload":
         return _payload(key, right, members, negated)
     if kind == "&" and "payload" in key[0] and "protocol" in key[0]["payload"]:
         return _masked(key[0]["payload"], key[1], right, negated)
-    if kind == "&" and key == [{"payload": {"base": "th", "offset": 64, "len": 8}}, 7]:
-        return NtpMode(tuple(sorted(members)), negated)
     if kind == "meta":
         return _meta(key["key"], members, negated)
     if kind == "ct":

@@ -43,6 +43,16 @@ _NAMES: dict[tuple[str, str], Mapping[Any, Any]] = {
 }
 
 
+# The NTP mode: nft 1.1 lists three bits where those before list a masked byte.
+_BITS: Json = {"payload": {"base": "th", "offset": 69, "len": 3}}
+_BYTE: Json = {"payload": {"base": "th", "offset": 64, "len": 8}}
+
+
+def left(tree: Json) -> Json:
+    """What a match looks at, in the words of any release."""
+    return {"&": [_BYTE, 7]} if tree == _BITS else tree
+
+
 def right(left: Json, tree: Json) -> Json:
     """`tree` as it is compared with `left`, with numbers for words."""
     if isinstance(left, dict) and "concat" in left:

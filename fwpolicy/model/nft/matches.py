@@ -43,7 +43,8 @@ _OPERATORS = ("==", "!=", "<", ">", "<=", ">=", "in", "!")
 
 def condition(scope: Scope, match: Json, protocols: frozenset[int] | None) -> Expr:
     """What has to be true for the match; `protocols` as for keys.key."""
-    left, operator, right = match["left"], match["op"], match["right"]
+    left, operator, right = canonical.left(match["left"]), match["op"], match["right"]
+    match = match | {"left": left}
     if operator not in _OPERATORS:
         raise Missing(f"no operator {operator}")
     if "concat" in left:

@@ -142,11 +142,14 @@ def in_netns(netns, *command, text=None):
 
 def readings(netns, text, name="emitted.nft"):
     """What we emitted, and what the kernel lists of it: as text (with words and with numbers), as JSON."""
-    in_netns(netns, "nft", "-f", "-", text=text)
-    listed = [
-        in_netns(netns, "nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-a", "-s", "-nn"))
-    ]
-    document = json.loads(in_netns(netns, "nft", "-n", "-j", "list", "ruleset"))
-    words = json.loads(in_netns(netns, "nft", "-j", "list", "ruleset"))
+    return readings_by(lambda *command, text=None: in_netns(netns, *command, text=text), text, name)
+
+
+def readings_by(ask, text, name="emitted.nft"):
+    """The same where `ask` runs a command and returns what it prints."""
+    ask("nft", "-f", "-", text=text)
+    listed = [ask("nft", *flags, "list", "ruleset") for flags in ((), ("-n",), ("-a", "-s", "-nn"))]
+    document = json.loads(ask("nft", "-n", "-j", "list", "ruleset"))
+    words = json.loads(ask("nft", "-j", "list", "ruleset"))
     texts = [of_text(each, f"listed{number}.nft") for number, each in enumerate(listed)]
     return [of_text(text, name), *texts, of_json(document), of_json(words)]

@@ -124,6 +124,8 @@ udp dport 123 @th,64,8 & 0x7 == 4 accept
 udp dport 123 @th,64,8 & 0x7 != 4 accept
 udp dport 123 @th,64,8 & 0x7 { 3, 4 } accept
 udp dport 123 @th,64,8 & 0x7 != { 3, 4 } drop
+udp dport 123 @th,69,3 4 accept
+udp dport 123 @th,69,3 != { 3, 4 } drop
 fib daddr type local accept
 fib daddr type != { local, broadcast } drop
 fib daddr . iif type != local drop

@@ -13,9 +13,13 @@ LINES = tuple(RULES.splitlines())
 
 @pytest.mark.kernel
 def test_what_is_written_and_what_is_listed_is_the_same(netns):
-    programs = readings(netns, ruleset(LINES))
+    assert_same(readings(netns, ruleset(LINES)), LINES)
+
+
+def assert_same(programs, lines):
+    """The programs of `ruleset(lines)` decide the same."""
     wrong = []
-    for number, line in enumerate(LINES):
+    for number, line in enumerate(lines):
         name = f"inet t c{number}"
         values = ends_of([program.chains[each] for program in programs for each in (name, "inet t x")])
         for packet in packets(values, 120, number):
