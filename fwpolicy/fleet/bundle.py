@@ -16,7 +16,7 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
 
 FIRST_LINE = b"fwpolicy-bundle 1\n"
 NAMESPACE = "fwpolicy-bundle"
@@ -43,10 +43,19 @@ class Bundle:
 
     def read_file(self, name: str) -> bytes:
         """What the policy includes, from the bundle and from nowhere else. Raises FileNotFoundError."""
-        found = self.files.get(posixpath.normpath(name))
+        return reader(self.files)(name)
+
+
+def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
+    """What reads the files of a bundle by their names in it, and raises FileNotFoundError for any other."""
+
+    def read(name: str) -> bytes:
+        found = files.get(posixpath.normpath(name))
         if found is None:
             raise FileNotFoundError(2, "is not in the bundle", name)
         return found
+
+    return read
 
 
 @record

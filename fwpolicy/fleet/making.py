@@ -11,9 +11,10 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.errors import HostError, PolicyError
 from fwpolicy.fleet import digests
-from fwpolicy.fleet.bundle import Bundle
+from fwpolicy.fleet.bundle import reader
 from fwpolicy.fleet.inventory import GROUPS
 from fwpolicy.fleet.payload import Manifest, pack
+from fwpolicy.fleet.scripts import scripts
 from fwpolicy.fleet.unit import Reading, file_of, load_unit
 from fwpolicy.host import commits
 from fwpolicy.policy.load import load
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.unit import Unit
     from fwpolicy.host.tree import WorkTree
+    from fwpolicy.policy.model import Policy
     from fwpolicy.source import Node
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.*/-]+\Z")
@@ -69,12 +71,24 @@ class Making:
         contents, operands = self._contents(unit)
         for name, text, mode in outcome.artifacts:
             contents[f"artifacts/{name}"] = (text.encode(), mode)
+        found = scripts(self._reread(unit, operands, contents), unit.facts)
+        contents |= {name: (each.text.encode(), each.mode) for name, each in found.made.items()}
         files = {name: digests.of_bytes(data) for name, (data, _) in contents.items()}
         came = self.came
         common = Manifest(
-            "", outcome.policy, VERSION, came.sequence, came.commit, came.author, came.time, operands, files
+            host="",
+            policy=outcome.policy,
+            tool=VERSION,
+            sequence=came.sequence,
+            commit=came.commit,
+            author=came.author,
+            time=came.time,
+            beside_nat=unit.facts.nat,
+            operands=operands,
+            files=files,
+            without_script=found.without,
+            script_notes=found.notes,
         )
-        self._require_same(unit, common, contents)
         return {host: pack(replace(common, host=host), contents) for host in unit.hosts}
 
     def _contents(self, unit: Unit) -> tuple[dict[str, tuple[bytes, int]], tuple[str, ...]]:
@@ -105,16 +119,19 @@ class Making:
             raise HostError(f"{name} is not as commit {self.came.commit[:12]} has it: commit it first")
         self._as_committed.add(name)
 
-    def _require_same(self, unit: Unit, manifest: Manifest, contents: dict[str, tuple[bytes, int]]) -> None:
-        """Read from the archive alone, the policy compiles to the same."""
-        bundle = Bundle(manifest, "", "", {name: data for name, (data, _) in contents.items()})
+    def _reread(
+        self, unit: Unit, operands: tuple[str, ...], contents: dict[str, tuple[bytes, int]]
+    ) -> Policy:
+        """The policy as it is read from the archive alone, which compiles to the same. Raises HostError."""
+        read = reader({name: data for name, (data, _) in contents.items()})
         try:
-            policy = load(bundle.operands, bundle.read_file)
+            policy = load(tuple((name, read(name)) for name in operands), read)
         except PolicyError as error:
             raise HostError(f"the policy cannot be read from a bundle alone:\n{error}") from None
         text = render(compile_ruleset(policy, unit.facts), policy.name).text
         if text.encode() != contents["artifacts/ruleset.nft"][0]:
             raise HostError(f"policy {policy.name} says something else in a bundle than in the repository")
+        return policy
 
 
 def _given(unit: Unit) -> str:

@@ -22,7 +22,7 @@ from fwpolicy.fleet.payload import Manifest, pack, unpack
 from fwpolicy.fleet.received import last_seen, receive, remember
 from fwpolicy.host import sshsig
 from fwpolicy.policy.load import load
-from tests.fleet.conftest import INVENTORY, WEB
+from tests.fleet.conftest import BASE, INVENTORY, WEB
 
 
 @pytest.fixture
@@ -103,6 +103,39 @@ def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
     text = render(compile_ruleset(policy), policy.name).text
     assert text == (fleet.path / "out2/web-01/ruleset.nft").read_text()
     assert bundle.files["artifacts/ruleset.nft"].decode() == text
+
+
+def test_scripts_for_hosts_without_python(fleet, make, image, keys, capsys):
+    """What compile gives, for each of the policy's backends; where that cannot be, why."""
+    fleet.write(
+        policies__base=BASE + "backends: [nft, iptables]\nroles: {ntp: client-only}\n",
+        inventory=INVENTORY.replace("web-[01:03]:", "web-[01:03]: {fwpolicy_beside_nat: true}"),
+    )
+    assert make("web-01") == 0, capsys.readouterr().err
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert bundle.manifest.without_script == {} and bundle.manifest.beside_nat
+    for backend in ("nft", "iptables"):
+        words = ["--backend", backend, "--format", "script", "--beside-nat", "--quiet"]
+        assert main(["compile", "policies/base.yaml", "policies/web.yaml", *words]) == 0
+        assert bundle.files[f"artifacts/apply-{backend}.sh"].decode() == capsys.readouterr().out
+    fleet.write(policies__web=WEB.replace("[https]", "[{service: https, limit: 3/day, per: source}]"))
+    assert make("web-01", out="out2") == 0, capsys.readouterr().err
+    bundle = receive("out2/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert [name for name in bundle.files if name.endswith("apply-nft.sh")] == ["artifacts/apply-nft.sh"]
+    assert "artifacts/apply-iptables.sh" not in bundle.files
+    (backend, why), *_ = bundle.manifest.without_script.items()
+    assert backend == "iptables" and why.startswith("repository/policies/web.yaml:2:")
+
+
+def test_the_manifest_says_what_scripts_do_not_do(fleet, make, image, keys):
+    fleet.write(policies__web=WEB + "apply: {drift: report, gates: [{run: [/bin/true]}]}\n")
+    make("web-01")
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert bundle.manifest.script_notes == (
+        "the script asks no gates: it waits for its confirm",
+        "the script has no timer for `drift: report`: ask its status",
+    )
+    assert "artifacts/apply-iptables.sh" not in bundle.files and bundle.manifest.without_script == {}
 
 
 def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):
@@ -315,8 +348,8 @@ def test_groups_of_a_host_feeds_and_shipped_policies(repo, keys, image, capsys):
 
 
 def manifest(**more) -> Manifest:
-    given = {"operands": (), "files": {}} | more
-    return Manifest("web-01", "base", "0", 1, "", "", 0, **given)
+    given = {"operands": (), "files": {}, "without_script": {}, "script_notes": ()} | more
+    return Manifest("web-01", "base", "0", 1, "", "", 0, False, **given)
 
 
 def archive_of(*entries: tuple[tarfile.TarInfo, bytes], text: bytes | None = None) -> bytes:
