@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import subprocess
 import tarfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -16,33 +15,17 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.cli import main
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.deploy.machine import machine
+from fwpolicy.deploy.provenance import Seen, last_seen, newest
 from fwpolicy.errors import HostError
-from fwpolicy.fleet.bundle import FIRST_LINE, Seen, open_bundle, seal
+from fwpolicy.fleet import received
+from fwpolicy.fleet.bundle import FIRST_LINE, open_bundle, seal
 from fwpolicy.fleet.payload import Manifest, pack, unpack
-from fwpolicy.fleet.received import last_seen, receive, remember
 from fwpolicy.host import sshsig
 from fwpolicy.policy.load import load
 from tests.fleet.conftest import BASE, INVENTORY, WEB
+from tests.fleet.signing import allowed, keys, make
 
-
-@pytest.fixture
-def keys(tmp_path):
-    """Two keys, and the file that allows the first of them to sign."""
-    if shutil.which("ssh-keygen") is None:
-        if os.environ.get("CI"):
-            pytest.fail("needs ssh-keygen; in CI a skip is a failure", pytrace=False)
-        pytest.skip("needs ssh-keygen")
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    for name in ("release", "stranger"):
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
-        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    (folder / "signers").write_text(allowed(folder, "release"))
-    return folder
-
-
-def allowed(folder, name: str, options: str = 'namespaces="fwpolicy-bundle"') -> str:
-    return f"{name}@example.org {options} {(folder / f'{name}.pub').read_text()}"
+__all__ = ["keys", "make"]
 
 
 @pytest.fixture
@@ -54,19 +37,16 @@ def image(tmp_path):
     return root
 
 
-@pytest.fixture
-def make(fleet, keys):
-    """Makes bundles of what the repository says, at a commit of its own."""
-    fleet.day = 0
+def receive(path, here, signers):
+    return received.receive(path, Path(path).read_bytes(), here, signers)
 
-    def of(*words: str, commit: bool = True, out: str = "out") -> int:
-        if commit:
-            fleet.day += 1
-            fleet.commit(day=fleet.day)
-        (fleet.path / ".git/info/exclude").write_text("out*\n")
-        return main(["bundle", *words, "-o", out, "--key", str(keys / "release"), "--quiet"])
 
-    return of
+def remember(bundle, here):
+    """As an apply that counts does."""
+    change = newest(received.provenance(bundle), here)
+    if change:
+        here.files.make_directory(here.state_dir, 0o700)
+        here.files.write(change.path, change.after, change.mode)
 
 
 def verify(path, image, keys, *words: str) -> int:
@@ -257,7 +237,7 @@ def test_replays(fleet, make, image, keys, capsys):
     assert verify("out1/web-01.fwb", image, keys, "--older") == 0
     assert verify("out2/web-01.fwb", image, keys) == 0  # the same once more
     # Going back on purpose opens the door to nothing else.
-    remember(receive("out1/web-01.fwb", here, signers, older=True), here)
+    remember(receive("out1/web-01.fwb", here, signers), here)
     assert last_seen(here) == seen
     # Another history of the same length.
     fleet.git("reset", "-q", "--hard", "HEAD~1")
@@ -404,7 +384,7 @@ def named(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile
 )
 def test_a_signature_is_no_reason_to_be_careless(archive, said, keys):
     with pytest.raises(HostError, match=said):
-        open_bundle(seal(archive, str(keys / "release")), str(keys / "signers"), ("web-01",), None, False)
+        open_bundle(seal(archive, str(keys / "release")), str(keys / "signers"), ("web-01",))
 
 
 def test_what_an_archive_cannot_hold():
