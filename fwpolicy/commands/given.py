@@ -92,15 +92,17 @@ def given(options: argparse.Namespace, machine: Machine, bundle: Bundle | None) 
     return Given(policy, len(options.policy), files, operands.digests(files))
 
 
-def of_bundle(path: str, bundle: Bundle, machine: Machine, *, older: bool) -> Given:
-    """What a bundle says that is verified, and not older than the newest that counted. Raises PolicyError,
-    HostError."""
+def of_bundle(
+    path: str, bundle: Bundle, machine: Machine, *, older: bool = False, compiled: bool = True
+) -> Given:
+    """What a bundle says that is verified, and not older than the newest that counted. `compiled`: it has
+    what it compiles to. Raises PolicyError, HostError."""
     from fwpolicy.fleet import received  # noqa: PLC0415
 
     if not older:
         received.require_newer(path, bundle, machine)
     found = of_files(bundle)
-    note = received.require_as_compiled(path, bundle, found.policy)
+    note = received.require_as_compiled(path, bundle, found.policy) if compiled else None
     digests = {texts.absolute(path): bundle.digest}
     return Given(
         found.policy,

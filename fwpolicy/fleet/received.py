@@ -46,7 +46,7 @@ def _opened(
     path: str, data: bytes, machine: Machine, signers: str | None, hosts: Collection[str] | None
 ) -> Bundle:
     try:
-        return open_bundle(data, _signers(machine, signers), hosts)
+        return open_bundle(data, signers_of(machine, signers), hosts)
     except HostError as error:
         raise HostError(f"{path}: refused: {error}") from None
 
@@ -82,7 +82,7 @@ def provenance(bundle: Bundle) -> Provenance:
     return Provenance(manifest.sequence, manifest.commit, manifest.author, manifest.time, bundle.signer)
 
 
-def _signers(machine: Machine, asked: str | None) -> str:
+def signers_of(machine: Machine, asked: str | None) -> str:
     """The file of allowed signers. Who can write there decides what this host lets through."""
     path = asked or SIGNERS
     if not asked and (exposed := machine.files.exposed(path)):

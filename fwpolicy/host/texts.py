@@ -110,6 +110,16 @@ def absolute(operand: str) -> str:
     return operand if shipped(operand) else os.path.abspath(operand)  # noqa: PTH100
 
 
+def is_shipped(path: str) -> bool:
+    """Whether the file, where its links lead, is a policy that comes with the program."""
+    return any(below(os.path.realpath(path), each) for each in SHIPPED)
+
+
+def below(place: str, folder: str) -> bool:
+    """Whether a path leads into the folder; both without links and dots."""
+    return place.startswith(f"{folder.rstrip('/')}/")
+
+
 def shipped_names() -> tuple[str, ...]:
     """The names of the policies that come with the program."""
     found = {name.removesuffix(".yaml") for d in SHIPPED if os.path.isdir(d) for name in os.listdir(d)}  # noqa: PTH112, PTH208
