@@ -12,6 +12,7 @@ import posixpath
 import re
 import signal
 import subprocess
+from contextlib import suppress
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
@@ -67,8 +68,8 @@ class Mirror:
 
     def fetch(self) -> str:
         """The branch's commit, fetched with all that leads to it. Raises UnreachableError, HostError."""
-        if not os.path.exists(f"{self.place}/HEAD"):  # noqa: PTH110
-            self._git("init", "--bare", "--quiet", "--template=", self.place)
+        # Of one that is there it makes whole what a power cut left.
+        self._git("init", "--bare", "--quiet", "--template=", self.place)
         where = ("--", self.url, f"+refs/heads/{self.branch}:{INCOMING}")
         how = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         try:
@@ -164,11 +165,12 @@ class Mirror:
         with process:
             try:
                 out, errors = process.communicate(input, timeout=seconds)
-            except subprocess.TimeoutExpired:
-                raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
-            finally:
-                if process.poll() is None:
+            except BaseException as error:
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
+                raise
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def _environment(self) -> dict[str, str]:
@@ -182,7 +184,7 @@ class Mirror:
                 "GIT_CONFIG_GLOBAL": "/dev/null",
                 "GIT_ATTR_NOSYSTEM": "1",
                 "GIT_NO_REPLACE_OBJECTS": "1",
-                "GIT_ALLOW_PROTOCOL": self.url.partition("://")[0],
+                "GIT_ALLOW_PROTOCOL": _transport(self.url),
                 "GIT_TERMINAL_PROMPT": "0",
                 "GIT_SSH_COMMAND": _SSH,
                 "GIT_SSH_VARIANT": "ssh",
@@ -215,6 +217,12 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _transport(url: str) -> str:
+    """The only one that the URL may mean, in a list with colons; "none" where it names none."""
+    name, named, _ = url.partition("://")
+    return name if named and name.isalpha() else "none"
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

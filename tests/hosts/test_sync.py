@@ -12,6 +12,7 @@ import pytest
 from ..fleet.conftest import Repo
 from ..fleet.signing import allowed, make_keys
 from ..lab import guest
+from ..lab.daemons import DAEMONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..lab.holder import Process
     from ..lab.hosts import Host, Lab
-    from ..lab.peers import Namespace
+    from ..lab.peers import Namespace, TimeServer
 
 pytestmark = pytest.mark.hosts
 
@@ -87,7 +88,8 @@ def host(place: Lab, forge: Forge) -> Iterator[Host]:
         host.write(
             "/etc/fwpolicy/sync.yaml",
             f"version: 1\nrepository: git://{forge.namespace.ipv4}/origin.git\nbranch: main\n"
-            "inventory: inventory.yaml\nevery: 1h\ntimeout: 10s\nconfirm: 10s\n",
+            "inventory: inventory.yaml\nevery: 1h\ntimeout: 10s\nconfirm: 10s\n"
+            "replace: true\n",
         )
         host.write(GATE, "#!/bin/sh\ntest -e /var/lib/fit\n", 0o755)
         place.boot(host)
@@ -98,6 +100,7 @@ def pulled(host: Host, *, well: bool) -> str:
     """What the journal hears of one run of the timer's service, now."""
     cursor = host.run("journalctl", "--no-pager", "--lines=0", "--show-cursor").stdout.split("cursor: ")[1]
     _due(host)
+    host.run("systemctl", "reset-failed", SERVICE, check=False)
     done = host.run("systemctl", "start", SERVICE, check=False)
     host.run("journalctl", "--sync")
     words = (f"--after-cursor={cursor.strip()}", f"--unit={SERVICE}", "--output=cat", "--no-pager")
@@ -130,6 +133,7 @@ def test_the_timer_pulls(host: Host, forge: Forge) -> None:
     assert "looks every 3600 s" in guest.fwpolicy(host, "sync", "--enable")
     assert "ActiveState=active" in guest.unit_state(host, TIMER)
     assert "already" in guest.fwpolicy(host, "sync", "--enable")
+    host.run("systemctl", "stop", TIMER)  # each round from here on is the test's
     said = pulled(host, well=True)
     assert f"commit {commit[:12]}: applied" in said and "not tried in a namespace" not in said
     assert "in a scratch namespace the kernel does" in said, said
@@ -194,9 +198,26 @@ def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     assert "993" in guest.own_rules(host)
     assert "not confirmed before a reboot" in guest.fwpolicy(host, "history")
     assert "ActiveState=active" in guest.unit_state(host, TIMER)
+    host.run("systemctl", "stop", TIMER)
     host.run("touch", "/var/lib/fit")
     assert "applied" in pulled(host, well=True)
     assert "443" in guest.own_rules(host)
+
+
+@pytest.mark.slow
+def test_a_time_daemon_and_the_other_backend(host: Host, forge: Forge, clock: TimeServer) -> None:
+    """All that an apply does works within the unit: files, restarts, gates; iptables and back."""
+    DAEMONS["chrony"].install(host, clock.servers)
+    host.run("systemctl", "restart", "chrony")
+    role = "roles: {ntp: client-only}\n"
+    gates = "apply: {confirm: 90s, gates: [synchronised]}\n"
+    for text in (role + gates, role + gates + "backends: [iptables]\n", ""):
+        forge.push(WEB.replace("PORT", "https") + text)
+        assert "applied" in pulled(host, well=True)
+        assert ("fwpolicy" in host.read("/etc/chrony/chrony.conf")) == ("roles" in text)
+        saved = host.run("iptables-save").stdout
+        assert ("FWPOLICY" in saved) == ("backends" in text)
+        guest.fwpolicy(host, "status")
 
 
 def test_the_timer_goes(host: Host) -> None:

@@ -69,7 +69,8 @@ LAYERS = {
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
     "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
-    "git": Layer(("git", "openssh-client", "ca-certificates")),
+    # What pulls: git, and all that an apply may have to do.
+    "git": Layer(("git", "openssh-client", "chrony", "iptables", "ipset")),
     "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
