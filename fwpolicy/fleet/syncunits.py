@@ -21,7 +21,8 @@ SERVICE, TIMER = "fwpolicy-sync.service", "fwpolicy-sync.timer"
 # and connections, raw sockets for iptables-legacy, a namespace to try rules in (CAP_SYS_ADMIN); the sockets
 # and files of other processes (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), files of other users put back as theirs
 # (CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE). Services are restarted by systemd, outside of this. KillMode is
-# for what takes back an apply that died.
+# for what takes back an apply that died. ReadOnlyPaths instead of ProtectKernelTunables and
+# ProtectControlGroups: these mount another /proc, in which a container's boot_id is not the one of boot.sh.
 _SERVICE = """\
 [Unit]
 Description=fwpolicy: the firewall policy of this host, from its repository
@@ -38,13 +39,12 @@ UMask=0077
 NoNewPrivileges=yes
 ProtectSystem=strict
 ReadWritePaths=/etc /var/lib /run
+ReadOnlyPaths=/proc/sys /sys
 ProtectHome=read-only
 PrivateTmp=yes
 PrivateDevices=yes
-ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
-ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 LockPersonality=yes

@@ -173,7 +173,7 @@ def test_what_is_refused(host: Host, forge: Forge) -> None:
 def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
     """And not tried again: until a newer policy comes."""
     before = guest.own_rules(host)
-    shut = WEB.replace("PORT", "https") + "output: {default: drop, allow: [ntp]}\n"
+    shut = WEB.replace("PORT", "https") + "output: {default: drop, allow: [ntp]}\napply: {confirm: 5s}\n"
     bad = forge.push(shut)
     said = pulled(host, well=False)
     assert "taken back, a gate does not hold: the repository is not reached" in said

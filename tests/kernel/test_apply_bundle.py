@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -19,6 +20,7 @@ from fwpolicy.host import sshsig
 from fwpolicy.record import replace
 from tests.fleet.conftest import BASE, WEB, fleet, repo
 from tests.fleet.signing import allowed, keys, make
+from tests.fleet.test_bundle import archive_of, named
 
 pytestmark = pytest.mark.kernel
 
@@ -142,6 +144,10 @@ def test_a_link_out_of_the_repository_gets_into_no_bundle(here, fleet, make):
     (fleet.path / "policies/web.yaml").symlink_to(here.folder / "elsewhere.yaml")
     assert make("web-01") == 1
     assert not Path("out").exists()
+    # And one that somebody signed all the same is in none that a host takes.
+    link = named("repository/policies/web.yaml", tarfile.SYMTYPE, "/etc/shadow")
+    bad = write(here.folder / "bad.fwb", seal(archive_of((link, b"")), str(here.keys / "release")))
+    assert "which is no plain file" in here.refused(bad)
 
 
 def test_what_else_it_compiles_to_is_refused(here, fleet, make, monkeypatch):
