@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import pwd
 import re
 import signal
 import subprocess
@@ -179,7 +180,8 @@ class Mirror:
             ENVIRONMENT
             | kept
             | {
-                "HOME": "/nonexistent",
+                # curl looks there for .netrc, and git for nothing (GIT_CONFIG_GLOBAL).
+                "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
                 "GIT_CONFIG_NOSYSTEM": "1",
                 "GIT_CONFIG_GLOBAL": "/dev/null",
                 "GIT_ATTR_NOSYSTEM": "1",

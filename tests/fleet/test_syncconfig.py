@@ -63,6 +63,7 @@ def test_all_of_it():
             "git@git.example.org:policies.git",
             "is ssh://git@HOST/PATH",
         ),
+        ("//git.", "//ada:secret@git.", "'repository' has a password in it"),
         ("https:", "ftp:", "it begins with https, ssh, git, http, file and ://"),
         ("https:", "ext::sh -c id;", "'repository' is"),
         ("branch: main", "branch: main\nevery: 1s", "'every' can be 10s to 1d"),
