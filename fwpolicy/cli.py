@@ -31,6 +31,7 @@ COMMANDS = {
     "bundle": "one signed file for each host of an inventory, and what such a file says",
     "plan": "show what apply would do here",
     "apply": "put a policy in force: rules, daemon and boot, verified",
+    "sync": "the policy of this host from its repository: fetched, verified, applied, judged",
     "confirm": "let the apply that waits for it count from now on",
     "rollback": "take back what waits to be confirmed, or go back to an earlier apply",
     "history": "every apply that is remembered, and what became of it",

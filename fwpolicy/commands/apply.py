@@ -6,13 +6,16 @@ import sys
 from time import time
 
 from fwpolicy.commands import operands, plantext, savedplans, who
+from fwpolicy.commands.given import bundle_of, given
 from fwpolicy.commands.plan import planned, same_as_apply
+from fwpolicy.deploy.provenance import sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from fwpolicy.commands.given import Given
     from fwpolicy.deploy.apply import Applied
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.plan import Plan
@@ -37,13 +40,17 @@ def run(options: argparse.Namespace) -> int:
         if options.confirm is not None and not machine.live:
             raise HostError("nobody can confirm what an image has: leave out --confirm")
         tell = operands.teller(options)
+        bundle = bundle_of(options, machine)
         require_settled(machine, tell)
-        plan = _as_shown(name, saved, options, machine) if saved else planned(options, machine)
-        if not plan.changed and not plan.refusals:
-            _report_unchanged(options, plan)
-            return 0
-        from fwpolicy.deploy.apply import carry_out  # noqa: PLC0415
+        found = given(options, machine, bundle)
+        plan = planned(options, machine, found)
+        if saved:
+            _require_as_shown(name, saved, found, plan, machine)
+        from fwpolicy.deploy.apply import carry_out, renew  # noqa: PLC0415
 
+        if not plan.changed and not plan.refusals:
+            _report_unchanged(options, plan, renewed=renew(plan, machine))
+            return 0
         asked = who.asked(options, plan.policy.apply)
         since = time()
         with whole():
@@ -67,21 +74,19 @@ def _through(gates: tuple[Gate, ...], machine: Machine, since: float, tell: Call
     tell("confirmed: all gates hold")
 
 
-def _as_shown(name: str, saved: SavedPlan, options: argparse.Namespace, machine: Machine) -> Plan:
-    """The plan made anew. Raises HostError where anything is not as it was then."""
+def _require_as_shown(name: str, saved: SavedPlan, found: Given, plan: Plan, machine: Machine) -> None:
+    """The plan was made anew: HostError where anything is not as it was then."""
     from fwpolicy.deploy.savedplan import facts_of, require_same  # noqa: PLC0415
 
-    plan = planned(options, machine)
-    sources = operands.digests(plan.options.said.files) if plan.options.said else {}
-    require_same(name, saved, sources, facts_of(plan, machine))
-    return plan
+    require_same(name, saved, found.digests, facts_of(plan, machine))
 
 
-def _report_unchanged(options: argparse.Namespace, plan: Plan) -> None:
+def _report_unchanged(options: argparse.Namespace, plan: Plan, *, renewed: bool) -> None:
     if options.json:
         operands.print_json(plantext.as_json(plan))
     elif not options.quiet:
-        print(f"{plan.policy.name}: nothing to change")
+        came = plan.options.came if renewed else None
+        print(f"{plan.policy.name}: nothing to change{f'; now {sentence(came)}' if came else ''}")
 
 
 def _report(options: argparse.Namespace, plan: Plan, applied: Applied, seconds: float) -> None:

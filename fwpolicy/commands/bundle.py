@@ -55,17 +55,29 @@ def _misses(options: argparse.Namespace) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from fwpolicy.fleet.received import receive  # noqa: PLC0415
+    from fwpolicy.fleet.received import receive, require_newer  # noqa: PLC0415
 
     if len(options.what) != 2:
         options.parsers()["bundle"].error("verify takes one BUNDLE")
     path = options.what[1]
-    found = receive(path, operands.machine_of(options), options.signers, options.host, options.older)
+    machine = operands.machine_of(options)
+    found = receive(path, _content(path), machine, options.signers, options.host)
+    if not options.older:
+        require_newer(path, found, machine)
     if options.json:
         operands.print_json({"changed": False, "file": path, "signer": found.signer, **_plain(found)})
     elif not options.quiet:
         print(_sentence(path, found))
     return 0
+
+
+def _content(path: str) -> bytes:
+    from fwpolicy.host.texts import read_file  # noqa: PLC0415
+
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror or error}") from None
 
 
 def _plain(found: Bundle) -> dict[str, object]:
@@ -84,11 +96,13 @@ def _plain(found: Bundle) -> dict[str, object]:
 
 
 def _sentence(path: str, found: Bundle) -> str:
+    from fwpolicy.deploy.provenance import sentence  # noqa: PLC0415
+    from fwpolicy.fleet.received import provenance  # noqa: PLC0415
+    from fwpolicy.host.files import printable  # noqa: PLC0415
+
     manifest = found.manifest
-    commit = f", commit {manifest.commit[:12]} by {manifest.author}" if manifest.commit else ""
-    text = f"{path}: good: policy {manifest.policy} for {manifest.host}, number {manifest.sequence}{commit}"
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return f"{shown}; signed by {found.signer}"
+    text = printable(f"{path}: good: policy {manifest.policy} for {manifest.host}")
+    return f"{text}, {sentence(provenance(found))}"
 
 
 def _make(options: argparse.Namespace) -> int:

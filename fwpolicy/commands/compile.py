@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import argparse
 
     from fwpolicy.artifact import Artifact
-    from fwpolicy.backends.iptables.render import Texts
     from fwpolicy.ir.ruleset import Ruleset
     from fwpolicy.policy.model import Policy
 
@@ -73,15 +72,14 @@ def _write(directory: str, artifacts: tuple[Artifact, ...]) -> None:
 
 
 def _script(policy: Policy, options: argparse.Namespace) -> int:
-    from fwpolicy.deploy.script import assemble  # noqa: PLC0415
+    from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
+    from fwpolicy.deploy.script import assemble, compiled  # noqa: PLC0415
 
-    if options.backend == "nft":
-        (ruleset,) = _nft(policy, options)
-        made = assemble.script_nft(policy, ruleset)
-    else:
-        texts = _texts(policy, options)
-        plain = _texts(policy, options, u32=False) if policy.ntp and not options.without_u32 else None
-        made = assemble.script_iptables(policy, texts, plain)
+    facts, u32 = Facts(nat=options.beside_nat), not options.without_u32
+    with operands.quoting():
+        made = compiled.script(policy, options.backend, facts, u32=u32, proved=not options.no_prove)
+    if options.backend == "iptables":
+        _note_without_u32(policy, options)
     if not options.quiet:
         for note in assemble.notes(policy):
             print(f"note: {note}", file=sys.stderr)
@@ -106,22 +104,24 @@ def _nft(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
 
 
 def _iptables(policy: Policy, options: argparse.Namespace) -> tuple[Artifact, ...]:
-    return _texts(policy, options).all
-
-
-def _texts(policy: Policy, options: argparse.Namespace, *, u32: bool = True) -> Texts:
     from fwpolicy.backends.iptables.refusal import Dialect  # noqa: PLC0415
     from fwpolicy.compiler.facts import Facts  # noqa: PLC0415
     from fwpolicy.deploy import xtproof  # noqa: PLC0415
 
-    dialect = Dialect(u32=u32 and not options.without_u32)
+    dialect = Dialect(u32=not options.without_u32)
     with operands.quoting():
         texts = xtproof.compiled(policy, Facts(nat=options.beside_nat), dialect)
     if not options.no_prove:
         xtproof.prove_compiled(policy, None, texts, dialect)
+    _note_without_u32(policy, options)
+    return texts.all
+
+
+def _note_without_u32(policy: Policy, options: argparse.Namespace) -> None:
     if policy.ntp and options.without_u32 and not options.quiet:
-        print(xtproof.WITHOUT_U32, file=sys.stderr)
-    return texts
+        from fwpolicy.deploy.xtproof import WITHOUT_U32  # noqa: PLC0415
+
+        print(WITHOUT_U32, file=sys.stderr)
 
 
 def _explain(policy: Policy, nat: bool) -> None:

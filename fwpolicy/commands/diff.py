@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import difftext, operands
+from fwpolicy.commands.given import signers_argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", help=f"{operands.SUBJECT}; with --all git:REV")
     parser.add_argument("new", nargs="?", metavar="NEW", help="the same; with --all an inventory (.)")
     operands.fleet_arguments(parser, policies=False)
+    signers_argument(parser)
     operands.host_arguments(parser)
     operands.offline_argument(parser)
     operands.report_arguments(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
+from fwpolicy.commands.given import signers_argument
 from fwpolicy.errors import FwpolicyError
 from fwpolicy.model.steps import Step
 from fwpolicy.model.units import word
@@ -22,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "packet", nargs="+", metavar="PACKET", help="as in: udp/123 from 203.0.113.9:4000 (docs/cli.md)"
     )
+    signers_argument(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
+from fwpolicy.deploy.provenance import as_json, sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 def _as_line(past: Past) -> str:
     by = f" by {past.by}" if past.by else ""
     again = f" (generation {past.again} again)" if past.again else ""
-    said = [past.fate, "loaded at boot" if past.boots else ""]
+    said = [past.fate, "loaded at boot" if past.boots else "", sentence(past.came) if past.came else ""]
     notes = ", ".join(word for word in said if word)
     return f"{past.number:>4}  {past.time}  {past.policy}{again}{by}" + (f": {notes}" if notes else "")
 
@@ -49,4 +50,5 @@ def _as_json(past: Past) -> dict[str, object]:
         "fate": past.fate,
         "boots": past.boots,
         "again": past.again,
+        "provenance": as_json(past.came),
     }

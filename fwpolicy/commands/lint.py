@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fwpolicy.commands import operands
+from fwpolicy.commands.given import signers_argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy", nargs="+", metavar="POLICY", help=f"{operands.SUBJECT}; several policies merge"
     )
+    signers_argument(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 

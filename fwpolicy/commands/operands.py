@@ -11,7 +11,7 @@ from fwpolicy.host import texts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.subject import Subject
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Policy
 
 
-SUBJECT = "a policy, live, generation:N, git:REV:PATH, an nft ruleset or an iptables-save file"
+SUBJECT = "a policy, live, generation:N, git:REV:PATH, a bundle, an nft ruleset or an iptables-save file"
 
 
 def policy_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,15 +154,30 @@ def digests(kept: tuple[tuple[str, bytes], ...]) -> dict[str, str]:
 def read_subject(operand: str, options: argparse.Namespace) -> Subject:
     """What a question is asked of (docs/cli.md), in the network namespace that the options name.
     Raises PolicyError, HostError."""
+    from fwpolicy.commands.given import subject_of_bundle  # noqa: PLC0415
     from fwpolicy.deploy.subject import subject  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
 
+    found = subject_of_bundle(operand, options)
+    if found is not None:
+        return found
     with entered(options.netns):
         return subject(operand, machine_of(options))
 
 
+# Files of bundles that were opened, by the names that places in them have.
+_KNOWN: dict[str, bytes] = {}
+
+
+def know(files: Mapping[str, bytes]) -> None:
+    """From now on places in these files are quoted from here, and from no file of this host."""
+    _KNOWN.update(files)
+
+
 def _read_source(name: str) -> bytes:
     """A file that a span names, again: of a git revision where it came from there. Raises OSError."""
+    if name in _KNOWN:
+        return _KNOWN[name]
     kind, _, rest = name.partition(":")
     if kind != "git" or ":" not in rest:
         return texts.read_file(name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans, who
+from fwpolicy.commands.given import bundle_arguments, bundle_of, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from fwpolicy.commands.given import Given
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.outlook import Outlook
     from fwpolicy.deploy.plan import Plan
@@ -22,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def same_as_apply(parser: argparse.ArgumentParser) -> None:
     """A plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
+    bundle_arguments(parser)
     parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
     parser.add_argument(
         "--force", action="store_true", help="even if your own SSH connection could not be opened again"
@@ -44,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
     machine = operands.machine_of(options)
     with entered(options.netns):
-        plan = planned(options, machine)
-        sources = operands.digests(plan.options.said.files) if plan.options.said else {}
+        found = given(options, machine, bundle_of(options, machine))
+        plan = planned(options, machine, found)
         traffic = _traffic(plan, None if options.json or options.output else difftext.SHOWN + 1)
         outlook = look_ahead(plan, machine, int(time()))
     report = _report(plan, outlook, traffic) if options.json or options.output else {}
@@ -59,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         ]
         print("\n".join([plantext.as_text(plan), *said]))
     if options.output:
-        savedplans.save(options, plan, machine, sources, report, operands.now())
+        savedplans.save(options, plan, machine, found.digests, report, operands.now())
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0
@@ -77,17 +80,15 @@ def _traffic(plan: Plan, most: int | None) -> tuple[Change, ...]:
     return plan.rules.traffic(plan, most)
 
 
-def planned(options: argparse.Namespace, machine: Machine) -> Plan:
-    """Read, test and plan. A named namespace has no daemons and no boot of its own."""
-
+def planned(options: argparse.Namespace, machine: Machine, found: Given) -> Plan:
+    """Test and plan what was given. A named namespace has no daemons and no boot of its own."""
     from fwpolicy.deploy.plan import Options, make_plan  # noqa: PLC0415
     from fwpolicy.deploy.said import Said  # noqa: PLC0415
+    from fwpolicy.record import replace  # noqa: PLC0415
 
-    kept: list[tuple[str, bytes]] = []
-    policy = operands.read_policy(options.policy, kept)
     if not options.json and not options.quiet:
-        operands.warn(policy)
-    operands.require_tests(policy)
+        operands.warn(found.policy)
+    operands.require_tests(found.policy)
     alone = options.netns is not None
     how = Options(
         persist=not (options.no_persist or alone),
@@ -97,7 +98,9 @@ def planned(options: argparse.Namespace, machine: Machine) -> Plan:
         force=options.force,
         operator=who.over_ssh(),
         backend=options.backend,
-        said=Said(len(options.policy), tuple(kept)),
+        said=Said(found.named, found.files),
+        came=found.came,
     )
     with operands.quoting():
-        return make_plan(policy, machine, how)
+        plan = make_plan(found.policy, machine, how)
+    return replace(plan, notes=(*found.notes, *plan.notes)) if found.notes else plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import operands
+from fwpolicy.commands.given import signers_argument
 from fwpolicy.errors import CheckFailedError, FwpolicyError
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", metavar="WHAT", help="live, or any other operand; without it what POLICY compiles to"
     )
+    signers_argument(parser)
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 

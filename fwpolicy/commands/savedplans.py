@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.savedplan import SavedPlan
 
 # Options that a plan is made with; an apply of it takes them from there.
-_OWN = ("replace", "backend", "no_persist", "no_daemon", "no_prove", "force", "netns", "root", "state_dir")
+_OWN = (
+    *("replace", "backend", "no_persist", "no_daemon", "no_prove", "force", "netns", "root", "state_dir"),
+    *("bundle", "signers", "host", "older"),
+)
 
 
 def save(
@@ -35,6 +38,7 @@ def save(
         raise HostError("a policy from standard input cannot be read again: name a file")
     policy = tuple(texts.absolute(operand) for operand in options.policy)
     kept = {name: getattr(options, name) for name in _OWN}
+    kept["signers"] = options.signers and texts.absolute(options.signers)
     saved = SavedPlan(now, VERSION, policy, sources, kept, facts_of(plan, machine), shown)
     texts.write_private(options.output, to_text(saved), HEAD, "saved plan")
 
@@ -63,7 +67,7 @@ def options_of(saved: SavedPlan, given: argparse.Namespace) -> argparse.Namespac
     import argparse  # noqa: PLC0415
 
     values = dict(vars(given))
-    usual = {"root": "/", "netns": None, "state_dir": None, "backend": "auto"}
+    usual = {"root": "/", "backend": "auto", **dict.fromkeys(("netns", "state_dir", "signers", "host"))}
     for name in _OWN:
         kept, said = saved.options.get(name, usual.get(name)), values[name]
         if said not in (kept, usual.get(name, False)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from fwpolicy.commands import operands
+from fwpolicy.deploy.provenance import as_json, sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def _as_text(status: Status) -> str:
     if generation is None:
         return "\n".join(drift.what for drift in status.drifts) or "nothing was ever applied here"
     lines = [f"{generation.policy}: generation {generation.number}, applied {generation.time}"]
+    if generation.came:
+        lines.append(sentence(generation.came))
     lines.append("the host is what was applied" if not status.drifts else "the host differs:")
     return "\n".join([*lines, *(f"  {line}" for line in _differences(status))])
 
@@ -207,6 +210,7 @@ def _as_json(status: Status, healed: bool = False) -> dict[str, object]:
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,
         "time": generation.time if generation else None,
+        "provenance": as_json(generation.came if generation else None),
         "drift": [{"what": drift.what, "detail": list(drift.detail)} for drift in status.drifts],
         "traffic": _traffic_json(status),
         "notes": list(status.notes),

@@ -14,6 +14,7 @@ from fwpolicy.deploy.journal import Entry, begin, new_identity
 from fwpolicy.deploy.opening import CLOSER
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.plan import boot_changes
+from fwpolicy.deploy.provenance import newest
 from fwpolicy.deploy.remembered import generation, texts
 from fwpolicy.deploy.said import keep
 from fwpolicy.deploy.starters import UNIT
@@ -294,6 +295,7 @@ def _persist(
     state.write(new, texts(plan, state, new.before))
     if plan.options.said:
         keep(state, new.number, plan.options.said)
+    _remember(plan, machine, undo)
     undo.then(state.point, state.pointers())
     state.make_current(new.number, boots=plan.options.persist and not asked.seconds)
     found = machine.services.status((UNIT,)) if _boot_matters(plan) else None
@@ -303,3 +305,24 @@ def _persist(
         undo.then(machine.services.restore, found)
         plan.rules.boots_the_same(plan, machine, undo, started=found.active)
     tell(f"{found.unit} loads the rules at boot, before the network")
+
+
+def _remember(plan: Plan, machine: Machine, undo: Undo) -> None:
+    """What somebody signed, as the newest; whoever takes the apply back forgets that."""
+    change = newest(plan.options.came, machine)
+    if change:
+        undo.then(machine.files.restore, machine.files.snapshot(change.path))
+        machine.files.write(change.path, change.after, change.mode)
+
+
+def renew(plan: Plan, machine: Machine) -> bool:
+    """The host is what `plan` says already: what somebody signed counts all the same. False where nothing
+    is new. The caller holds the lock. Raises HostError."""
+    came, current = plan.options.came, plan.current
+    if came is None or current is None or current.came == came:
+        return False
+    change = newest(came, machine)
+    if change:
+        machine.files.write(change.path, change.after, change.mode)
+    State(machine).renew(current.number, came)
+    return True

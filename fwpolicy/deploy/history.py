@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from fwpolicy.deploy.journal import pending
+from fwpolicy.deploy.provenance import Provenance
 from fwpolicy.deploy.state import State
 from fwpolicy.record import record
 
@@ -19,7 +20,8 @@ KEPT = 30
 @record
 class Past:
     """One generation. `fate`: "in force", "waits to be confirmed", "undone: WHY", or "" for one that was
-    replaced. `boots`: the next boot loads it. `again`: the generation that it brought back."""
+    replaced. `boots`: the next boot loads it. `again`: the generation that it brought back. `came`: who
+    signed it."""
 
     number: int
     policy: str
@@ -30,6 +32,7 @@ class Past:
     fate: str
     boots: bool
     again: int | None
+    came: Provenance | None
 
 
 def history(machine: Machine) -> tuple[Past, ...]:
@@ -62,6 +65,7 @@ def _past(state: State, number: int, pointers: dict[str, int | None], waits: int
             _fate(state, number, pointers, waits),
             pointers["current"] == number,
             found.get("again"),
+            Provenance(**found["came"]) if found.get("came") else None,
         )
     except (KeyError, TypeError, ValueError):
         return None  # an apply died before it was written

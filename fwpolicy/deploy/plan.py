@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fwpolicy.artifact import Artifact
     from fwpolicy.backends.nft.reload import Load
     from fwpolicy.deploy.backend import Rules
+    from fwpolicy.deploy.provenance import Provenance
     from fwpolicy.deploy.said import Said
     from fwpolicy.deploy.survey import Survey
     from fwpolicy.host.conntrack import Flow
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 class Options:
     """How to apply: without the boot unit (`persist`), without daemons, replacing another policy, without
     proofs (`prove`), even if `operator` were locked out (`force`; None: nobody is connected over SSH);
-    `backend`: by which (backend.py)."""
+    `backend`: by which (backend.py); `said`: all that the policy was read of; `came`: who signed that."""
 
     persist: bool = True
     daemon: bool = True
@@ -55,6 +56,7 @@ class Options:
     operator: Operator | None = None
     said: Said | None = None
     backend: str = AUTO
+    came: Provenance | None = None
 
 
 @record

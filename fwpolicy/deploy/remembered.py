@@ -11,6 +11,8 @@ from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.plan import Plan
     from fwpolicy.deploy.survey import Survey
@@ -38,12 +40,21 @@ def generation(
         by=by,
         before=before.number if before else None,
         backend=plan.rules.name,
+        came=plan.options.came,
     )
     if plan.again is not None:
         return _like(plan.again, new, plan)
-    return replace(
-        new, lines=policy_lines(plan.policy, lower(plan.policy, plan.facts), line_texts(read_file))
-    )
+    read = _read_again(plan)
+    return replace(new, lines=policy_lines(plan.policy, lower(plan.policy, plan.facts), line_texts(read)))
+
+
+def _read_again(plan: Plan) -> Callable[[str], bytes]:
+    """What gives a file of the policy; what was signed is in no file of this host's."""
+    said = plan.options.said
+    if plan.options.came is None or said is None:
+        return read_file
+    files = dict(said.files)
+    return lambda name: files.get(name, b"")
 
 
 def _like(again: Generation, new: Generation, plan: Plan) -> Generation:
@@ -55,6 +66,7 @@ def _like(again: Generation, new: Generation, plan: Plan) -> Generation:
         files=tuple((path, changes.get(path, sha)) for path, sha in again.files),
         lines=again.lines,
         again=again.number,
+        came=again.came,
     )
 
 

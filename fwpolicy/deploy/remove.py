@@ -7,6 +7,7 @@ from binascii import a2b_base64
 from fwpolicy import markedtext
 from fwpolicy.deploy.backend import rules_of, there
 from fwpolicy.deploy.drift import TIMER
+from fwpolicy.deploy.provenance import seen_path
 from fwpolicy.deploy.purge import forget
 from fwpolicy.deploy.starters import UNIT, is_starter
 from fwpolicy.deploy.state import Originals, State, digest
@@ -56,6 +57,7 @@ def remove(machine: Machine, tell: Tell) -> bool:
     for folder in reversed(originals.directories):
         machine.files.remove_directory_if_empty(folder)
     _restore_services(machine, originals, tell)
+    machine.files.remove(seen_path(machine))
     state.forget()
     return True
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 
 from fwpolicy.deploy.counters import PolicyLine
+from fwpolicy.deploy.provenance import Provenance
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import Snapshot
 from fwpolicy.host.services import ServiceState
@@ -53,7 +54,7 @@ class Generation:
     `moment` when it was read (elements.py).
     `lines`: those of the policy that count, so that nobody needs the policy to read the counters.
     `by`: who applied it; `before`: the generation that ran until then; `again`: the earlier one that it
-    brought back.
+    brought back; `came`: who signed it.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Generation:
     before: int | None = None
     again: int | None = None
     backend: str = "nft"
+    came: Provenance | None = None
 
     @property
     def ruleset(self) -> str:
@@ -149,6 +151,7 @@ class State:
                 before=manifest.get("before"),
                 again=manifest.get("again"),
                 backend=manifest.get("backend", "nft"),
+                came=Provenance(**manifest["came"]) if manifest.get("came") else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise HostError(f"the state's manifest.json is damaged: {error!r}") from None
@@ -180,11 +183,18 @@ class State:
         del manifest["texts"]
         manifest["listing"] = digest(generation.listing)
         manifest["lines"] = [fields(line) for line in generation.lines]
+        manifest["came"] = fields(generation.came) if generation.came else None
         for name, text in generation.texts:
             self.files.write(f"{folder}/{name}", text, 0o600)
         self.files.write(f"{folder}/listing.json", generation.listing, 0o600)
         self.files.write(f"{folder}/files.json", json.dumps(texts) + "\n", 0o600)
         self.files.write(f"{folder}/manifest.json", json.dumps(manifest, indent=2) + "\n", 0o600)
+
+    def renew(self, number: int, came: Provenance) -> None:
+        """The generation says what another that was signed says, too: from now on it is that one's."""
+        path = self.path(f"generations/{number}/manifest.json")
+        manifest = _object(self.files.read(path) or "", "manifest.json") | {"came": fields(came)}
+        self.files.write(path, json.dumps(manifest, indent=2) + "\n", 0o600)
 
     def make_current(self, number: int, boots: bool) -> None:
         """What runs now; with `boots` also the one moment at which the boot changes its mind: rename(2)

@@ -125,6 +125,20 @@ def _of_policy(name: str, data: bytes, read_file: ReadFile) -> Subject:
     return Subject(name, of_policy(policy), vocabulary(sources, read_file), policy)
 
 
+def of_files(title: str, named: tuple[tuple[str, bytes], ...], read_file: ReadFile) -> Subject:
+    """The policy that files of somewhere else make together; places are told with the title before them."""
+    from fwpolicy.policy.load import load_with_names  # noqa: PLC0415
+    from fwpolicy.policy.vocabulary import vocabulary  # noqa: PLC0415
+
+    prefix = f"{title}:"
+    try:
+        policy, sources = load_with_names(named, read_file)
+    except PolicyError as error:
+        raise PolicyError(tuple(_problem_of(each, prefix) for each in error.problems)) from None
+    program = _of_revision(of_policy(policy), prefix)
+    return Subject(title, program, vocabulary(sources, read_file), policy)
+
+
 def _of_git(revision: str, path: str) -> Subject:
     """The policy with everything that it includes as the revision has it. It is read by its plain names, for
     a revision's may have slashes, too; places are told with the revision."""

@@ -6,6 +6,7 @@ from fwpolicy.deploy.backend import WayBack, rules_of
 from fwpolicy.deploy.drift import TIMER
 from fwpolicy.deploy.journal import Entry
 from fwpolicy.deploy.persist import opener
+from fwpolicy.deploy.provenance import newest
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.undoscript import Before
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: str) -> WrittenDown:
     """The arguments of journal.begin(); `was` is as_they_were() of the backend."""
     changes = (*plan.returned, *all_changes(plan))
+    newer = newest(plan.options.came, machine)
+    seen = (newer,) if newer else ()
     scripts = (opener(state.directory), *plan.rules.scripts(state.directory))
     paths = (
         *(change.path for change in changes),
         state.path("originals.json"),
         state.path("opened"),
+        *(change.path for change in seen),
         *(script.name for script in scripts),
     )
     back = _rules(plan, machine, was)
@@ -47,7 +51,7 @@ def written_down(plan: Plan, machine: Machine, state: State, entry: Entry, was: 
         live=machine.services.returning(services, restarts),
         boot=machine.services.returning_at_boot(services),
     )
-    after = {each.path: each.after for each in changes if not each.gone}
+    after = {each.path: each.after for each in (*changes, *seen) if not each.gone}
     return machine, state, before, entry, dict(back.files), after
 
 

@@ -16,9 +16,13 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Mapping
 
-FIRST_LINE = b"fwpolicy-bundle 1\n"
+    from fwpolicy.deploy.provenance import Seen
+
+_HEAD = b"fwpolicy-bundle "
+FIRST_LINE = _HEAD + b"1\n"
+_LONGEST_LINE = 40
 NAMESPACE = "fwpolicy-bundle"
 ENDING = ".fwb"
 SIGNERS = "/etc/fwpolicy/allowed_signers"
@@ -43,18 +47,24 @@ class Bundle:
 
     def read_file(self, name: str) -> bytes:
         """What the policy includes, from the bundle and from nowhere else. Raises FileNotFoundError."""
-        found = self.files.get(posixpath.normpath(name))
+        return reader(self.files)(name)
+
+
+def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
+    """What reads the files of a bundle by their names in it, and raises FileNotFoundError for any other."""
+
+    def read(name: str) -> bytes:
+        found = files.get(posixpath.normpath(name))
         if found is None:
             raise FileNotFoundError(2, "is not in the bundle", name)
         return found
 
+    return read
 
-@record
-class Seen:
-    """The newest bundle that a host has taken."""
 
-    sequence: int
-    commit: str
+def is_one(data: bytes) -> bool:
+    """Whether a file's first line says that it is a bundle, of whatever version."""
+    return data.startswith(_HEAD)
 
 
 def seal(archive: bytes, key: str) -> bytes:
@@ -65,16 +75,14 @@ def seal(archive: bytes, key: str) -> bytes:
     return bundle
 
 
-def open_bundle(data: bytes, signers: str, host: Collection[str], last: Seen | None, older: bool) -> Bundle:
+def open_bundle(data: bytes, signers: str, host: Collection[str] | None) -> Bundle:
     """What is in a bundle, once it is known to be signed by one of `signers` (a file), for a host that is
-    called one of `host`, and no older than `last`, unless `older`. Raises HostError; nothing is changed."""
+    called one of `host`, or for any. Raises HostError; nothing is changed."""
     signature, archive = _apart(data)
     signer = sshsig.verify(archive, signature, signers, NAMESPACE)
     manifest, files = payload.unpack(archive)
-    if manifest.host not in host:
+    if host is not None and manifest.host not in host:
         raise HostError(f"the bundle is {manifest.host}'s, and this is {' or '.join(sorted(host))}")
-    if last is not None and not older:
-        _refuse_replay(manifest, last)
     return Bundle(manifest, signer, digests.of_bytes(archive), files)
 
 
@@ -82,6 +90,9 @@ def _apart(data: bytes) -> tuple[bytes, bytes]:
     """(signature, archive)."""
     if len(data) > MOST_BYTES:
         raise HostError(_TOO_LARGE)
+    first, newline, _ = data[:_LONGEST_LINE].partition(b"\n")
+    if is_one(data) and newline and first + newline != FIRST_LINE:
+        raise HostError("the bundle is of another version of the program: upgrade it")
     start = len(FIRST_LINE)
     end = data.find(sshsig.END, start, start + _LONGEST_SIGNATURE)
     if not data.startswith(FIRST_LINE + sshsig.BEGIN) or end < 0:
@@ -90,7 +101,8 @@ def _apart(data: bytes) -> tuple[bytes, bytes]:
     return data[start:end], data[end:]
 
 
-def _refuse_replay(manifest: Manifest, last: Seen) -> None:
+def refuse_replay(manifest: Manifest, last: Seen) -> None:
+    """Raises HostError for one that is older than `last`."""
     if manifest.sequence < last.sequence:
         message = (
             f"the bundle is number {manifest.sequence}, older than number {last.sequence}, which was here"

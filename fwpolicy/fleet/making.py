@@ -11,9 +11,10 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.errors import HostError, PolicyError
 from fwpolicy.fleet import digests
-from fwpolicy.fleet.bundle import Bundle
+from fwpolicy.fleet.bundle import reader
 from fwpolicy.fleet.inventory import GROUPS
 from fwpolicy.fleet.payload import Manifest, pack
+from fwpolicy.fleet.scripts import scripts
 from fwpolicy.fleet.unit import Reading, file_of, load_unit
 from fwpolicy.host import commits
 from fwpolicy.policy.load import load
@@ -22,10 +23,15 @@ from fwpolicy.source import Mapping, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fwpolicy.fleet.inventory import Inventory
     from fwpolicy.fleet.outcome import Outcome
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.unit import Unit
+    from fwpolicy.host.mirror import CommitTree
     from fwpolicy.host.tree import WorkTree
+    from fwpolicy.policy.model import Policy
     from fwpolicy.source import Node
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.*/-]+\Z")
@@ -66,36 +72,29 @@ class Making:
     def archives(self, unit: Unit, outcome: Outcome) -> dict[str, bytes]:
         """The archive of each of a unit's hosts. Raises HostError where a file differs from the commit, or
         the archive would not say on the host what the repository says here."""
-        contents, operands = self._contents(unit)
+        read, operands = contents_of(unit, self.repository.inventory, self.tree, self._require_committed)
+        contents: dict[str, tuple[bytes, int]] = {name: (data, 0o644) for name, data in read.items()}
         for name, text, mode in outcome.artifacts:
             contents[f"artifacts/{name}"] = (text.encode(), mode)
+        found = scripts(self._reread(unit, operands, contents), unit.facts)
+        contents |= {name: (each.text.encode(), each.mode) for name, each in found.made.items()}
         files = {name: digests.of_bytes(data) for name, (data, _) in contents.items()}
         came = self.came
         common = Manifest(
-            "", outcome.policy, VERSION, came.sequence, came.commit, came.author, came.time, operands, files
+            host="",
+            policy=outcome.policy,
+            tool=VERSION,
+            sequence=came.sequence,
+            commit=came.commit,
+            author=came.author,
+            time=came.time,
+            beside_nat=unit.facts.nat,
+            operands=operands,
+            files=files,
+            without_script=found.without,
+            script_notes=found.notes,
         )
-        self._require_same(unit, common, contents)
         return {host: pack(replace(common, host=host), contents) for host in unit.hosts}
-
-    def _contents(self, unit: Unit) -> tuple[dict[str, tuple[bytes, int]], tuple[str, ...]]:
-        """(what is read for the unit, by its name in the archive; which of it are the operands)."""
-        reading = Reading(self.tree)
-        load_unit(unit, self.repository.inventory, reading)
-        contents = {}
-        for name, data in reading.texts.items():
-            self._require_committed(name, data)
-            contents[self._inside(name)] = (data, 0o644)
-        operands = [self._inside(file_of(self.repository.inventory, word)) for word in unit.policies]
-        if unit.given:
-            contents["host/given.yaml"] = (_given(unit).encode(), 0o644)
-            operands.append("host/given.yaml")
-        return contents, tuple(operands)
-
-    def _inside(self, name: str) -> str:
-        """A file's name in the archive."""
-        if self.tree.is_shipped(name):
-            return f"shipped/{posixpath.basename(name)}"
-        return f"repository/{self.tree.inside(name)}"
 
     def _require_committed(self, name: str, data: bytes) -> None:
         """What a manifest says of a commit is so."""
@@ -105,16 +104,44 @@ class Making:
             raise HostError(f"{name} is not as commit {self.came.commit[:12]} has it: commit it first")
         self._as_committed.add(name)
 
-    def _require_same(self, unit: Unit, manifest: Manifest, contents: dict[str, tuple[bytes, int]]) -> None:
-        """Read from the archive alone, the policy compiles to the same."""
-        bundle = Bundle(manifest, "", "", {name: data for name, (data, _) in contents.items()})
+    def _reread(
+        self, unit: Unit, operands: tuple[str, ...], contents: dict[str, tuple[bytes, int]]
+    ) -> Policy:
+        """The policy as it is read from the archive alone, which compiles to the same. Raises HostError."""
+        read = reader({name: data for name, (data, _) in contents.items()})
         try:
-            policy = load(bundle.operands, bundle.read_file)
+            policy = load(tuple((name, read(name)) for name in operands), read)
         except PolicyError as error:
             raise HostError(f"the policy cannot be read from a bundle alone:\n{error}") from None
         text = render(compile_ruleset(policy, unit.facts), policy.name).text
         if text.encode() != contents["artifacts/ruleset.nft"][0]:
             raise HostError(f"policy {policy.name} says something else in a bundle than in the repository")
+        return policy
+
+
+def contents_of(
+    unit: Unit, inventory: Inventory, tree: WorkTree | CommitTree, hear: Callable[[str, bytes], None]
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """(what is read for the unit, by its name in an archive; which of it are the operands). `hear` hears of
+    each file. Raises PolicyError."""
+    reading = Reading(tree)
+    load_unit(unit, inventory, reading)
+    contents = {}
+    for name, data in reading.texts.items():
+        hear(name, data)
+        contents[_inside(name, tree)] = data
+    operands = [_inside(file_of(inventory, word), tree) for word in unit.policies]
+    if unit.given:
+        contents["host/given.yaml"] = _given(unit).encode()
+        operands.append("host/given.yaml")
+    return contents, tuple(operands)
+
+
+def _inside(name: str, tree: WorkTree | CommitTree) -> str:
+    """A file's name in the archive."""
+    if tree.is_shipped(name):
+        return f"shipped/{posixpath.basename(name)}"
+    return f"repository/{tree.inside(name)}"
 
 
 def _given(unit: Unit) -> str:

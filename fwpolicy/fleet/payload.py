@@ -16,6 +16,7 @@ from fwpolicy.source import MAX_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
     Contents = Mapping[str, tuple[bytes, int]]
 
@@ -30,7 +31,10 @@ _LONGEST = 250
 @record
 class Manifest:
     """`sequence`: a higher one is newer. `commit`, `author` and `time` (Unix, 0) are "" without a repository.
-    `operands`: the files that make up the policy, in order; `files`: the digest of each by name."""
+    `beside_nat`: for a host that translates addresses. `operands`: the files of the policy, in order;
+    `files`: the digest of each by name. `without_script`: why there is no script for hosts without Python, by
+    backend; `script_notes`: what the scripts do not do.
+    """
 
     host: str
     policy: str
@@ -39,11 +43,19 @@ class Manifest:
     commit: str
     author: str
     time: int
+    beside_nat: bool
     operands: tuple[str, ...]
     files: dict[str, str]
+    without_script: dict[str, str]
+    script_notes: tuple[str, ...]
 
 
-_TYPES = {"host": str, "policy": str, "tool": str, "sequence": int, "commit": str, "author": str, "time": int}
+_TYPES = {
+    **dict.fromkeys(("host", "policy", "tool", "commit", "author"), str),
+    **dict.fromkeys(("sequence", "time"), int),
+    "beside_nat": bool,
+}
+_LISTS, _OBJECTS = ("operands", "script_notes"), ("files", "without_script")
 
 
 def pack(manifest: Manifest, contents: Contents) -> bytes:
@@ -111,13 +123,17 @@ def _manifest(data: bytes | None) -> Manifest:
         found = json.loads((data or b"").decode())
         if found.pop("format") != FORMAT:
             raise HostError("the bundle is of another version of the program: upgrade it")
-        operands, files = tuple(found.pop("operands")), dict(found.pop("files"))
-        texts = (*operands, *files, *files.values())
+        held: dict[str, Any] = {name: tuple(found.pop(name)) for name in _LISTS}
+        held |= {name: dict(found.pop(name)) for name in _OBJECTS}
+        texts = [text for each in held.values() for text in each]
+        texts += [text for name in _OBJECTS for text in held[name].values()]
         right = found.keys() == _TYPES.keys() and all(
             type(found[key]) is kind for key, kind in _TYPES.items()
         )
-        if not right or not all(isinstance(text, str) for text in texts) or not set(operands) <= files.keys():
+        if not right or not all(isinstance(text, str) for text in texts):
             raise ValueError
-        return Manifest(**found, operands=operands, files=files)
+        if not set(held["operands"]) <= held["files"].keys():
+            raise ValueError
+        return Manifest(**found, **held)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise HostError("the bundle has no manifest, or a wrong one") from None

@@ -2,39 +2,87 @@
 
 from __future__ import annotations
 
-import json
-
+from fwpolicy import VERSION
+from fwpolicy.backends.nft.render import render
+from fwpolicy.compiler.compile import compile_ruleset
+from fwpolicy.compiler.facts import Facts
+from fwpolicy.deploy.artifacts import beside_ruleset
+from fwpolicy.deploy.provenance import Provenance, last_seen
 from fwpolicy.errors import HostError
-from fwpolicy.fleet.bundle import SIGNERS, Seen, open_bundle
+from fwpolicy.fleet.bundle import SIGNERS, open_bundle, refuse_replay
 from fwpolicy.host.identity import names
 from fwpolicy.host.texts import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.fleet.bundle import Bundle
+    from fwpolicy.policy.model import Policy
 
 
 def receive(
-    path: str, machine: Machine, signers: str | None = None, host: str | None = None, older: bool = False
+    path: str,
+    data: bytes,
+    machine: Machine,
+    signers: str | None = None,
+    host: str | None = None,
 ) -> Bundle:
-    """The bundle in the file `path`, verified for this machine: what an apply begins with. `signers`: another
-    file than /etc/fwpolicy/allowed_signers; `host`: by another name than the machine has.
+    """The bundle in `data`, those of `path`, verified for this machine; only its number is not looked at.
+    `signers`: another file than /etc/fwpolicy/allowed_signers; `host`: by another name than the machine has.
 
     Raises HostError for whatever is wrong with it, and has changed nothing.
     """
+    return _opened(path, data, machine, signers, (host,) if host else names(machine.files))
+
+
+def look_into(path: str, data: bytes, machine: Machine, signers: str | None = None) -> Bundle:
+    """A bundle of any host's, to be asked about. Raises HostError."""
+    return _opened(path, data, machine, signers, None)
+
+
+def _opened(
+    path: str, data: bytes, machine: Machine, signers: str | None, hosts: Collection[str] | None
+) -> Bundle:
     try:
-        data = read_file(path)
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror or error}") from None
-    called = (host,) if host else names(machine.files)
-    try:
-        return open_bundle(data, _signers(machine, signers), called, last_seen(machine), older)
+        return open_bundle(data, signers_of(machine, signers), hosts)
     except HostError as error:
         raise HostError(f"{path}: refused: {error}") from None
 
 
-def _signers(machine: Machine, asked: str | None) -> str:
+def require_newer(path: str, bundle: Bundle, machine: Machine) -> None:
+    """Raises HostError for one that is older than the newest that counted here."""
+    last = last_seen(machine)
+    try:
+        if last is not None:
+            refuse_replay(bundle.manifest, last)
+    except HostError as error:
+        raise HostError(f"{path}: refused: {error}") from None
+
+
+def require_as_compiled(path: str, bundle: Bundle, policy: Policy) -> str | None:
+    """A bundle's artifacts are what this program makes of the policy in it; a sentence where another version
+    made them. The scripts, which hosts without Python run, are not looked at. Raises HostError."""
+    manifest = bundle.manifest
+    if manifest.tool != VERSION:
+        return f"the bundle was made by fwpolicy {manifest.tool}, and this is {VERSION}: compiled anew"
+    text = render(compile_ruleset(policy, Facts(nat=manifest.beside_nat)), policy.name)
+    for each in (text, *beside_ruleset(policy)):
+        name = each.name.rsplit("/", 1)[-1]
+        if bundle.files.get(f"artifacts/{name}") != each.text.encode():
+            why = f"its artifacts/{name} is not what fwpolicy {VERSION} compiles from the policy in it"
+            raise HostError(f"{path}: refused: {why}")
+    return None
+
+
+def provenance(bundle: Bundle) -> Provenance:
+    """What is remembered with its generation."""
+    manifest = bundle.manifest
+    return Provenance(manifest.sequence, manifest.commit, manifest.author, manifest.time, bundle.signer)
+
+
+def signers_of(machine: Machine, asked: str | None) -> str:
     """The file of allowed signers. Who can write there decides what this host lets through."""
     path = asked or SIGNERS
     if not asked and (exposed := machine.files.exposed(path)):
@@ -45,33 +93,3 @@ def _signers(machine: Machine, asked: str | None) -> str:
     except OSError as error:
         raise HostError(f"{path}: {error.strerror or error}; it has the keys that may sign") from None
     return place
-
-
-def last_seen(machine: Machine) -> Seen | None:
-    """The newest bundle that was taken here. Raises HostError where what is remembered of it is wrong: it
-    must not be taken for nothing."""
-    text = machine.files.read(_path(machine))
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-        seen = Seen(found["sequence"], found["commit"])
-        if type(seen.sequence) is not int or type(seen.commit) is not str:
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        raise HostError(f"{_path(machine)} is damaged; take it away, and any bundle is taken") from None
-    return seen
-
-
-def remember(bundle: Bundle, machine: Machine) -> None:
-    """After the bundle is in force: nothing older is taken from now on without asking for it."""
-    last = last_seen(machine)
-    if last is not None and last.sequence >= bundle.manifest.sequence:
-        return
-    machine.files.make_directory(machine.state_dir, 0o700)
-    plain = {"sequence": bundle.manifest.sequence, "commit": bundle.manifest.commit}
-    machine.files.write(_path(machine), json.dumps(plain) + "\n", 0o600)
-
-
-def _path(machine: Machine) -> str:
-    return f"{machine.state_dir}/bundle.json"

@@ -19,11 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.fleet.ancestry import Value
     from fwpolicy.fleet.inventory import Host, Inventory
+    from fwpolicy.host.mirror import CommitTree
     from fwpolicy.host.tree import GitTree, WorkTree
     from fwpolicy.policy.model import Policy
     from fwpolicy.policy.syntax import PolicyText, Sources, Word
 
-    Tree = WorkTree | GitTree
+    Tree = WorkTree | GitTree | CommitTree
 
 
 @record

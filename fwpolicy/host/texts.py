@@ -70,7 +70,7 @@ def write_private(path: str, text: str, head: str, what: str) -> None:
     """Make the file, readable by its owner alone, or replace one that begins with `head` (`what` it is);
     whole or not at all. HostError for any other file that is there, and for a link."""
     try:
-        if os.path.lexists(path) and not _begins_with(path, head.encode()):
+        if os.path.lexists(path) and not _is_own(path, head.encode()):
             raise HostError(f"{path} exists and is no {what}; name another file")
         temporary = f"{path}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -87,13 +87,18 @@ def write_private(path: str, text: str, head: str, what: str) -> None:
         raise HostError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _begins_with(path: str, head: bytes) -> bool:
-    if os.path.islink(path):  # noqa: PTH114
-        return False
+def _is_own(path: str, head: bytes) -> bool:
+    return not os.path.islink(path) and begins_with(path, head)  # noqa: PTH114
+
+
+def begins_with(path: str, head: bytes) -> bool:
+    """Whether it is a regular file that does."""
     try:
-        return read_file(path).startswith(head)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
+    with os.fdopen(descriptor, "rb") as stream:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and stream.read(len(head)) == head
 
 
 def writable_by_others(path: str) -> bool:
@@ -103,6 +108,16 @@ def writable_by_others(path: str) -> bool:
 def absolute(operand: str) -> str:
     """The operand as it is understood in any folder: a path from the root, or a shipped policy's name."""
     return operand if shipped(operand) else os.path.abspath(operand)  # noqa: PTH100
+
+
+def is_shipped(path: str) -> bool:
+    """Whether the file, where its links lead, is a policy that comes with the program."""
+    return any(below(os.path.realpath(path), each) for each in SHIPPED)
+
+
+def below(place: str, folder: str) -> bool:
+    """Whether a path leads into the folder; both without links and dots."""
+    return place.startswith(f"{folder.rstrip('/')}/")
 
 
 def shipped_names() -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class WorkTree:
         """The bytes of a file. Raises OSError, also for one that is outside of the repository, itself or
         where a symbolic link leads; shipped policies are not."""
         place = os.path.realpath(name)
-        if not _below(place, self.root) and not _is_shipped(name):
+        if not texts.below(place, self.root) and not texts.is_shipped(name):
             raise OSError(None, f"is outside of the repository ({self.root})", name)
         return texts.read_file(name)
 
@@ -38,7 +38,7 @@ class WorkTree:
 
     def is_shipped(self, name: str) -> bool:
         """Whether the file is a policy that comes with the program."""
-        return name.startswith("/") and _is_shipped(name)
+        return name.startswith("/") and texts.is_shipped(name)
 
     def inside(self, name: str) -> str:
         """The file's path below the root, by the names on the way to it."""
@@ -67,7 +67,7 @@ class GitTree:
     def read(self, name: str) -> bytes:
         """The bytes of a file of the revision, or of a shipped policy. Raises OSError."""
         if name.startswith("/"):
-            if _is_shipped(name):
+            if texts.is_shipped(name):
                 return texts.read_file(name)
             raise OSError(None, "is outside of the repository", name)
         data = git.read(self.revision, posixpath.normpath(name))
@@ -97,11 +97,3 @@ def _root_of(folder: str) -> str:
             return folder
         above = os.path.dirname(above)  # noqa: PTH120
     return above
-
-
-def _below(place: str, folder: str) -> bool:
-    return place.startswith(f"{folder.rstrip('/')}/")
-
-
-def _is_shipped(name: str) -> bool:
-    return any(_below(os.path.realpath(name), each) for each in texts.SHIPPED)

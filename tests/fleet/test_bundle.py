@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import subprocess
 import tarfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -16,33 +15,17 @@ from fwpolicy.backends.nft.render import render
 from fwpolicy.cli import main
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.deploy.machine import machine
+from fwpolicy.deploy.provenance import Seen, last_seen, newest
 from fwpolicy.errors import HostError
-from fwpolicy.fleet.bundle import FIRST_LINE, Seen, open_bundle, seal
+from fwpolicy.fleet import received
+from fwpolicy.fleet.bundle import FIRST_LINE, open_bundle, seal
 from fwpolicy.fleet.payload import Manifest, pack, unpack
-from fwpolicy.fleet.received import last_seen, receive, remember
 from fwpolicy.host import sshsig
 from fwpolicy.policy.load import load
-from tests.fleet.conftest import INVENTORY, WEB
+from tests.fleet.conftest import BASE, INVENTORY, WEB
+from tests.fleet.signing import allowed, keys, make
 
-
-@pytest.fixture
-def keys(tmp_path):
-    """Two keys, and the file that allows the first of them to sign."""
-    if shutil.which("ssh-keygen") is None:
-        if os.environ.get("CI"):
-            pytest.fail("needs ssh-keygen; in CI a skip is a failure", pytrace=False)
-        pytest.skip("needs ssh-keygen")
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    for name in ("release", "stranger"):
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
-        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    (folder / "signers").write_text(allowed(folder, "release"))
-    return folder
-
-
-def allowed(folder, name: str, options: str = 'namespaces="fwpolicy-bundle"') -> str:
-    return f"{name}@example.org {options} {(folder / f'{name}.pub').read_text()}"
+__all__ = ["keys", "make"]
 
 
 @pytest.fixture
@@ -54,19 +37,16 @@ def image(tmp_path):
     return root
 
 
-@pytest.fixture
-def make(fleet, keys):
-    """Makes bundles of what the repository says, at a commit of its own."""
-    fleet.day = 0
+def receive(path, here, signers):
+    return received.receive(path, Path(path).read_bytes(), here, signers)
 
-    def of(*words: str, commit: bool = True, out: str = "out") -> int:
-        if commit:
-            fleet.day += 1
-            fleet.commit(day=fleet.day)
-        (fleet.path / ".git/info/exclude").write_text("out*\n")
-        return main(["bundle", *words, "-o", out, "--key", str(keys / "release"), "--quiet"])
 
-    return of
+def remember(bundle, here):
+    """As an apply that counts does."""
+    change = newest(received.provenance(bundle), here)
+    if change:
+        here.files.make_directory(here.state_dir, 0o700)
+        here.files.write(change.path, change.after, change.mode)
 
 
 def verify(path, image, keys, *words: str) -> int:
@@ -103,6 +83,39 @@ def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
     text = render(compile_ruleset(policy), policy.name).text
     assert text == (fleet.path / "out2/web-01/ruleset.nft").read_text()
     assert bundle.files["artifacts/ruleset.nft"].decode() == text
+
+
+def test_scripts_for_hosts_without_python(fleet, make, image, keys, capsys):
+    """What compile gives, for each of the policy's backends; where that cannot be, why."""
+    fleet.write(
+        policies__base=BASE + "backends: [nft, iptables]\nroles: {ntp: client-only}\n",
+        inventory=INVENTORY.replace("web-[01:03]:", "web-[01:03]: {fwpolicy_beside_nat: true}"),
+    )
+    assert make("web-01") == 0, capsys.readouterr().err
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert bundle.manifest.without_script == {} and bundle.manifest.beside_nat
+    for backend in ("nft", "iptables"):
+        words = ["--backend", backend, "--format", "script", "--beside-nat", "--quiet"]
+        assert main(["compile", "policies/base.yaml", "policies/web.yaml", *words]) == 0
+        assert bundle.files[f"artifacts/apply-{backend}.sh"].decode() == capsys.readouterr().out
+    fleet.write(policies__web=WEB.replace("[https]", "[{service: https, limit: 3/day, per: source}]"))
+    assert make("web-01", out="out2") == 0, capsys.readouterr().err
+    bundle = receive("out2/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert [name for name in bundle.files if name.endswith("apply-nft.sh")] == ["artifacts/apply-nft.sh"]
+    assert "artifacts/apply-iptables.sh" not in bundle.files
+    (backend, why), *_ = bundle.manifest.without_script.items()
+    assert backend == "iptables" and why.startswith("repository/policies/web.yaml:2:")
+
+
+def test_the_manifest_says_what_scripts_do_not_do(fleet, make, image, keys):
+    fleet.write(policies__web=WEB + "apply: {drift: report, gates: [{run: [/bin/true]}]}\n")
+    make("web-01")
+    bundle = receive("out/web-01.fwb", machine(str(image), None, None), str(keys / "signers"))
+    assert bundle.manifest.script_notes == (
+        "the script asks no gates: it waits for its confirm",
+        "the script has no timer for `drift: report`: ask its status",
+    )
+    assert "artifacts/apply-iptables.sh" not in bundle.files and bundle.manifest.without_script == {}
 
 
 def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):
@@ -224,7 +237,7 @@ def test_replays(fleet, make, image, keys, capsys):
     assert verify("out1/web-01.fwb", image, keys, "--older") == 0
     assert verify("out2/web-01.fwb", image, keys) == 0  # the same once more
     # Going back on purpose opens the door to nothing else.
-    remember(receive("out1/web-01.fwb", here, signers, older=True), here)
+    remember(receive("out1/web-01.fwb", here, signers), here)
     assert last_seen(here) == seen
     # Another history of the same length.
     fleet.git("reset", "-q", "--hard", "HEAD~1")
@@ -315,8 +328,8 @@ def test_groups_of_a_host_feeds_and_shipped_policies(repo, keys, image, capsys):
 
 
 def manifest(**more) -> Manifest:
-    given = {"operands": (), "files": {}} | more
-    return Manifest("web-01", "base", "0", 1, "", "", 0, **given)
+    given = {"operands": (), "files": {}, "without_script": {}, "script_notes": ()} | more
+    return Manifest("web-01", "base", "0", 1, "", "", 0, False, **given)
 
 
 def archive_of(*entries: tuple[tarfile.TarInfo, bytes], text: bytes | None = None) -> bytes:
@@ -371,7 +384,7 @@ def named(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile
 )
 def test_a_signature_is_no_reason_to_be_careless(archive, said, keys):
     with pytest.raises(HostError, match=said):
-        open_bundle(seal(archive, str(keys / "release")), str(keys / "signers"), ("web-01",), None, False)
+        open_bundle(seal(archive, str(keys / "release")), str(keys / "signers"), ("web-01",))
 
 
 def test_what_an_archive_cannot_hold():

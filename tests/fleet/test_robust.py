@@ -91,7 +91,8 @@ def test_any_invariants(text):
 @QUICK
 @given(st.data())
 def test_any_archive(data):
-    manifest = payload.Manifest("h", "p", "0", 1, "", "", 0, ("host/a",), {"host/a": "0" * 64})
+    given = (False, ("host/a",), {"host/a": "0" * 64}, {}, ())
+    manifest = payload.Manifest("h", "p", "0", 1, "", "", 0, *given)
     whole = bytearray(payload.pack(manifest, {"host/a": (b"x" * 700, 0o644)}))
     for _ in range(data.draw(st.integers(1, 8))):
         whole[data.draw(st.integers(0, 2600))] = data.draw(st.integers(0, 255))

@@ -90,6 +90,9 @@ LAYERS = {
     "ssh": Layer(("openssh-server",)),
     # The same daemons on hosts with iptables.
     **{f"iptables-{kind}": Layer(XTABLES, base=kind) for kind in KINDS},
+    # What pulls: git, and all that an apply may have to do.
+    "git": Layer(("git", "openssh-client", "chrony", "iptables", "ipset")),
+    "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
     "firewalld": Layer(("firewalld",)),

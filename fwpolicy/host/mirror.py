@@ -1,0 +1,234 @@
+"""A repository of somebody else's, mirrored by git, of which nothing is ever run or checked out.
+
+The server is not trusted: what it sends is checked as objects (git-config(1), fetch.fsckObjects), may come by
+the one transport that its URL names, and is read from the mirror by name. Git's own configuration, the user's
+and the system's, its hooks, helpers and prompts count for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import pwd
+import re
+import signal
+import subprocess
+from contextlib import suppress
+
+from fwpolicy.errors import HostError
+from fwpolicy.host import texts
+from fwpolicy.host.commits import Commit
+from fwpolicy.host.files import printable
+from fwpolicy.host.programs import ENVIRONMENT
+from fwpolicy.host.tree import BESIDE
+from fwpolicy.source import MAX_BYTES
+
+INCOMING, GOOD = "refs/fwpolicy/incoming", "refs/fwpolicy/good"
+_ASK_SECONDS = 60.0
+# What `git cat-file --batch-check` says of a file.
+_BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
+# Of the caller's environment: how the network is reached. ssh itself asks root's own configuration.
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_SSH = (
+    "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=20 -o ServerAliveInterval=10 "
+    "-o ForwardAgent=no -o ForwardX11=no -o PermitLocalCommand=no -o ClearAllForwardings=yes"
+)
+_SETTINGS = (
+    "protocol.allow=never",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=",
+    "credential.helper=",
+    "fetch.fsckObjects=true",
+    "transfer.fsckObjects=true",
+    "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
+    "gc.autoDetach=false",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=20",
+    # A signature is ssh's, whatever the commit says it is.
+    "gpg.format=ssh",
+    "gpg.minTrustLevel=fully",
+    "gpg.ssh.program=ssh-keygen",
+    "gpg.program=false",
+    "gpg.openpgp.program=false",
+    "gpg.x509.program=false",
+)
+
+
+class UnreachableError(HostError):
+    """The repository does not answer, or not in time; it may later."""
+
+
+class Mirror:
+    """One branch of the repository at `url`, in the folder `place`, which is made for root alone."""
+
+    def __init__(self, place: str, url: str, branch: str, seconds: float) -> None:
+        """`seconds`: how long a fetch may take."""
+        self.place, self.url, self.branch, self.seconds = place, url, branch, seconds
+
+    def fetch(self) -> str:
+        """The branch's commit, fetched with all that leads to it. Raises UnreachableError, HostError."""
+        # Of one that is there it makes whole what a power cut left.
+        self._git("init", "--bare", "--quiet", "--template=", self.place)
+        where = ("--", self.url, f"+refs/heads/{self.branch}:{INCOMING}")
+        how = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        try:
+            self._git("fetch", *how, *where, seconds=self.seconds)
+        except HostError as error:
+            raise UnreachableError(f"{self.url}: {error}") from None
+        return self._git("rev-parse", "--verify", f"{INCOMING}^{{commit}}").decode().strip()
+
+    def answers(self, seconds: float) -> str:
+        """Why the repository does not answer; "" where it does."""
+        try:
+            self._git("ls-remote", "--quiet", "--", self.url, f"refs/heads/{self.branch}", seconds=seconds)
+        except HostError as error:
+            return f"the repository is not reached: {error}"
+        return ""
+
+    def leads_to(self, old: str, new: str) -> bool:
+        """Whether `new` is `old` with commits on top. Raises HostError."""
+        # A commit that was never heard of leads to nothing here.
+        return self._run("merge-base", "--is-ancestor", old, new).returncode == 0
+
+    def keep(self, commit: str) -> None:
+        """The commit stays, whatever becomes of the branch. Raises HostError."""
+        self._git("update-ref", GOOD, commit)
+
+    def about(self, commit: str) -> Commit:
+        """Raises HostError."""
+        shown = self._git("log", "-1", "--format=%an <%ae>%x00%ct", commit).decode("utf-8", "replace")
+        author, time = shown.strip().split("\0")
+        return Commit(commit, int(self._git("rev-list", "--count", commit)), author, int(time))
+
+    def signer(self, commit: str, signers: str) -> str:
+        """Who of the file `signers` (ssh-keygen(1), ALLOWED SIGNERS) signed the commit. Raises HostError."""
+        allowed = ("-c", f"gpg.ssh.allowedSignersFile={signers}")
+        done = self._run("verify-commit", commit, before=allowed)
+        if done.returncode != 0:
+            raise HostError(f"it is signed by nobody in {signers}: {_said(done) or 'it is not signed'}")
+        shown = self._git("log", "-1", "--format=%G?%x00%GS", commit, before=allowed)
+        verdict, name = shown.decode("utf-8", "replace").strip("\n").split("\0")
+        if verdict != "G" or not name:
+            raise HostError(f"it is signed by nobody in {signers}")
+        return name
+
+    def read(self, commit: str, path: str) -> bytes:
+        """A file of the commit, by links inside of the repository too. Raises OSError, also for a link that
+        leads out of it."""
+        if "\n" in path or path.startswith(("/", "../")):
+            raise OSError(None, "is outside of the repository", path)
+        asked = f"{commit}:{path}\n".encode()
+        found = self._run("cat-file", "--batch-check", "--follow-symlinks", input=asked).stdout
+        if found.startswith(b"symlink "):
+            raise OSError(None, "is a link that leads out of the repository", path)
+        blob = _BLOB.match(found)
+        if not blob:
+            raise FileNotFoundError(2, "is not in the repository", path)
+        if int(blob[2]) > MAX_BYTES:
+            raise OSError(None, "is larger than 64 MiB", path)
+        return self._run("cat-file", "blob", blob[1].decode()).stdout
+
+    def names(self, commit: str, folders: tuple[str, ...]) -> list[str]:
+        """The files below the folders. Raises HostError."""
+        found = self._git("ls-tree", "-r", "-z", "--name-only", commit, "--", *folders)
+        return [name for name in found.decode("utf-8", "surrogateescape").split("\0") if name]
+
+    def _git(self, *words: str, seconds: float = _ASK_SECONDS, before: tuple[str, ...] = ()) -> bytes:
+        done = self._run(*words, seconds=seconds, before=before)
+        if done.returncode != 0:
+            raise HostError(_said(done) or f"git {words[0]} failed")
+        return done.stdout
+
+    def _run(
+        self,
+        *words: str,
+        seconds: float = _ASK_SECONDS,
+        before: tuple[str, ...] = (),
+        input: bytes = b"",  # noqa: A002  (subprocess.run's word)
+    ) -> subprocess.CompletedProcess[bytes]:
+        """A git that is killed with all that it started when its time is over. Raises HostError."""
+        settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        command = ["git", f"--git-dir={self.place}", *settings, *before, *words]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env=self._environment(),
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise HostError("git is not installed, and sync fetches with it (Debian: git)") from None
+        with process:
+            try:
+                out, errors = process.communicate(input, timeout=seconds)
+            except BaseException as error:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _PROXIES if name in os.environ}
+        return (
+            ENVIRONMENT
+            | kept
+            | {
+                # curl looks there for .netrc, and git for nothing (GIT_CONFIG_GLOBAL).
+                "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_CONFIG_GLOBAL": "/dev/null",
+                "GIT_ATTR_NOSYSTEM": "1",
+                "GIT_NO_REPLACE_OBJECTS": "1",
+                "GIT_ALLOW_PROTOCOL": _transport(self.url),
+                "GIT_TERMINAL_PROMPT": "0",
+                "GIT_SSH_COMMAND": _SSH,
+                "GIT_SSH_VARIANT": "ssh",
+                "SSH_ASKPASS_REQUIRE": "never",
+            }
+        )
+
+
+class CommitTree:
+    """The files of a commit of a mirror, as tree.WorkTree has those of a folder."""
+
+    def __init__(self, mirror: Mirror, commit: str, inventory: str) -> None:
+        self.mirror, self.revision, self.inventory = mirror, commit, inventory
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file of the commit, or of a shipped policy. Raises OSError."""
+        if self.is_shipped(name):
+            return texts.read_file(name)
+        return self.mirror.read(self.revision, posixpath.normpath(name))
+
+    def beside(self) -> list[str]:
+        """The files in which Ansible looks for more variables of the inventory's hosts."""
+        here = posixpath.dirname(self.inventory)
+        return self.mirror.names(self.revision, tuple(posixpath.join(here, folder) for folder in BESIDE))
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether the file is a policy that comes with the program."""
+        return name.startswith("/") and texts.is_shipped(name)
+
+    def inside(self, name: str) -> str:
+        """The file's path below the root."""
+        return posixpath.normpath(name)
+
+
+def _transport(url: str) -> str:
+    """The only one that the URL may mean, in a list with colons; "none" where it names none."""
+    name, named, _ = url.partition("://")
+    return name if named and name.isalpha() else "none"
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Git's first complaint; what the server said stands before it with a mark of its own."""
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
+    wanted = [line for line in lines if line.startswith(("fatal:", "error:"))] or list(filter(None, lines))
+    return printable(wanted[0].partition(": ")[2] or wanted[0])[:300] if wanted else ""

@@ -1,0 +1,324 @@
+"""sync: what is new, signed and judged good comes into force; whatever else comes changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fwpolicy.cli import main
+from fwpolicy.fleet import syncstate
+from fwpolicy.host import mirror
+from tests.fleet.conftest import INVENTORY, WEB, fleet, repo
+from tests.fleet.signing import allowed, keys, make
+
+pytestmark = pytest.mark.kernel
+
+__all__ = ["fleet", "keys", "make", "repo"]
+
+GATED = WEB.replace("https", "smtp") + "apply: {confirm: 5s, gates: [{run: [GATE]}]}\n"
+BOTH = 'namespaces="git,fwpolicy-bundle"'
+
+
+class Here:
+    """A host in a namespace, the repository that it pulls from, and a clone that is worked in."""
+
+    def __init__(self, folder, netns, keys, repo, capsys):
+        self.folder, self.netns, self.keys, self.repo, self.capsys = folder, netns, keys, repo, capsys
+        self.state, self.origin, self.config = folder / "state", folder / "origin.git", folder / "sync.yaml"
+        (keys / "signers").write_text(allowed(keys, "release", BOTH))
+        self.git("init", "-q", "--bare", "-b", "main", str(self.origin))
+        self.configure("inventory: inventory.yaml")
+
+    def git(self, *words):
+        return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def configure(self, *more, url=None, every="10s"):
+        lines = [
+            *("version: 1", f"repository: {url or f'file://{self.origin}'}", "branch: main", "host: web-01"),
+            *(f"signers: {self.keys}/signers", f"every: {every}", "confirm: 10s", *more),
+        ]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def push(self, *, key="release", force=False, **files):
+        """A commit, signed with `key` unless that is None, on the branch."""
+        self.repo.write(**files)
+        if not (self.repo.path / ".git").exists():
+            self.repo.git("init", "-q", "-b", "main")
+        self.repo.git("add", "-A")
+        how = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={self.keys / str(key)}"] if key else []
+        self.repo.git(*how, "commit", "-q", "--allow-empty", "-m", "a change", *(["-S"] if key else []))
+        self.repo.git("push", "-q", *(["--force"] if force else []), str(self.origin), "HEAD:main")
+        return self.repo.git("rev-parse", "HEAD")
+
+    def run(self, verb, *words, code=0):
+        self.capsys.readouterr()
+        found = main([verb, "--netns", self.netns, "--state-dir", str(self.state), *map(str, words)])
+        shown = self.capsys.readouterr()
+        assert found == code and "Traceback" not in shown.err, shown.out + shown.err
+        return shown.out + shown.err
+
+    def sync(self, *words, code=0):
+        return self.run("sync", "--config", self.config, *words, code=code)
+
+    def status(self):
+        return json.loads(self.run("status", "--json"))
+
+    def rules(self):
+        command = ["ip", "netns", "exec", self.netns, "nft", "-s", "list", "ruleset"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def in_force(self):
+        """What must be the same where a commit is refused: the rules, and what is remembered of applies."""
+        files = [path for path in self.state.rglob("*") if "sync" not in path.parts and path.is_file()]
+        return self.rules(), {str(path): path.read_bytes() for path in files}
+
+    def refused(self, *words, code=1):
+        before = self.in_force()
+        said = self.sync(*words, code=code)
+        assert self.in_force() == before
+        return said
+
+    def remembered(self):
+        return json.loads((self.state / "sync/state.json").read_text())
+
+
+@pytest.fixture
+def here(tmp_path, netns, keys, fleet, capsys):
+    return Here(tmp_path, netns, keys, fleet, capsys)
+
+
+def test_signed_commits(here, fleet):
+    commit = here.push()
+    assert f"commit {commit[:12]}: applied" in here.sync()
+    assert "443" in here.rules()
+    found = here.status()["provenance"]
+    assert (found["sequence"], found["commit"], found["signer"]) == (1, commit, "release@example.org")
+    assert "nothing new" in here.sync("--once") and here.sync("--timed") == ""
+    # Another host's policy changes nothing here, and that is remembered.
+    newer = here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    report = json.loads(here.sync("--json"))
+    assert report == {"changed": False, "outcome": "nothing to change", "commit": newer, "generation": None}
+    assert here.status()["provenance"]["sequence"] == 2
+    newest = here.push(policies__web=WEB.replace("https", "smtp"))
+    report = json.loads(here.sync("--json"))
+    assert (report["outcome"], report["commit"], report["generation"]) == ("applied", newest, 2)
+    assert "443" not in here.rules()
+    assert newest[:12] in here.sync("--status")
+    assert json.loads(here.sync("--status", "--json"))["good"] == newest
+    folder = here.state / "sync"
+    assert {path.stat().st_mode & 0o777 for path in (here.state, folder)} == {0o700}
+    assert folder.stat().st_uid == os.geteuid()
+
+
+def test_bundles(here, fleet, make):
+    here.configure("bundles: bundles")
+    make("web-01", out="../bundles")
+    Path("bundles").mkdir()
+    Path("bundles/web-01.fwb").write_bytes(Path("../bundles/web-01.fwb").read_bytes())
+    here.push(key=None)  # whoever carries a bundle signs nothing
+    assert "applied" in here.sync()
+    assert here.status()["provenance"]["signer"] == "release@example.org"
+    good = Path("bundles/web-01.fwb").read_bytes()
+    Path("bundles/web-01.fwb").write_bytes(good[:-1])
+    here.push(key=None)
+    assert "bundles/web-01.fwb: refused: the signature does not hold" in here.refused()
+    Path("bundles/web-01.fwb").unlink()
+    here.push(key=None)
+    assert "has no bundle bundles/web-01.fwb" in here.refused()
+    Path("bundles/web-01.fwb").symlink_to("/etc/passwd")
+    here.push(key=None)
+    assert "is a link that leads out of the repository" in here.refused()
+
+
+def test_who_may_sign(here):
+    here.push()
+    here.sync()
+    here.push(key=None, policies__web=WEB.replace("https", "smtp"))
+    assert "refused: it is signed by nobody in" in here.refused()
+    here.push(key="stranger")
+    assert "refused: it is signed by nobody in" in here.refused()
+    signers = here.keys / "signers"
+    here.push()  # a good one on top vouches for all of it
+    signers.write_text(allowed(here.keys, "release"))  # for bundles only
+    assert "refused: it is signed by nobody in" in here.refused()
+    signers.unlink()
+    assert "it has the keys that may sign" in here.refused()
+    signers.write_text(allowed(here.keys, "release", BOTH))
+    signers.chmod(0o666)
+    assert "others than root can change" in here.refused()
+    signers.chmod(0o644)
+    assert "applied" in here.sync()
+
+
+def test_only_forward(here, fleet):
+    first = here.push()
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    here.sync()
+    fleet.git("reset", "-q", "--hard", first)
+    fleet.git("push", "-q", "--force", str(here.origin), "HEAD:main")
+    assert "somebody has rewound or rewritten the branch" in here.refused()
+    here.push(policies__web=WEB.replace("https", "imaps"))
+    assert "somebody has rewound" in here.refused()
+    # Nor is another history taken that only looks longer, with a mirror that was lost.
+    subprocess.run(["rm", "-rf", str(here.state / "sync/repository.git")], check=True)
+    here.push(), here.push()
+    assert "somebody has rewound" in here.refused()
+
+
+def test_unreachable(here, monkeypatch):
+    here.push()
+    here.sync()
+    away = here.origin.with_name("away.git")
+    here.origin.rename(away)
+    now = time.time()
+    for failures in (1, 2, 3):
+        here.refused()
+        state = here.remembered()
+        assert state["failures"] == failures
+        pause = 10 * 2**failures
+        assert 0.7 * pause <= state["due"] - now <= 1.3 * pause + (time.time() - now)
+    assert here.sync("--timed") == ""  # not due yet: nobody is asked
+    assert "3 rounds in a row failed" in here.sync("--status", code=2)
+    away.rename(here.origin)
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    assert "applied" in here.sync()
+    assert here.remembered()["failures"] == 0
+    monkeypatch.setattr(mirror, "ENVIRONMENT", mirror.ENVIRONMENT | {"PATH": "/nowhere"})
+    assert "git is not installed, and sync fetches with it (Debian: git)" in here.refused()
+
+
+def test_a_gate_that_does_not_hold_is_not_tried_again(here):
+    here.push()
+    here.sync()
+    before = here.rules()
+    bad = here.push(policies__web=GATED.replace("GATE", "/bin/false"))
+    said = here.sync(code=3)
+    assert "taken back, a gate does not hold: /bin/false ended with status 1" in said
+    assert here.rules() == before and here.status()["provenance"]["sequence"] == 1
+    # The same commit, and one that says the same to this host, are not tried: no generation is made.
+    generations = sorted(path.name for path in (here.state / "generations").iterdir())
+    assert "it is not tried again" not in here.refused(code=3)
+    here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    assert f"what was taken back as commit {bad[:12]}" in here.refused(code=3)
+    assert generations == sorted(path.name for path in (here.state / "generations").iterdir())
+    assert f"commit {bad[:12]} was taken back" in here.sync("--status", code=2)
+    assert "taken back, a gate does not hold" in here.sync("--retry", code=3)
+    here.push(policies__web=GATED.replace("GATE", "/bin/true"))
+    assert "applied" in here.sync() and here.rules() != before
+
+
+def test_what_is_wrong_is_refused_quickly_the_second_time(here, monkeypatch):
+    here.push()
+    here.sync()
+    here.push(policies__web="version: 1\ninput: {allow: [nonsense]}\n")
+    assert "unknown service 'nonsense'" in here.refused()
+    monkeypatch.setattr("fwpolicy.fleet.pull.news", lambda *_: pytest.fail("read again"))
+    assert "unknown service 'nonsense'" in here.refused()
+    monkeypatch.undo()
+    here.push(policies__web=WEB + "tests: [{deny: https, from: any}]\n")
+    assert "test failed: the policy says accept" in here.refused(code=3)
+    rules = "all:\n  vars: {fwpolicy_invariants: [rules.yaml]}\n"
+    here.push(
+        policies__web=WEB,
+        inventory=INVENTORY.replace("all:\n", rules),
+        rules="version: 1\nnever: [{allow: https, from: any}]\n",
+    )
+    assert "this must never be let through, and is" in here.refused(code=3)
+
+
+def test_the_repository_must_answer_afterwards(here, monkeypatch):
+    """A policy that shuts the host off from its repository would be its last one."""
+    here.push()
+    here.sync()
+    before = here.rules()
+    here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
+    monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
+    assert "a gate does not hold: the repository is not reached" in here.sync(code=3)
+    assert here.rules() == before
+
+
+def test_links_and_other_tricks(here, fleet):
+    here.push()
+    here.sync()
+    web = fleet.path / "policies/web.yaml"
+    web.unlink()
+    web.symlink_to("/etc/hostname")
+    here.push()
+    assert "cannot read policies/web.yaml: is a link that leads out of the repository" in here.refused()
+    web.unlink()
+    web.symlink_to("../../../outside.yaml")
+    here.push()
+    assert "is a link that leads out of the repository" in here.refused()
+    # Inside of it a link is as good as a file, as in a work tree.
+    web.unlink()
+    web.symlink_to("db.yaml")
+    here.push()
+    assert "applied" in here.sync()
+    # A submodule is no reason to fetch anything, a hook none to run it.
+    modules = f'[submodule "x"]\n\tpath = x\n\turl = ext::touch {here.folder}/ran\n'
+    (fleet.path / ".gitmodules").write_text(modules)
+    commit = fleet.git("rev-parse", "HEAD")
+    fleet.git("update-index", "--add", "--cacheinfo", f"160000,{commit},x")
+    here.push()
+    assert "nothing to change" in here.sync()
+    assert not (here.folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ext::sh -c 'touch {}'", "'repository' is "),
+        ("git@example.org:policies.git", "ssh://git@HOST/PATH"),
+        ("/srv/policies.git", "'repository' is '/srv/policies.git'"),
+        ("--upload-pack=/bin/true", "'repository' is "),
+        ("fd::17", "'repository' is "),
+    ],
+)
+def test_transports_that_are_none(here, url, said):
+    here.configure("inventory: inventory.yaml", url=f'"{url.format(here.folder / "ran")}"')
+    assert said in here.refused()
+    assert not (here.folder / "ran").exists()
+
+
+def test_two_tries_that_end_without_a_verdict(here, monkeypatch):
+    """A reboot in the middle takes an apply back, and says nothing of the policy; two of them do."""
+    here.push()
+    here.sync()
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    monkeypatch.setattr("fwpolicy.deploy.apply.carry_out", interrupted)
+    for tries in (1, 2):
+        with pytest.raises(RuntimeError):
+            here.sync()
+        assert here.remembered()["tries"] == tries
+    monkeypatch.undo()
+    assert "twice it ended without a verdict" in here.refused(code=3)
+    assert "applied" in here.sync("--retry")
+
+
+def interrupted(*_):
+    raise RuntimeError("the power is cut")
+
+
+def test_state_that_is_damaged(here):
+    here.push()
+    here.sync()
+    for text in ("", "{}", "[1]", '{"format": 1, "good": 7}'):
+        (here.state / "sync/state.json").write_text(text)
+        assert "is damaged" in here.refused()
+    (here.state / "sync/state.json").unlink()
+    assert "nothing to change" in here.sync()
+
+
+def test_the_pause_grows_and_has_an_end():
+    state = syncstate.SyncState()
+    dues = []
+    for _ in range(30):
+        state = syncstate.after(state, 1000, 300, "away", failed=True)
+        dues.append(state.due - 1000)
+    assert 480 <= dues[0] <= 720 and max(dues) <= 3600 * 1.2 and len(set(dues[4:])) > 5
+    assert syncstate.after(state, 1000, 300, "", failed=False).due == 1300
