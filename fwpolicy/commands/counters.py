@@ -101,6 +101,7 @@ def _what(count: Count) -> str:
 def _as_json(generation: Generation | None, counts: tuple[Count, ...]) -> dict[str, object]:
     return {
         "changed": False,
+        "at": operands.now(),
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

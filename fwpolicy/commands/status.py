@@ -145,7 +145,7 @@ def _report_change(options: argparse.Namespace, status: Status, healed: bool, by
     if options.json:
         import json  # noqa: PLC0415
 
-        print(json.dumps({"at": now, "by": list(by)} | _as_json(status, healed), sort_keys=True))
+        print(json.dumps(_as_json(status, healed) | {"at": now, "by": list(by)}, sort_keys=True))
     elif not options.quiet:
         who = f", after a change by {', '.join(by)}" if by else ""
         print(f"{now}{who}\n{_as_text(status)}")
@@ -203,6 +203,7 @@ def _as_json(status: Status, healed: bool = False) -> dict[str, object]:
     generation = status.generation
     return {
         "changed": healed,
+        "at": operands.now(),
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

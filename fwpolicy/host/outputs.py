@@ -65,7 +65,7 @@ def write_file(path: str, content: bytes, mode: int) -> bool:
     """The file as it should be, and its folder; whether it had to be written. Raises HostError."""
     folder = os.path.dirname(path)  # noqa: PTH120
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
         return _replace(path, content, mode)
     except OSError as error:
         raise _refused(path, error) from None
