@@ -29,11 +29,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     operands.host_arguments(parser)
     operands.report_arguments(parser)
+    operands.prometheus_arguments(parser)
+    operands.output_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
+    if wrong := _misses(options):
+        options.parsers()["status"].error(wrong)
     machine = operands.machine_of(options)
     require_root(machine.live, "status")
     if options.netns is None:
@@ -44,6 +48,14 @@ def run(options: argparse.Namespace) -> int:
         return _watch(options, machine) if options.watch else _once(options, machine)
 
 
+def _misses(options: argparse.Namespace) -> str:
+    if options.output and not options.prometheus:
+        return "-o goes with --prometheus"
+    if options.prometheus and (options.watch or options.journal or options.json):
+        return "--prometheus goes with neither of --watch, --journal and --json"
+    return ""
+
+
 def _once(options: argparse.Namespace, machine: Machine) -> int:
     healed = False
     if options.heal or options.journal:
@@ -52,8 +64,19 @@ def _once(options: argparse.Namespace, machine: Machine) -> int:
         from fwpolicy.deploy.status import look  # noqa: PLC0415
 
         status = look(machine)
-    _report(options, status, healed)
+    if options.prometheus:
+        _tell_prometheus(options, status, machine)
+    else:
+        _report(options, status, healed)
     return _code(status)
+
+
+def _tell_prometheus(options: argparse.Namespace, status: Status, machine: Machine) -> None:
+    from time import time  # noqa: PLC0415
+
+    from fwpolicy.deploy.metrics import metrics  # noqa: PLC0415
+
+    operands.write_metrics(metrics(status, machine, int(time())), options.output)
 
 
 def _between_applies(
@@ -80,12 +103,14 @@ def _between_applies(
 def _tell_settled(options: argparse.Namespace) -> Callable[[str], None]:
     if options.journal:
         return lambda step: print(f"{_NOTICE}{step}")
+    if options.prometheus:
+        return lambda step: print(step, file=sys.stderr)
     return operands.teller(options)
 
 
 def _tell_healed(options: argparse.Namespace, before: Status) -> None:
     """What was found, and that it is no more."""
-    if options.json or options.quiet:
+    if options.json or options.quiet or options.prometheus:
         return
     if options.journal:
         _tell_journal(before)

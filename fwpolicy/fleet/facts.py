@@ -28,8 +28,8 @@ PROBE_AGE = 31 * DAY
 
 @record
 class Status:
-    """`drift`: (what differs, lines below it). `commit` and `sequence` are a bundle's: "" and None where none
-    was told."""
+    """`drift`: (what differs, lines below it). `commit` and `sequence` are those of the bundle that it came
+    in: "" and None where none was told."""
 
     applied: bool
     policy: str
@@ -175,7 +175,7 @@ def applied_at(status: Status) -> int | None:
 
 
 def _status(report: Mapping[str, Any]) -> Status:
-    bundle = report.get("bundle") or {}
+    came = report.get("provenance") or {}
     return Status(
         _is(bool, report["applied"]),
         _text(report["policy"]),
@@ -183,8 +183,8 @@ def _status(report: Mapping[str, Any]) -> Status:
         _text(report["time"]),
         tuple((_is(str, each["what"]), _texts(each["detail"])) for each in _is(list, report["drift"])),
         _texts(report["notes"]),
-        _text(bundle.get("commit")),
-        None if bundle.get("sequence") is None else _is(int, bundle["sequence"]),
+        _text(came.get("commit")),
+        None if came.get("sequence") is None else _is(int, came["sequence"]),
     )
 
 

@@ -71,6 +71,14 @@ def write_file(path: str, content: bytes, mode: int) -> bool:
         raise _refused(path, error) from None
 
 
+def fresh_file(path: str, content: bytes, mode: int) -> None:
+    """The same, written in any case: who reads it looks at its age, and never sees half of it."""
+    try:
+        _written(path, content, mode)
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
 def _index(path: str) -> dict[str, list[str]]:
     """host -> names of its files, as they were written last."""
     try:
@@ -94,6 +102,12 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
     with suppress(OSError), open(path, "rb") as stream:  # noqa: PTH123
         if stream.read() == content and os.fstat(stream.fileno()).st_mode & 0o777 == mode:
             return False
+    _written(path, content, mode)
+    return True
+
+
+def _written(path: str, content: bytes, mode: int) -> None:
+    """By rename."""
     temporary = f"{path}.new"
     with suppress(FileNotFoundError):
         os.unlink(temporary)  # noqa: PTH108
@@ -102,7 +116,6 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
         os.fchmod(descriptor, mode)
         stream.write(content)
     os.replace(temporary, path)  # noqa: PTH105
-    return True
 
 
 def _refuse_link(place: str) -> None:

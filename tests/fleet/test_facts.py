@@ -80,7 +80,7 @@ def test_what_is_no_report_is_not_known(text, why):
         {"drift": ["x"]},
         {"notes": None},
         {"generation": True},
-        {"bundle": [1]},
+        {"provenance": [1]},
     ],
 )
 def test_a_damaged_report_is_not_known(damage):
