@@ -88,5 +88,5 @@ def _tell(
 
     for text, hosts in (*wrong, *(() if quiet else ((text, hosts) for _, text, hosts in findings))):
         print(f"{text}\n  on {spoken(hosts, found.inventory.groups)}", file=sys.stderr)
-    if not quiet:
+    if not quiet and not wrong:
         print(f"{found.inventory.text.file}: {lint.sentence(len(findings))}")
