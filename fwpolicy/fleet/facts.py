@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 STATUS, COUNTERS, PROBE = "status", "counters", "probe"
-KINDS = (STATUS, COUNTERS, PROBE)
+# As what is said of each begins.
+KINDS = {STATUS: ("the status is", "no status was"), COUNTERS: ("the counters are", "no counters were")}
+KINDS[PROBE] = ("the probe is", "no probe was")
 HOUR, DAY = 3600, 86400
 # Clocks differ by so much; more is a wrong one.
 _AHEAD = 300
@@ -81,7 +83,7 @@ class Facts:
     probe: Heard
 
 
-MISSING = Facts(*(Heard(None, None, f"no {kind} was collected") for kind in KINDS))
+MISSING = Facts(*(Heard(None, None, f"{none} collected") for _, none in KINDS.values()))
 
 
 class FactError(ValueError):
@@ -90,7 +92,7 @@ class FactError(ValueError):
 
 def facts_of(files: Iterable[tuple[str, bytes]], now: int, oldest: int) -> Facts:
     """What the files of one host say at `now`. `oldest`: how many seconds status and counters count."""
-    found = {kind: Heard(None, None, f"no {kind} was collected") for kind in KINDS}
+    found = {kind: Heard(None, None, f"{none} collected") for kind, (_, none) in KINDS.items()}
     broken = ""
     for name, data in files:
         try:
@@ -141,16 +143,17 @@ def _kind(report: object) -> str:
 
 def _heard(kind: str, report: Mapping[str, Any], now: int, oldest: int) -> Heard:
     at = _time(report.get("at"))
+    said, _ = KINDS[kind]
     if at is None:
-        return Heard(None, None, f"the {kind} does not say when it was taken")
+        return Heard(None, None, f"{said} without the time at which it was taken")
     if at > now + _AHEAD:
-        return Heard(None, at, f"the {kind} is from the future")
+        return Heard(None, at, f"{said} from the future")
     if at < now - oldest:
-        return Heard(None, at, f"the {kind} is {age(now - at)} old")
+        return Heard(None, at, f"{said} {age(now - at)} old")
     try:
         return Heard({STATUS: _status, COUNTERS: _counters, PROBE: _probe}[kind](report), at)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise FactError(f"the {kind} is damaged") from None
+        raise FactError(f"{said} damaged") from None
 
 
 def age(seconds: int) -> str:

@@ -4,6 +4,7 @@ packet, with limits unspent and at one moment."""
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from fwpolicy.addresses import format_address
 from fwpolicy.fleet.places import ZONE, Ends
@@ -41,6 +42,8 @@ UDP, NTP_PORT = 17, 123
 NTP = Service(UDP, ((NTP_PORT, NTP_PORT),))
 # More words than these nobody reads in a cell.
 _MOST = 6
+# More services of one policy than these are asked about together, as anything else.
+MOST_SERVICES = 150
 
 
 @record
@@ -178,9 +181,10 @@ def _cell(
 def _services(policy: Policy, names: Vocabulary, hook: str) -> Iterator[_Asked]:
     """What is asked about: each service that a line lets through, port forwards, and all that is left."""
     section = {"input": policy.input, "output": policy.output, "forward": policy.forward}[hook]
-    parts = {part: None for rule in (section.allow if section else ()) for part in rule.match.services or ()}
+    named = (part for rule in (section.allow if section else ()) for part in rule.match.services or ())
+    parts = dict.fromkeys(islice(dict.fromkeys(named), MOST_SERVICES))
     if hook != "forward":
-        parts |= {NTP: None}
+        parts[NTP] = None
     plain = Lit("dnat", ((0, 0),))
     by_name: dict[str, list[Service]] = {}
     for part in parts:

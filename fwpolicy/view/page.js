@@ -21,9 +21,9 @@
   }
 
   function value(row, column) {
-    const text = row.cells[column].textContent.trim();
-    const number = parseFloat(text.replace(/,/g, "").replace(/^in /, ""));
-    return { text: text, number: number };
+    const cell = row.cells[column];
+    const text = cell.textContent.trim();
+    return { text: text, number: "value" in cell.dataset ? Number(cell.dataset.value) : NaN };
   }
 
   function sort(table, column, head) {

@@ -41,14 +41,14 @@ def table(caption: str, columns: Iterable[Content], rows: Sequence[Markup], kind
     return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def row(hosts: Collection[str], groups: Groups, *cells: Content, kind: str = "") -> Markup:
-    """A row that is about these hosts; its first cell is its head."""
+def row(hosts: Collection[str], groups: Groups, *cells: Content, value: int | None = None) -> Markup:
+    """A row that is about these hosts; its first cell is its head, by whose `value` it is sorted."""
     first, *rest = cells
     found = [
         each if isinstance(each, Markup) and each.startswith("<td") else tag("td", each) for each in rest
     ]
-    among = [group for group, members in groups.items() if not set(members).isdisjoint(hosts)]
-    return tag("tr", tag("th", first, scope="row"), found, class_=kind or None, data_groups=" ".join(among))
+    among = " ".join(group for group, members in groups.items() if not set(members).isdisjoint(hosts))
+    return tag("tr", tag("th", first, scope="row", data_value=value), found, data_groups=among)
 
 
 def hosts_named(hosts: Sequence[str], groups: Groups) -> Markup:

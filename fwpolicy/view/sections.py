@@ -77,7 +77,8 @@ def _opening(each: Opening, hosts: tuple[str, ...], line: Line | None, overview:
     risk = joined((badge(word, kind), tag("small", ", ".join(each.risks))))
     labels = _labels(line) if line else None
     because = (code(each.by), labels)
-    return row(hosts, overview.groups, risk, classes, hosts_named(hosts, overview.groups), because)
+    named = hosts_named(hosts, overview.groups)
+    return row(hosts, overview.groups, risk, classes, named, because, value=-each.level)
 
 
 def _labels(line: Line) -> Markup:
@@ -93,7 +94,10 @@ def _labels(line: Line) -> Markup:
 
 
 def hosts(overview: Overview) -> Markup:
-    said = "Hosts with the same policies are one row; what of them is in force is what they said last."
+    said = (
+        "Hosts with the same policies are one row. Whether what was applied is still there is what they said "
+        "last, and that it was of another commit than this report."
+    )
     columns = ("Hosts", "In force", "Policies", "What is not named", "NTP", "Groups")
     rows = [_unit(unit, overview) for unit in overview.units]
     left = _unmanaged(overview)
@@ -135,7 +139,21 @@ def _states(unit: Seen, overview: Overview) -> Markup:
     parts = [
         badge(f"{found[each]:,} {each}", _KINDS[each]) for each in (DIFFERS, UNKNOWN, SAME) if each in found
     ]
+    parts += [
+        badge(f"{number:,} of commit {commit[:12]}", "warn") for commit, number in _others(unit, overview)
+    ]
     return joined([tag("span", part, class_="line") for part in parts])
+
+
+def _others(unit: Seen, overview: Overview) -> Iterator[tuple[str, int]]:
+    """The commits in force on hosts, where they say so and it is not this report's; with how many."""
+    found: dict[str, int] = {}
+    for host in unit.hosts:
+        said = overview.facts_of(host).status.said
+        if said is not None and said.commit:
+            found[said.commit] = found.get(said.commit, 0) + 1
+    here = overview.came.commit if overview.came else ""
+    return ((commit, number) for commit, number in found.items() if commit != here)
 
 
 def drift(overview: Overview) -> Markup:
@@ -187,6 +205,7 @@ def expiring(overview: Overview) -> Markup:
             name(line.owner) if line.owner else badge("nobody", "warn"),
             name(line.ticket) if line.ticket else badge("none", "warn"),
             hosts_named(own, overview.groups),
+            value=left,
         )
         for line, own, left in findings.expiring(overview)
     ]
@@ -243,7 +262,9 @@ def _unused(each: Unused, overview: Overview) -> Markup:
         each.hosts,
         overview.groups,
         joined((code(each.text or "(its text is not known)"), tag("small", name(each.at), class_="labels"))),
-        badge("not known", "unknown") if each.seconds is None else age(each.seconds),
+        tag("td", badge("not known", "unknown"))
+        if each.seconds is None
+        else tag("td", age(each.seconds), data_value=each.seconds),
         hosts_named(each.hosts, overview.groups),
         count(each.silent, "host") if each.silent else "none",
     )

@@ -33,7 +33,7 @@ def test_reports_one_after_the_other():
 
 def test_what_is_missing_is_not_known():
     found = said(example.status(NOW, 1))
-    assert found.counters.said is None and found.counters.why == "no counters was collected"
+    assert found.counters.said is None and found.counters.why == "no counters were collected"
     assert facts_of([], NOW, DAY).status.why == "no status was collected"
 
 
@@ -59,9 +59,12 @@ def test_a_probe_counts_longer():
         ('{"drift": []', "h.json: not JSON: line 1, column 13: Expecting ',' delimiter"),
         ("[1]", "h.json: neither of status, counters or probe, as --json prints them"),
         ('{"changed": false}', "h.json: neither of status, counters or probe, as --json prints them"),
-        ('{"drift": []}', "the status does not say when it was taken"),
-        ('{"drift": [], "at": "2026-13-01T00:00:00Z"}', "the status does not say when it was taken"),
-        ('{"drift": [], "at": 5}', "the status does not say when it was taken"),
+        ('{"drift": []}', "the status is without the time at which it was taken"),
+        (
+            '{"drift": [], "at": "2026-13-01T00:00:00Z"}',
+            "the status is without the time at which it was taken",
+        ),
+        ('{"drift": [], "at": 5}', "the status is without the time at which it was taken"),
         ("[" * 100_000, "h.json: nested too deep"),
     ],
 )

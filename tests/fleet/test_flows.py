@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fwpolicy.fleet.flows import ALL, NONE, PART, REST, UNSAID, flows
+from fwpolicy.fleet.flows import ALL, MOST_SERVICES, NONE, PART, REST, UNSAID, flows
 from fwpolicy.fleet.openings import openings
 from fwpolicy.fleet.places import places
 from fwpolicy.fleet.unit import Reading
@@ -155,6 +155,15 @@ def test_a_name_that_means_one_thing_in_the_fleet_is_asked_of_everybody():
     known = places([names, others, thirds])
     found = {flow.service: flow for flow in flows(policy, names, known, NOW) if flow.hook == "input"}
     assert dict(zip((p.name for p in known), found["https"].cells, strict=True))["phones"].extent == UNSAID
+
+
+def test_of_very_many_services_some_are_anything_else():
+    lines = "".join(f"    - tcp/{20000 + 2 * number}\n" for number in range(2 * MOST_SERVICES))
+    found = told(f"version: 1\ninput:\n  default: drop\n  allow:\n{lines}")
+    asked = [service for hook, _, service in found if hook == "input"]
+    assert len(asked) == MOST_SERVICES + 2
+    rest = found["input", "", REST]["internet"]
+    assert rest.extent == PART and f"{20000 + 2 * MOST_SERVICES}" in rest.words[0]
 
 
 class _Tree:

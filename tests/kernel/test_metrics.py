@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fwpolicy.cli import main
 
 pytestmark = pytest.mark.kernel
+CHECKOUT = Path(__file__).parents[2]
 
 POLICY = """\
 version: 1
@@ -58,6 +60,20 @@ def read(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     names = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
     assert len(names) == len(set(names)) == len(re.findall(r"^# HELP", text, re.MULTILINE))
     return found
+
+
+def test_docs_have_every_metric():
+    """docs/fleet.md tells each that the program prints, and no other."""
+    source = "".join(
+        (CHECKOUT / f"fwpolicy/deploy/{name}.py").read_text() for name in ("metrics", "counters")
+    )
+    printed = set(re.findall(r'"(fwpolicy_[a-z_]+)"', source)) | {
+        "fwpolicy_packets_total",
+        "fwpolicy_bytes_total",
+    }
+    told = (CHECKOUT / "docs/fleet.md").read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`fwpolicy_.*?) \|", told, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(fwpolicy_[a-z_]+)", row)} == printed
 
 
 def one(found, name: str) -> float:
