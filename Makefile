@@ -16,12 +16,14 @@ APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrac
 # What counts answers within milliseconds has the machine to itself.
 ALONE := tests/kernel/test_probe_wire.py
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# A browser is large, and only the report's page needs one.
+BROWSER := chromium chromium-driver
 PEERS := nftgen aerleon capirca
 EMULATOR := qemu-system-x86
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deb wheelhouse test test-all test-hosts emulator lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all test-hosts test-report emulator browser lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
@@ -31,6 +33,7 @@ help:
 	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
 	@echo "make test-hosts  only booted hosts, all of them: the whole matrix of backends, daemons and modes, every kind"
 	@echo "            of boot, Debian 11 and 13, a machine with a kernel of its own (docs/hosts.md)"
+	@echo "make test-report  the report's page in a headless chromium, with new screenshots in build/"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
@@ -67,7 +70,16 @@ test: $(STAMP) lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(ALONE) $(PYTEST_ARGS)
 	$(AS_ROOT) $(BIN)/python -m pytest -m 'not slow' --ignore=$(ALONE) $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
-test-all: $(STAMP) emulator lint
+# The report's page in a real browser.
+test-report: $(STAMP) browser
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+
+browser: $(STAMP)
+	@dpkg -s $(BROWSER) >/dev/null 2>&1 || \
+	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(BROWSER); }
+	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+
+test-all: $(STAMP) emulator browser lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 test-hosts: $(STAMP) emulator

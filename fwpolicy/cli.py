@@ -29,6 +29,7 @@ COMMANDS = {
     "prove": "equal for every packet, or one that shows the difference",
     "lock": "resolve the host names of a policy into the file beside it",
     "bundle": "one signed file for each host of an inventory, and what such a file says",
+    "report": "a fleet on one page: what may talk to what, drift, what expires, NTP",
     "plan": "show what apply would do here",
     "apply": "put a policy in force: rules, daemon and boot, verified",
     "sync": "the policy of this host from its repository: fetched, verified, applied, judged",

@@ -40,6 +40,7 @@ HOSTS_TOOLS = KERNEL_TOOLS | {
     "setpriv": "util-linux",
     "mke2fs": "e2fsprogs",
 }
+BROWSER_TOOLS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 HERE = Path(__file__).parent
 # What takes longest. While one worker makes the roots for the hosts, another has something to do.
 FIRST = ("kernel/test_model.py", "hosts/", "kernel/", "property/")
@@ -47,8 +48,8 @@ TABLES = pytest.StashKey[list[str]]()
 NETNS_NAME = re.compile(r"fwtest-(\d+)-\d+")
 
 
-def _missing(tools: dict[str, str]) -> str | None:
-    if os.geteuid() != 0:
+def _missing(tools: dict[str, str], root: bool = True) -> str | None:
+    if root and os.geteuid() != 0:
         return "needs root"
     packages = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
     return f"needs {', '.join(packages)}" if packages else None
@@ -84,6 +85,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         reason = _missing(HOSTS_TOOLS)
     elif item.get_closest_marker("kernel"):
         reason = _missing(KERNEL_TOOLS)
+    elif item.get_closest_marker("browser"):
+        reason = _missing(BROWSER_TOOLS, root=False)
     if reason and os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI a skip is a failure", pytrace=False)
     if reason:

@@ -24,8 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(root="/")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="machine output (docs/cli.md)")
-    how.add_argument("--prometheus", action="store_true", help="for the textfile collector of node_exporter")
+    operands.prometheus_arguments(how)
     how.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    operands.output_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     from fwpolicy.deploy.state import State  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
+    if options.output and not options.prometheus:
+        options.parsers()["counters"].error("-o goes with --prometheus")
     machine = operands.machine_of(options)
     require_root(machine.live, "counters")
     generation = State(machine).running()
@@ -43,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         operands.print_json(_as_json(generation, counts))
     elif options.prometheus:
-        print(prometheus(generation.policy if generation else "", counts), end="")
+        text = prometheus(generation.policy if generation else "", counts)
+        operands.write_metrics(text, options.output)
     elif not options.quiet:
         print(_as_text(generation, counts))
     return 2 if generation is None else 0
@@ -101,6 +105,7 @@ def _what(count: Count) -> str:
 def _as_json(generation: Generation | None, counts: tuple[Count, ...]) -> dict[str, object]:
     return {
         "changed": False,
+        "at": operands.now(),
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

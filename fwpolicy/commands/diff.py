@@ -15,6 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("new", nargs="?", metavar="NEW", help="the same; with --all an inventory (.)")
     operands.fleet_arguments(parser, policies=False)
     signers_argument(parser)
+    parser.add_argument(
+        "--risk", type=int, choices=(1, 2, 3), help="--all: exit with 3 if anything opens at least so much"
+    )
     operands.host_arguments(parser)
     operands.offline_argument(parser)
     operands.report_arguments(parser)
@@ -25,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
         from fwpolicy.commands import fleetdiff  # noqa: PLC0415
 
         return fleetdiff.run(options)
+    if options.risk:
+        options.parsers()["diff"].error("--risk goes with --all")
     if options.new is None:
         options.parsers()["diff"].error("the following arguments are required: NEW")
     from fwpolicy.deploy.proof import comparable  # noqa: PLC0415

@@ -36,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
         print(comment(found, revision, old.inventory, new.inventory), end="")
     if found.wrong:
         return 1
+    if options.risk and any(each.level >= options.risk for each, _ in found.traffic):
+        return 3
     return 2 if found.traffic or found.added or found.removed else 0
 
 

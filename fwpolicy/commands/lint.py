@@ -24,14 +24,23 @@ FOUND = 3
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "policy", nargs="+", metavar="POLICY", help=f"{operands.SUBJECT}; several policies merge"
+        "policy",
+        nargs="*",
+        metavar="POLICY",
+        help=f"{operands.SUBJECT}; several policies merge; with --all the inventory, or its folder (.)",
     )
     signers_argument(parser)
+    parser.add_argument("--all", action="store_true", help="every host of an inventory (docs/fleet.md)")
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    operands.require_operands("lint", options)
+    if options.all:
+        from fwpolicy.commands import fleetlint  # noqa: PLC0415
+
+        return fleetlint.run(options)
     if len(options.policy) == 1:
         subject = operands.read_subject(options.policy[0], options)
         if subject.policy is None:
@@ -45,16 +54,16 @@ def tell(name: str, found: tuple[Report, ...], options: argparse.Namespace) -> i
     """Print what was found in what is called `name`; the exit code."""
     text_at = operands.line_reader()
     if options.json:
-        said = [_json(each, text_at) for each in found]
+        said = [as_json(each, text_at) for each in found]
         operands.print_json({"changed": False, "name": name, "findings": said})
     elif not options.quiet:
         for each in found:
             print(rendered(each, text_at), file=sys.stderr)
-        print(f"{name}: {_sentence(len(found))}")
+        print(f"{name}: {sentence(len(found))}")
     return FOUND if found else 0
 
 
-def _sentence(number: int) -> str:
+def sentence(number: int) -> str:
     if not number:
         return "every line counts"
     return f"{number} finding{'s' if number != 1 else ''}"
@@ -119,7 +128,7 @@ def _text(place: Place, text_at: TextAt) -> str:
     return place.text or text_at(place.file, place.line).strip()
 
 
-def _json(found: Report, text_at: TextAt) -> dict[str, object]:
+def as_json(found: Report, text_at: TextAt) -> dict[str, object]:
     return {
         "kind": found.kind,
         "message": found.message,

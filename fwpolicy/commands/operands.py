@@ -59,6 +59,27 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
+def prometheus_arguments(parser: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
+    parser.add_argument(
+        "--prometheus", action="store_true", help="for the textfile collector of node_exporter"
+    )
+
+
+def output_argument(parser: argparse.ArgumentParser) -> None:
+    """Where what a collector reads is put."""
+    parser.add_argument("-o", dest="output", metavar="FILE", help="--prometheus: written there, whole or not")
+
+
+def write_metrics(text: str, output: str | None) -> None:
+    """To the file, in one step; else to stdout. Raises HostError."""
+    if output is None:
+        print(text, end="")
+        return
+    from fwpolicy.host.outputs import fresh_file  # noqa: PLC0415
+
+    fresh_file(output, text.encode("utf-8", "replace"), 0o644)
+
+
 def host_arguments(parser: argparse.ArgumentParser) -> None:
     """Which host: this one, a network namespace of it, or the files of an image."""
     parser.add_argument("--netns", metavar="NAME", help="work inside this network namespace (ip-netns(8))")

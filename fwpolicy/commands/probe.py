@@ -8,6 +8,7 @@ import sys
 from functools import partial
 
 from fwpolicy.addresses import AddressError, parse
+from fwpolicy.commands import operands
 from fwpolicy.deploy.probe import ask, report
 from fwpolicy.host.netns import entered
 
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     with entered(options.netns):
         targets = ask.probe(tuple(options.hosts), ask.Options(**given), None if options.quiet else tell)
     if options.json:
-        print(json.dumps(report.document(targets), indent=2))
+        print(json.dumps(report.document(targets) | {"at": operands.now()}, indent=2))
     elif not options.quiet:
         print(report.text(targets))
     if options.json or options.quiet:

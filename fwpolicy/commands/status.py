@@ -30,11 +30,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     operands.host_arguments(parser)
     operands.report_arguments(parser)
+    operands.prometheus_arguments(parser)
+    operands.output_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
+    if wrong := _misses(options):
+        options.parsers()["status"].error(wrong)
     machine = operands.machine_of(options)
     require_root(machine.live, "status")
     if options.netns is None:
@@ -45,6 +49,14 @@ def run(options: argparse.Namespace) -> int:
         return _watch(options, machine) if options.watch else _once(options, machine)
 
 
+def _misses(options: argparse.Namespace) -> str:
+    if options.output and not options.prometheus:
+        return "-o goes with --prometheus"
+    if options.prometheus and (options.watch or options.journal or options.json):
+        return "--prometheus goes with neither of --watch, --journal and --json"
+    return ""
+
+
 def _once(options: argparse.Namespace, machine: Machine) -> int:
     healed = False
     if options.heal or options.journal:
@@ -53,8 +65,19 @@ def _once(options: argparse.Namespace, machine: Machine) -> int:
         from fwpolicy.deploy.status import look  # noqa: PLC0415
 
         status = look(machine)
-    _report(options, status, healed)
+    if options.prometheus:
+        _tell_prometheus(options, status, machine)
+    else:
+        _report(options, status, healed)
     return _code(status)
+
+
+def _tell_prometheus(options: argparse.Namespace, status: Status, machine: Machine) -> None:
+    from time import time  # noqa: PLC0415
+
+    from fwpolicy.deploy.metrics import metrics  # noqa: PLC0415
+
+    operands.write_metrics(metrics(status, machine, int(time())), options.output)
 
 
 def _between_applies(
@@ -81,12 +104,14 @@ def _between_applies(
 def _tell_settled(options: argparse.Namespace) -> Callable[[str], None]:
     if options.journal:
         return lambda step: print(f"{_NOTICE}{step}")
+    if options.prometheus:
+        return lambda step: print(step, file=sys.stderr)
     return operands.teller(options)
 
 
 def _tell_healed(options: argparse.Namespace, before: Status) -> None:
     """What was found, and that it is no more."""
-    if options.json or options.quiet:
+    if options.json or options.quiet or options.prometheus:
         return
     if options.journal:
         _tell_journal(before)
@@ -146,7 +171,7 @@ def _report_change(options: argparse.Namespace, status: Status, healed: bool, by
     if options.json:
         import json  # noqa: PLC0415
 
-        print(json.dumps({"at": now, "by": list(by)} | _as_json(status, healed), sort_keys=True))
+        print(json.dumps(_as_json(status, healed) | {"at": now, "by": list(by)}, sort_keys=True))
     elif not options.quiet:
         who = f", after a change by {', '.join(by)}" if by else ""
         print(f"{now}{who}\n{_as_text(status)}")
@@ -206,6 +231,7 @@ def _as_json(status: Status, healed: bool = False) -> dict[str, object]:
     generation = status.generation
     return {
         "changed": healed,
+        "at": operands.now(),
         "applied": generation is not None,
         "policy": generation.policy if generation else None,
         "generation": generation.number if generation else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fwpolicy.deploy.exposition import exposition, family
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -102,23 +103,18 @@ def prometheus(policy: str, counts: tuple[Count, ...]) -> str:
     """
     lines: list[str] = []
     for name, what in (("packets", "Packets"), ("bytes", "Bytes")):
-        metric = f"fwpolicy_{name}_total"
-        lines += [f"# HELP {metric} {what} that a line of the policy decided.", f"# TYPE {metric} counter"]
-        for count in counts:
-            value = getattr(count, name)
-            if value is not None:
-                lines.append(f"{metric}{_labels(policy=policy, counter=count.counter)} {value}")
-    metric = "fwpolicy_line_info"
-    lines += [f"# HELP {metric} The line of the policy behind a counter.", f"# TYPE {metric} gauge"]
-    for line in (count.line for count in counts if count.line):
-        where = {"id": line.id or "", "file": line.file, "line": str(line.line), "text": line.text}
-        lines.append(f"{metric}{_labels(policy=policy, counter=line.counter, **where)} 1")
-    return "".join(f"{line}\n" for line in lines)
+        found = ((count.counter, getattr(count, name)) for count in counts)
+        samples = [
+            ({"policy": policy, "counter": counter}, value) for counter, value in found if value is not None
+        ]
+        text = f"{what} that a line of the policy decided."
+        lines += family(f"fwpolicy_{name}_total", "counter", text, samples)
+    named = [count.line for count in counts if count.line]
+    text = "The line of the policy behind a counter."
+    lines += family("fwpolicy_line_info", "gauge", text, [(_info(policy, line), 1) for line in named])
+    return exposition(lines)
 
 
-def _labels(**labels: str) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _info(policy: str, line: PolicyLine) -> dict[str, str]:
+    where = {"id": line.id or "", "file": line.file, "line": str(line.line), "text": line.text}
+    return {"policy": policy, "counter": line.counter, **where}

@@ -15,8 +15,13 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.model.compare import Change
+
+# What can differ: an apply that nobody finished or confirmed, rules, files, what the boot loads, services.
+KINDS = ("apply", "rules", "files", "boot", "services")
 
 
 @record
@@ -32,13 +37,14 @@ class Status:
     """`generation` is None where nothing was ever applied; `drifts` is empty where nothing differs.
 
     `traffic`: what the rules that are there do otherwise than those that were applied; None where nobody
-    had to ask, or could. `notes` say why.
+    had to ask, or could. `notes` say why. `kinds`: how many of the drifts are of each of KINDS.
     """
 
     generation: Generation | None
     drifts: tuple[Drift, ...]
     notes: tuple[str, ...] = ()
     traffic: tuple[Change, ...] | None = None
+    kinds: tuple[tuple[str, int], ...] = ()
 
 
 class Memory:
@@ -63,16 +69,18 @@ def look(machine: Machine, memory: Memory | None = None) -> Status:
     if generation is None:
         return _never(state, machine)
     rules = _rules(generation, state, machine, memory)
-    drifts = (
-        *_unsettled(state),
-        *rules.drifts,
-        *_files(generation.files, machine),
-        *_boot(generation, state, machine),
-        *_services(generation, machine),
+    found: tuple[Sequence[Drift], ...] = (
+        _unsettled(state),
+        rules.drifts,
+        _files(generation.files, machine),
+        _boot(generation, state, machine),
+        _services(generation, machine),
     )
+    drifts = tuple(drift for each in found for drift in each)
+    kinds = tuple(zip(KINDS, map(len, found), strict=True))
     since = state.opened()
     by_hand = (f"opened by hand at {since}: fwpolicy apply closes",) if since else ()
-    return Status(generation, drifts, (*rules.notes, *by_hand), rules.traffic)
+    return Status(generation, drifts, (*rules.notes, *by_hand), rules.traffic, kinds)
 
 
 def _never(state: State, machine: Machine) -> Status:
@@ -81,7 +89,7 @@ def _never(state: State, machine: Machine) -> Status:
     if not drifts and (state.originals() != Originals() or there(machine)):
         what = "there are rules of ours that no apply is remembered of: apply, or run fwpolicy remove"
         drifts = [Drift(what)]
-    return Status(None, tuple(drifts))
+    return Status(None, tuple(drifts), kinds=(("apply", len(drifts)),))
 
 
 def _unsettled(state: State) -> list[Drift]:

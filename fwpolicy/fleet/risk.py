@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import merge, subtract
+from fwpolicy.addresses import common, merge, subtract
 from fwpolicy.model import fields
 from fwpolicy.model.compare import ALLOWED
 from fwpolicy.model.hooks import TRANSLATED
@@ -10,10 +10,11 @@ from fwpolicy.policy.groups import built_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fwpolicy.addresses import Intervals
     from fwpolicy.model.compare import Change
+    from fwpolicy.model.describe import Cube
 
 TCP, UDP = 6, 17
 # What runs a machine, or is seldom meant for strangers: (protocol, first port, last port).
@@ -54,17 +55,24 @@ def risks(change: Change) -> tuple[int, tuple[str, ...]]:
     """(how risky, 0 to 3; why, in words)."""
     if change.what != ALLOWED or change.hook == "output" or change.hook in TRANSLATED:
         return NONE, ()
-    found = [_of_class(cube.values) for cube in change.cubes]
+    return of_cubes(change.cubes)
+
+
+def of_cubes(cubes: Iterable[Cube], outside: Intervals | None = None) -> tuple[int, tuple[str, ...]]:
+    """The same of classes of packets that come in or pass. `outside`: the interfaces that the Internet is
+    behind, where they are known."""
+    found = [_of_class(cube.values, outside) for cube in cubes]
     level = max((each for each, _ in found), default=NONE)
     reasons = dict.fromkeys(reason for each, why in found if each == level for reason in why)
     return level, tuple(reasons)
 
 
-def _of_class(values: Mapping[str, Intervals]) -> tuple[int, tuple[str, ...]]:
+def _of_class(values: Mapping[str, Intervals], outside: Intervals | None) -> tuple[int, tuple[str, ...]]:
     if not _has(values, "ctstate", _NEW):
         return NONE, ()
     ports = tuple(_ports(values))
-    wide = any(_from_internet(values, family) for family in (4, 6))
+    inside = outside is not None and "iif" in values and not common(values["iif"], outside)
+    wide = not inside and any(_from_internet(values, family) for family in (4, 6))
     level = (FROM_INTERNET if wide else NONE) + (TO_ADMIN if ports else NONE)
     return level, (("from the Internet",) if wide else ()) + ports
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def located(problem: Problem, reading: Reading) -> str:
     """The problem with its source line."""
     if problem.text is None and problem.span is not None:
-        problem = replace(problem, text=_line(problem.span, reading) or None)
+        problem = replace(problem, text=line_of(problem.span, reading) or None)
     return problem.render()
 
 
@@ -28,9 +28,9 @@ def decider(rule: Rule | None, reading: Reading) -> str:
     span = origin.origin
     if span is None:
         return f"step {origin.step}: {origin.reason}"
-    return f"{span.file}:{span.line}: {_line(span, reading).strip()}"
+    return f"{span.file}:{span.line}: {line_of(span, reading).strip()}"
 
 
-def _line(span: Span, reading: Reading) -> str:
+def line_of(span: Span, reading: Reading) -> str:
     """The line at `span`, "" where it cannot be read."""
     return line_texts(reading.tree.read)(span)

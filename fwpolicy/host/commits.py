@@ -28,9 +28,23 @@ def head(root: str) -> Commit | None:
     if inside.strip() != b"false":
         hint = "fetch all of it (git fetch --unshallow), or say --sequence"
         raise HostError(f"{root}: the history is cut off, and its commits cannot be counted: {hint}")
+    return _described(root, int(_git(root, "rev-list", "--count", "HEAD")))
+
+
+def checked_out(root: str) -> tuple[Commit, bool] | None:
+    """(the commit that is checked out, its number left 0; whether a file is not as it has it); None where
+    there is none. A history that was cut off is no hindrance."""
+    try:
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        return _described(root, 0), bool(changed.strip())
+    except HostError:
+        return None
+
+
+def _described(root: str, number: int) -> Commit:
     found = _git(root, "log", "-1", "--format=%H%x00%an <%ae>%x00%ct", "HEAD").decode("utf-8", "replace")
     name, author, time = found.strip().split("\0")
-    return Commit(name, int(_git(root, "rev-list", "--count", "HEAD")), author, int(time))
+    return Commit(name, number, author, int(time))
 
 
 def committed(root: str, path: str) -> bytes | None:

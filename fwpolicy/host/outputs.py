@@ -65,8 +65,16 @@ def write_file(path: str, content: bytes, mode: int) -> bool:
     """The file as it should be, and its folder; whether it had to be written. Raises HostError."""
     folder = os.path.dirname(path)  # noqa: PTH120
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
         return _replace(path, content, mode)
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
+def fresh_file(path: str, content: bytes, mode: int) -> None:
+    """The same, written in any case: who reads it looks at its age, and never sees half of it."""
+    try:
+        _written(path, content, mode)
     except OSError as error:
         raise _refused(path, error) from None
 
@@ -94,6 +102,12 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
     with suppress(OSError), open(path, "rb") as stream:  # noqa: PTH123
         if stream.read() == content and os.fstat(stream.fileno()).st_mode & 0o777 == mode:
             return False
+    _written(path, content, mode)
+    return True
+
+
+def _written(path: str, content: bytes, mode: int) -> None:
+    """By rename."""
     temporary = f"{path}.new"
     with suppress(FileNotFoundError):
         os.unlink(temporary)  # noqa: PTH108
@@ -102,7 +116,6 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
         os.fchmod(descriptor, mode)
         stream.write(content)
     os.replace(temporary, path)  # noqa: PTH105
-    return True
 
 
 def _refuse_link(place: str) -> None:

@@ -20,17 +20,21 @@ ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}\Z")
 # nft(8): the burst where none is given.
 BURST = 5
 LONGEST_COMMENT = 100
+SAYS = ("comment", "owner", "ticket")
 
 
 def label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
     """The keys of LABEL_KEYS and LIMIT_KEYS, and `comment`."""
     midnight = values.midnight(reader, found.get("expires"), "'expires'")
+    said = {key: word.text for key in SAYS if (word := reader.comment(found.get(key), f"'{key}'"))}
     return LabelText(
         _id(reader, found.get("id")),
-        _comment(reader, node, found, midnight),
+        _comment(reader, node, said, midnight),
         _log(reader, found.get("log")),
         _limit(reader, found),
         None if midnight is None else midnight + 86400,
+        said.get("owner"),
+        said.get("ticket"),
     )
 
 
@@ -43,13 +47,9 @@ def _id(reader: Reader, node: Node | None) -> Word | None:
     return word
 
 
-def _comment(reader: Reader, node: Node, found: dict[str, Node], midnight: int | None) -> str | None:
+def _comment(reader: Reader, node: Node, said: dict[str, str], midnight: int | None) -> str | None:
     """One text: a ruleset has one comment a rule."""
-    comment = reader.comment(found.get("comment"), "'comment'")
-    parts = [comment.text] if comment else []
-    for key in ("owner", "ticket"):
-        word = reader.comment(found.get(key), f"'{key}'")
-        parts += [f"{key}: {word.text}"] if word else []
+    parts = [text if key == "comment" else f"{key}: {text}" for key, text in said.items()]
     if midnight is not None:
         parts.append(f"expires: {values.day_text(midnight)}")
     text = "; ".join(parts)

@@ -59,7 +59,8 @@ class Rule:
     """A line of `allow` or `block`: `verdict` is "accept", "drop" or "reject"; `families` its legs (4, 6).
 
     `id`: stable, names the counter. `log`: the prefix, "" for the policy's own, or None. `expires`:
-    the first second (Unix time) in which the rule no longer holds.
+    the first second (Unix time) in which the rule no longer holds. `owner`, `ticket`: as written; `comment`
+    has them, too.
     """
 
     verdict: str
@@ -72,6 +73,8 @@ class Rule:
     log: str | None = None
     limit: Limit | None = None
     expires: int | None = None
+    owner: str | None = None
+    ticket: str | None = None
 
 
 @record

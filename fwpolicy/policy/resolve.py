@@ -265,6 +265,8 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
         label.log,
         label.limit,
         label.expires,
+        label.owner,
+        label.ticket,
     )
 
 

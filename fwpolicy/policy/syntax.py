@@ -54,6 +54,8 @@ class LabelText:
     log: str | None = None
     limit: Limit | None = None
     expires: int | None = None
+    owner: str | None = None
+    ticket: str | None = None
 
 
 UNLABELLED = LabelText()

@@ -226,3 +226,22 @@ def test_a_comment_is_never_longer_than_one_may_be(repo, capsys):
     text = capsys.readouterr().out
     assert 50_000 < len(text) < 60_200 and text.endswith("`--json` has all.\n")
     assert text.count("<details>") == text.count("</details>") > 0 and "and 200 more" in text
+
+
+@pytest.mark.parametrize(
+    ("opened", "level"), [("ssh", 3), ("http", 2), ("{service: ssh, from: 10.0.0.0/9}", 1)]
+)
+def test_what_opens_too_much_is_3(fleet, capsys, opened, level):
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("[https]", f"[https, {opened}]"))
+    for most in (1, 2, 3):
+        assert main(["diff", "--all", "git:HEAD", "--risk", str(most)]) == (3 if level >= most else 2)
+    fleet.write(policies__db="version: 1\ninput: {allow: [nosuch]}\n")
+    assert main(["diff", "--all", "git:HEAD", "--risk", "1"]) == 1  # of 1 and 3
+
+
+@pytest.mark.parametrize("words", [["--all", "git:HEAD", "--risk", "4"], ["a.yaml", "b.yaml", "--risk", "1"]])
+def test_usage_of_risk(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["diff", *words])
+    assert ended.value.code == 64

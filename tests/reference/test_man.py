@@ -120,3 +120,4 @@ def test_the_wheel_installs_them(tmp_path):
     assert {f"{data}/man1/fwpolicy.1", f"{data}/man5/fwpolicy-policy.5"} <= set(names)
     pieces = {path.name for path in (checkout / "fwpolicy/deploy/script").iterdir() if path.is_file()}
     assert {f"fwpolicy/deploy/script/{name}" for name in pieces} <= set(names), "and what a script is made of"
+    assert {"fwpolicy/view/page.css", "fwpolicy/view/page.js"} <= set(names), "and a report"
