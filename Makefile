@@ -19,12 +19,13 @@ PEERS := nftgen aerleon capirca
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo test test-all test-ansible ansible-sanity lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
 	@echo "make test   linters, types, layers and the tests; the kernel's as root"
 	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
+	@echo "make test-ansible  the Ansible collection on booted hosts; make ansible-sanity: ansible-test, whole"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
@@ -48,6 +49,13 @@ test: $(STAMP) lint
 
 test-all: $(STAMP) lint
 	$(AS_ROOT) $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-ansible: $(STAMP)
+	$(AS_ROOT) $(BIN)/python -m pytest tests/test_ansible_collection.py tests/hosts/test_ansible.py tests/hosts/test_ansible_fleet.py $(PYTEST_ARGS)
+
+# ansible-test fetches what it needs.
+ansible-sanity: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" sh deploy/ansible/sanity.sh build/ansible-sanity
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
