@@ -69,6 +69,8 @@ LAYERS = {
     # Debian 12 has no ntp.org daemon left: its `ntp` is a transitional package that installs ntpsec.
     "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
+    # Where one logs in who is not root (deploy/ansible).
+    "ssh-sudo": Layer(("openssh-server", "sudo")),
     "git": Layer(("git", "openssh-client", "ca-certificates")),
     "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
@@ -79,6 +81,7 @@ LAYERS = {
     "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
     # Booted by sysvinit; without Python, with it, and with a time daemon each.
     "sysv-ntp": Layer(("ntp",), "bullseye", _OLD_NTP, base="sysv-bare"),
+    "sysv-ssh": Layer(("openssh-server",), base="sysv-bare"),
     "sysv": Layer(PYTHON, base="sysv-bare"),
     "sysv-ntpsec": Layer(("ntpsec",), base="sysv"),
     "sysv-chrony": Layer(("chrony",), base="sysv"),
