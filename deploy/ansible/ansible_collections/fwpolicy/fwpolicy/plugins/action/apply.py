@@ -85,16 +85,16 @@ class ActionModule(HostAction):
         return {**found, "diff": diff} if self._task.diff else found
 
     def _of_script(self, answer) -> dict:
-        common = self._common(answer)
+        known, common = self._known(answer), self._common(answer)
         if answer.code or "changed" not in answer.told:
-            return failed(answer.reason(), **common)
-        changed = answer.one("changed") == "1"
+            without = known.get("without_script", {}).get(common["backend"])
+            return failed(f"{answer.reason()}: {without}" if without else answer.reason(), **common)
         return {
-            "changed": changed,
+            **common,
+            "changed": answer.one("changed") == "1",
             "generation": None,
             "before": None,
-            "said": answer.said.splitlines(),
-            **common,
+            "said": [*known.get("script_notes", []), *answer.said.splitlines()],
         }
 
     def _of_fwpolicy(self, answer, good: tuple[int, ...]) -> dict:
@@ -114,23 +114,27 @@ class ActionModule(HostAction):
         }
 
     def _common(self, answer) -> dict:
-        """What is known of the bundle, and of who looked at it: nothing is read that nobody has verified."""
-        way = answer.one("way")
-        told = "\n".join(answer.told.get("manifest", []))
-        on_host = way == "fwpolicy" and answer.code in (0, 2)
-        where = "host" if on_host else answer.one("verified") or ("controller" if self.signer else None)
-        known = {}
-        if self.signer or on_host:
-            known = bundle.manifest(self.data)
-        elif told:
-            known = json.loads(told)
+        """What is known of the bundle, and of who looked at it."""
+        known = self._known(answer)
+        here = "controller" if self.signer else None
         return {
             **{name: known.get(key) for name, key in _OF_MANIFEST.items()},
-            "way": way,
+            "way": answer.one("way"),
             "backend": answer.one("backend") or None,
-            "verified": where,
+            "verified": "host" if self._taken(answer) else answer.one("verified") or here,
             "signer": answer.one("signer") or self.signer,
         }
+
+    def _known(self, answer) -> dict:
+        """The manifest, where somebody has verified the bundle."""
+        if self.signer or self._taken(answer):
+            return bundle.manifest(self.data)
+        return json.loads("\n".join(answer.told.get("manifest", ["{}"])))
+
+    @staticmethod
+    def _taken(answer) -> bool:
+        """Did fwpolicy itself take the bundle?"""
+        return answer.one("way") == "fwpolicy" and answer.code in (0, 2)
 
     # --- the apply, and whether somebody still gets in -------------------------------------------
 
