@@ -23,7 +23,8 @@ EMULATOR := qemu-system-x86
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deb wheelhouse test test-all test-hosts test-report emulator browser lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all test-hosts test-report test-ansible ansible-sanity emulator browser \
+	lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
@@ -34,6 +35,7 @@ help:
 	@echo "make test-hosts  only booted hosts, all of them: the whole matrix of backends, daemons and modes, every kind"
 	@echo "            of boot, Debian 11 and 13, a machine with a kernel of its own (docs/hosts.md)"
 	@echo "make test-report  the report's page in a headless chromium, with new screenshots in build/"
+	@echo "make test-ansible  the Ansible collection on booted hosts; make ansible-sanity: ansible-test, whole"
 	@echo "make lint   only ruff, mypy and the import layers"
 	@echo "make unit   only the tests that need no root"
 	@echo "make vagrant-test  four machines by vagrant/Vagrantfile, rebooted and probed: PROVIDER=lxc (the default)"
@@ -88,6 +90,13 @@ test-hosts: $(STAMP) emulator
 emulator:
 	@dpkg -s $(EMULATOR) >/dev/null 2>&1 || \
 	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(EMULATOR); }
+
+test-ansible: $(STAMP)
+	$(AS_ROOT) $(BIN)/python -m pytest tests/test_ansible_collection.py tests/hosts/test_ansible.py tests/hosts/test_ansible_fleet.py $(PYTEST_ARGS)
+
+# ansible-test fetches what it needs.
+ansible-sanity: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" sh deploy/ansible/sanity.sh build/ansible-sanity
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -398,3 +398,28 @@ def test_a_kernel_without_ipv6_is_asked_about(netns, tmp_path):
     assert "iptables-save: -A FWPOLICY" in host.rules()
     host.script(script(CLIENT, "iptables-legacy"), *NOW)
     assert "ip6tables-save: -A FWPOLICY" in host.rules()
+
+
+def test_plan_says_what_apply_would_do_and_does_nothing(host):
+    rules, files = host.rules(), host.files()
+    first = host.script(CLIENT, "plan", check=False)
+    assert first.returncode == 2, first.stderr
+    assert "+++ rules." in first.stdout
+    assert (host.rules(), host.files()) == (rules, files)
+    host.script(CLIENT, *NOW)
+    again = host.script(CLIENT, "plan", check=False)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "nothing to change" in again.stdout
+    rules, files = host.rules(), host.files()
+    other = host.script(SERVER, "plan", check=False)
+    assert other.returncode == 2 and "'ntp-client' is applied now" in other.stdout
+    assert told(host.files()) == told(files) and host.rules() == rules
+    host.tool("open")
+    opened = host.script(CLIENT, "plan", check=False)
+    assert opened.returncode == 2 and "not those that were applied" in opened.stdout
+
+
+def test_plan_refuses_what_apply_would(one):
+    one.script(CLIENT, "apply", "--confirm", "30")
+    waits = one.script(SERVER, "plan", check=False)
+    assert waits.returncode == 1 and "waits to be confirmed" in waits.stderr

@@ -90,6 +90,8 @@ LAYERS = {
     "ssh": Layer(("openssh-server",)),
     # The same daemons on hosts with iptables.
     **{f"iptables-{kind}": Layer(XTABLES, base=kind) for kind in KINDS},
+    # Where one logs in who is not root (deploy/ansible).
+    "ssh-sudo": Layer(("openssh-server", "sudo")),
     # What pulls: git, and all that an apply may have to do.
     "git": Layer(("git", "openssh-client", "chrony", "iptables", "ipset")),
     "iptables": Layer(("chrony", "iptables", "ipset")),
@@ -101,6 +103,7 @@ LAYERS = {
     "libvirt": Layer(("libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "iptables")),
     # Booted by sysvinit; without Python, with it, and with a time daemon each.
     "sysv-ntp": Layer(("ntp",), "bullseye", _OLD_NTP, base="sysv-bare"),
+    "sysv-ssh": Layer(("openssh-server",), base="sysv-bare"),
     "sysv": Layer(PYTHON, base="sysv-bare"),
     "sysv-ntpsec": Layer(("ntpsec",), base="sysv"),
     "sysv-chrony": Layer(("chrony",), base="sysv"),

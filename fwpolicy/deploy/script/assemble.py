@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 NAME = "fwpolicy.sh"
 # In the order in which the shell reads them: the last one begins.
-_TOOL = ("base", "iptables", "nft", "files", "services", "boot", "clocks", "journal", "apply", "verbs")
+_TOOL = (
+    *("base", "iptables", "nft", "files", "services", "boot", "clocks"),
+    *("journal", "apply", "plan", "verbs"),
+)
 _BESIDE = (
     *(f"{name}.awk" for name in ("reload", "marked", "block", "option")),
     *("unit.service", "drop-in.conf", "init.lsb", "init.chkconfig", "init.openrc"),

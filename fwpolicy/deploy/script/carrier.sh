@@ -4,6 +4,7 @@
 #   ssh HOST sh -s confirm < THIS              also rollback, status, open [SECONDS], close, undo
 #   ssh HOST sh -s -- apply --no-confirm < THIS    also --confirm SECONDS, --no-daemon, --no-persist,
 #                                              --without-u32, --without-ipv6
+#   ssh HOST sh -s plan < THIS                 what apply would change; takes its options
 # POSIX sh, awk, sed and the tools of the firewall; nothing is done before the last line has arrived.
 
 put() {
@@ -29,7 +30,7 @@ carried() {
         ;;
     esac
     case "$verb" in
-    apply) ;;
+    apply | plan) ;;
     confirm | rollback | status | open | close | undo)
         if [ -f "$state/tool/tool.sh" ]; then
             sh "$state/tool/tool.sh" "$verb" "$@"
@@ -40,12 +41,12 @@ carried() {
         return 1
         ;;
     *)
-        echo "fwpolicy: unknown verb: apply, confirm, rollback, status, open, close or undo" >&2
+        echo "fwpolicy: unknown verb: apply, plan, confirm, rollback, status, open, close or undo" >&2
         return 64
         ;;
     esac
     if [ "$(id -u)" != 0 ]; then
-        echo "fwpolicy: apply needs root" >&2
+        echo "fwpolicy: $verb needs root" >&2
         return 1
     fi
     failed=
@@ -56,7 +57,7 @@ carried() {
         rm -rf "$box"
         return 1
     fi
-    sh "$box/tool.sh" apply "$@"
+    sh "$box/tool.sh" "$verb" "$@"
     code=$?
     rm -rf "$box"
     rmdir "$state" 2>/dev/null

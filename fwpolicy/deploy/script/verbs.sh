@@ -205,11 +205,11 @@ main() {
     lock
     make_work
     case "$verb" in
-    apply | confirm | rollback | status | undo) "$verb" "$@" ;;
+    apply | plan | confirm | rollback | status | undo) "$verb" "$@" ;;
     open) open_up "$@" ;;
     close) close_up ;;
     *)
-        complain "usage: tool.sh apply|confirm|rollback|status|open|close|undo"
+        complain "usage: tool.sh apply|plan|confirm|rollback|status|open|close|undo"
         exit 64
         ;;
     esac

@@ -1,0 +1,132 @@
+"""What the Ansible collection runs on a host without fwpolicy (deploy/ansible), under old hosts' shells."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from fwpolicy.fleet import bundle
+from fwpolicy.fleet.payload import Manifest, pack
+from tests.fleet.signing import keys
+from tests.golden import cases
+from tests.lab.holder import run
+from tests.test_ansible_collection import HOST_SCRIPT
+
+from .oldhost import SHELLS, script, tools
+
+pytestmark = pytest.mark.kernel
+
+__all__ = ["keys"]
+
+# Folders of its own in the place of the machine's, for this process alone.
+PLACE = """\
+mount --bind "$1/var" /var/lib && mount --bind "$1/run" /run || exit 9
+path="$2"
+shift 2
+exec env -i PATH="$path" sh "$@"
+"""
+CLIENT, SERVER = cases.policy("ntp-client"), cases.policy("ntp-server")
+APPLIED = "fwpolicy-push: changed 1"
+
+
+class PushedTo:
+    """A host's shell, in a network namespace and with folders of its own."""
+
+    def __init__(self, netns: str, folder, shell: str, signers: str) -> None:
+        self.netns, self.folder = netns, folder
+        for name in ("var", "run"):
+            (folder / name).mkdir(mode=0o755)
+        (folder / "var/signers").write_text(signers)
+        self.path = tools(folder / "tools", shell, "nft")
+
+    def ask(self, verb: str, *options: str, data: bytes = b"", ok: bool = True) -> str:
+        """What it says; `ok`: does it succeed?"""
+        given = ("way=script", "signers=/var/lib/signers", "extra=--no-persist --no-daemon", *options)
+        return self.run("-c", HOST_SCRIPT.read_text(), "push", verb, *given, data=data, ok=ok)
+
+    def run(self, *words: str, data: bytes = b"", ok: bool = True) -> str:
+        """What its sh says."""
+        place = ("unshare", "--mount", "sh", "-c", PLACE, "sh", str(self.folder), self.path)
+        with (self.folder / "sent").open("w+b") as sent:
+            sent.write(data)
+            sent.seek(0)
+            done = run("ip", "netns", "exec", self.netns, *place, *words, stdin=sent, check=False)
+        assert (done.returncode == 0) is ok, f"{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def push(self, verb: str, data: bytes, *options: str, ok: bool = True) -> str:
+        return self.ask(verb, "host=pbx", f"size={len(data)}", *options, data=data, ok=ok)
+
+    def rules(self) -> str:
+        return run("ip", "netns", "exec", self.netns, "nft", "-s", "list", "ruleset").stdout
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "var").iterdir())
+
+
+@pytest.fixture(params=SHELLS[:2])
+def host(netns, tmp_path, keys, request):
+    return PushedTo(netns, tmp_path, request.param, (keys / "signers").read_text())
+
+
+def made(keys, policy, number: int, key: str = "release", **fields) -> bytes:
+    """A bundle of the policy's script."""
+    text = script(policy, "nft").encode()
+    name = "artifacts/apply-nft.sh"
+    plain = {"host": "pbx", "policy": policy.name, "tool": "", "sequence": number, "commit": f"c{number}"}
+    plain |= {"author": "", "time": 0, "operands": (), "files": {name: hashlib.sha256(text).hexdigest()}}
+    plain |= {"without_script": {}, "script_notes": (), "beside_nat": False}
+    archive = pack(Manifest(**(plain | fields)), {name: (text, 0o700)})
+    return bundle.seal(archive, str(keys / key))
+
+
+def test_pushed_once_and_taken_back(host, keys):
+    first, second = made(keys, CLIENT, 1), made(keys, SERVER, 2)
+    assert APPLIED in host.push("plan", first)
+    assert (host.left(), host.rules()) == (["signers"], "")
+    said = host.push("apply", first, "seconds=0")
+    assert "fwpolicy-push: verified host\nfwpolicy-push: signer release@example.org\n" in said
+    once = host.rules()
+    assert "table inet fwpolicy" in once
+    assert "fwpolicy-push: changed 0" in host.push("apply", first, "seconds=0")
+    host.push("apply", second, "seconds=600")
+    assert "waits 1" in host.ask("look")
+    assert "changed 1" in host.ask("rollback")
+    assert host.rules() == once
+    host.push("apply", second, "seconds=600")
+    host.ask("confirm")
+    assert "waits 0" in host.ask("confirm")
+    assert "older than number 2" in host.push("plan", first, ok=False)
+    assert APPLIED in host.push("plan", first, "older=1")
+    assert "changed 0" in host.ask("rollback", "generation=1")
+    assert "changed 1" in host.ask("rollback", "generation=2")
+    assert host.rules() == once
+    assert "changed 1" in host.ask("rollback", "generation=1")
+    assert (host.left(), host.rules()) == (["signers"], "")
+
+
+def test_what_is_confirmed_by_hand_counts_and_what_is_taken_back_does_not(host, keys):
+    host.push("apply", made(keys, CLIENT, 1), "seconds=600")
+    host.run("/var/lib/fwpolicy-script/tool/tool.sh", "confirm")
+    assert '"sequence": 1, "commit": "c1"' in host.ask("status")
+    host.push("apply", made(keys, SERVER, 2), "seconds=600")
+    host.run("/var/lib/fwpolicy-script/tool/tool.sh", "rollback")
+    assert '"sequence": 1, "commit": "c1"' in host.ask("status")
+
+
+def test_nothing_but_a_good_one(host, keys):
+    good = made(keys, CLIENT, 1)
+    wrong = {
+        "the signature does not hold": good.replace(b"table inet", b"table INET", 1),
+        "this is no bundle": b"#!/bin/sh\n",
+        "the bundle is pby's": made(keys, CLIENT, 1, host="pby"),
+        "is of nobody": made(keys, CLIENT, 1, "stranger"),
+    }
+    for why, data in wrong.items():
+        assert why in host.push("apply", data, "seconds=0", ok=False)
+    assert "did not arrive whole" in host.push("apply", good[:-1], f"size={len(good)}", ok=False)
+    assert "no script for iptables" in host.push("apply", good, "backend=iptables", ok=False)
+    (host.folder / "var/signers").chmod(0o666)
+    assert "others than root can change it" in host.push("apply", good, ok=False)
+    assert (host.left(), host.rules()) == (["signers"], "")
