@@ -101,7 +101,7 @@ def _fates(plan: Plan, before: Program, now: int) -> tuple[tuple[Fate, ...], tup
         return (), ()
     after = of_policy(plan.policy, plan.facts.servers)
     try:
-        found = fates(paired(before, after, OURS, lambda _: None), after, now)
+        found = fates(paired(before, after, f"{OURS} ", lambda _: None), after, now)
     except NotModelledError as error:
         return (), (f"listening ports were not judged: {error}",)
     return found, tuple(

@@ -43,7 +43,9 @@ def _mine(
     kind, _, name = field.partition(":")
     if kind == "member":
         set_name, _, side = name.rpartition(":")
-        return fields.member(set_name.removeprefix(prefix), side)
+        # A set that is called like the policy's own group, without our prefix, is another one.
+        ours = set_name.startswith(prefix)
+        return fields.member(set_name[len(prefix) :] if ours else f"another {set_name}", side)
     origin = origin_of(rule) if kind == "limit" else None
     return limiter_of(ruleset.limiters.get(field, ""), origin) if origin else None
 

@@ -54,7 +54,6 @@ ERRORS = {
     },
 }
 TABLE = re.compile(r"^table (\w+ \w+) ?\{", re.MULTILINE)
-CREATED = re.compile(r"^create (\S+)", re.MULTILINE)
 XTABLES = re.compile(r"^\*(\w+)", re.MULTILINE)
 STATE_BITS = {1 << 0: "invalid", 1 << 1: "established", 1 << 2: "related", 1 << 3: "new", 1 << 6: "untracked"}
 LINK = {0: MAC, 1: b"\xff" * 6, 2: bytes.fromhex("01005e000001")}
@@ -78,7 +77,7 @@ class Host:
         self._count = 0
         self._loaded: list[str] = []
         self._undo: list[tuple[str, str]] = []
-        self._sets: list[str] = []
+        self._sets = False
         self._arena = Arena(INTERFACES, everything_is_local=everything_is_local)
         with self._arena.inside():
             self._flows, self._reader = Flows(), Sets()
@@ -103,7 +102,8 @@ class Host:
     def load(self, text: str, restore: Sequence[tuple[str, str]] = ()) -> None:
         """Put a ruleset in the place of the last one: nft text, and what commands load besides."""
         with self.inside() as nft:
-            old = "".join(f"delete table {name}\n" for name in self._loaded)
+            # What was refused half way may have left some of its tables, or none.
+            old = "".join(f"table {name}\ndelete table {name}\n" for name in self._loaded)
             self._loaded = []
             while self._undo:
                 command, given = self._undo.pop()
@@ -114,31 +114,34 @@ class Host:
             nft.load(text)
             self._loaded = list(dict.fromkeys(TABLE.findall(text)))
             for command, given in restore:
+                self._undo_later(command, given)
                 run(*command.split(), input=given)
-                if command.startswith("ipset"):
-                    self._sets = sorted({name for name in CREATED.findall(given) if name[-2:] != "-n"})
-                    continue
-                if "legacy" in command:
-                    self._undo.append((command.split()[0], _emptied(given)))
-                    continue
-                family = "ip6" if command.startswith("ip6") else "ip"
-                self._loaded += [f"{family} {name}" for name in XTABLES.findall(given)]
+
+    def _undo_later(self, command: str, given: str) -> None:
+        if command.startswith("ipset"):
+            self._sets = True
+        elif "legacy" in command:
+            self._undo.append((command.split(maxsplit=1)[0], _emptied(given)))
+        else:
+            family = "ip6" if command.startswith("ip6") else "ip"
+            self._loaded += [f"{family} {name}" for name in XTABLES.findall(given)]
 
     def _forget_sets(self) -> None:
         """Those of ipset, when no rule knows them any more: nftables lets go of rules a while after."""
         deadline = time.monotonic() + 5
-        for name in self._sets:
-            while run("ipset", "destroy", name, check=time.monotonic() > deadline).returncode:
-                time.sleep(0.002)
-        self._sets = []
+        while self._sets and run("ipset", "destroy", check=time.monotonic() > deadline).returncode:
+            time.sleep(0.002)
+        self._sets = False
 
-    def fill(self, name: str, members: Sequence[str]) -> None:
-        """Put members into a set that is filled at run time: ipset's, where there are any, or nft's."""
+    def fill(self, name: str, members: Sequence[str]) -> bool:
+        """Put members into a set that is filled at run time: ipset's, where there are any, or nft's. Whether
+        there is such a set."""
         if not self._sets:
             self.command(f"add element inet fwpolicy {name} {{ {', '.join(members)} }}\n")
-            return
+            return True
+        text = "".join(f"add fwp-{name} {each}\n" for each in members)
         with self.inside():
-            run("ipset", "restore", input="".join(f"add fwp-{name} {each}\n" for each in members))
+            return run("ipset", "restore", input=text, check=False).returncode == 0
 
     def command(self, text: str) -> None:
         """More nft commands."""
@@ -302,8 +305,8 @@ def _probe() -> str:
 
 def _emptied(text: str) -> str:
     """The tables of an iptables text without rules, as they are before anybody has any."""
-    lines = [line for line in text.splitlines() if line[0] in "*C" or (line[0] == ":" and " - " not in line)]
-    return "".join(f"{line.replace(' DROP ', ' ACCEPT ')}\n" for line in lines)
+    kept = (line for line in text.splitlines() if line.startswith(("*", "C", ":")) and " - " not in line)
+    return "".join(f"{line.replace(' DROP ', ' ACCEPT ')}\n" for line in kept)
 
 
 def _address(found: Mapping[str, int], side: str) -> str:

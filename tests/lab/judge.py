@@ -87,12 +87,8 @@ class Judge:
     ) -> list[Question]:
         """The packets of `count` drawn that a program and the kernel treat differently. `also`: what all of
         them have besides; `xtables`: that it is iptables which reads them."""
-        drawn = [
-            (hook, packet)
-            for hook, packet in self.drawn(programs, random, count, also or {})
-            if not (packet.get("fragment") and packet.get("xtables") == 2 and packet["l4proto"] in (6, 17))
-        ]
-        asked = self.ask(self._with_members(drawn, programs), programs)
+        drawn = list(self.drawn(programs, random, count, also or {}))
+        asked = self.ask(drawn, programs)
         return [each for each in asked if not all(agrees(said, each) for said in each.said)]
 
     def drawn(
@@ -122,10 +118,17 @@ class Judge:
     def ask(
         self, packets: Sequence[tuple[str, dict[str, int]]], programs: Sequence[Program]
     ) -> list[Question]:
-        """What the kernel does with those packets, and the programs; without those that it never got."""
+        """What the kernel does with those packets, and the programs; without those that it never got, and
+        those that iptables-nft reads as nft would."""
+        askable = [
+            (hook, packet)
+            for hook, packet in packets
+            if not (packet.get("fragment") and packet.get("xtables") == 2 and packet["l4proto"] in (6, 17))
+        ]
+        filled = self._with_members(askable, programs)
         found = []
         for local, asked in ((True, self.host), (False, self.router)):
-            own = [each for each in packets if is_at_host(*each) == local]
+            own = [each for each in filled if is_at_host(*each) == local]
             for (hook, packet), seen in zip(own, asked.ask(own), strict=True):
                 if not seen.verdict or (packet.get("dnat") and seen.state != "new"):
                     self.met["stray"] += 1
@@ -159,8 +162,9 @@ class Judge:
                     wanted.setdefault(of.rpartition(" ")[2], set()).add(own)
         for of, members in wanted.items():
             texts = [format_address(int(of[-1]), member) for member in members]
-            for each in (self.host, self.router):
-                each.fill(of, texts)
+            there = [each.fill(of, texts) for each in (self.host, self.router)]
+            if not all(there):
+                members.clear()
         found = []
         for hook, packet in packets:
             is_in = {}

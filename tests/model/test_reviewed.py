@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fwpolicy.deploy import proof
+from fwpolicy.deploy import proof, xtproof
 from fwpolicy.errors import CheckFailedError
 from fwpolicy.model import diagram, nft, prove
 from fwpolicy.model.pairing import alike
@@ -22,6 +22,12 @@ input:
     - {service: imaps, max: 20}
     - {service: dns, limit: 10/second, per: source}
 output: {default: accept}
+"""
+BANNED = """\
+version: 1
+name: banned
+groups: {banned: {dynamic: 1h}}
+input: {default: accept, block: [{from: banned}]}
 """
 NAT = "table inet t {{ chain c {{\n type nat hook {hook} priority 0\n tcp dport 22 {action}\n}}\n }}\n"
 
@@ -91,3 +97,13 @@ def test_too_many_combinations_are_an_error_and_not_a_wait(monkeypatch):
 def test_limits_of_two_texts_are_paired_by_what_they_let_through():
     one, other = (nft.of_text(proof.compiled(policy(LIMITED)).text, name) for name in ("one", "other"))
     assert list(prove.differences(one, alike(one, other))) == []
+
+
+def test_a_set_with_the_name_of_a_group_and_without_our_prefix_is_another_one():
+    wanted = policy(BANNED)
+    texts = xtproof.compiled(wanted)
+    xtproof.prove_compiled(wanted, None, texts)
+    four, six = (replace(each, text=each.text.replace("fwp-banned", "banned")) for each in texts.rules)
+    sets = replace(texts.sets, text=texts.sets.text.replace("fwp-banned", "banned"))
+    with pytest.raises(CheckFailedError, match="packet: input"):
+        xtproof.prove_compiled(wanted, None, replace(texts, rules=(four, six), sets=sets))
