@@ -17,7 +17,7 @@ from tests.policy.reading import read
 
 
 def diff(capsys, *words: str) -> dict:
-    code = main(["diff", "--all", "git:HEAD", "--json", *words])
+    code = main(["diff", "--all", "git:HEAD", "--json", "--quiet", *words])
     said = capsys.readouterr()
     assert said.err == ""
     return {"code": code} | json.loads(said.out)

@@ -291,12 +291,12 @@ def _problems(data: bytes):
 
 
 MEASURE = """
-import sys
+import sys, time
 sys.path.insert(0, sys.argv[2])
 from fwpolicy.cli import main
 code = main(["check", sys.argv[1]])
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-print(code, int(peak.split()[1]) // 1024)
+print(code, int(peak.split()[1]) // 1024, round(time.process_time()))
 """
 MIB = 1 << 20
 HUGE = {
@@ -315,11 +315,10 @@ def test_64_mib(tmp_path, what):
     head = b"[" if what == "flow" else b""
     path.write_bytes((head + HUGE[what] * (source.MAX_BYTES // len(HUGE[what])))[: source.MAX_BYTES])
     assert path.stat().st_size > 63 * MIB
-    start = time.monotonic()
     command = [sys.executable, "-c", MEASURE, str(path), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert time.monotonic() - start < 15
-    code, mebibytes = map(int, done.stdout.split())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    code, mebibytes, seconds = map(int, done.stdout.split())
+    assert seconds < 15
     assert code == 1
     assert mebibytes < 1024
     assert done.stderr.startswith(f"{path}:")
