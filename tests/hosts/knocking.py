@@ -43,17 +43,19 @@ start-stop-daemon --start --background --exec {_COMMAND.replace(" ", " -- ", 1)}
 
 
 _OUR_UNIT, _OUR_SCRIPT = "/etc/systemd/system/fwpolicy.service", "/etc/init.d/fwpolicy"
+# However slow the machine is, the stranger has a second.
+_HEARD = f'until ss -ltn | grep -q ":{PORT} "; do sleep 0.1; done; sleep 1'
 # What is changed of what we install, so that it comes late.
 _LATE_UNIT = {
     "Wants=network-pre.target\n": "After=networking.service\n",
     "Before=network-pre.target shutdown.target\n": "Before=shutdown.target\n",
-    "RemainAfterExit=yes\n": "RemainAfterExit=yes\nExecStartPre=/bin/sleep 1\n",
+    "RemainAfterExit=yes\n": f"RemainAfterExit=yes\nExecStartPre=/bin/sh -c '{_HEARD}'\n",
     "WantedBy=sysinit.target\n": "WantedBy=multi-user.target\n",
 }
 _LATE_SCRIPT = {
     "# X-Start-Before:    networking network\n": "",
     "# Default-Start:     S\n": "# Default-Start:     2 3 4 5\n",
-    "start)\n": "start)\n    sleep 1\n",
+    "start)\n": f"start)\n    {_HEARD}\n",
 }
 
 
@@ -67,13 +69,17 @@ def install_listener(host: Host) -> None:
     host.run("systemctl", "enable", "listener")
 
 
-def listens(host: Host) -> bool:
-    """Does it? Without, nobody who is not let in means anything."""
-    return f":{PORT} " in host.run("ss", "--listening", "--tcp", "--numeric").stdout
+def _wait_listening(host: Host, seconds: float = 60) -> None:
+    """Without a listener it means nothing that nobody is let in."""
+    deadline = time.monotonic() + seconds
+    while f":{PORT} " not in host.run("ss", "--listening", "--tcp", "--numeric").stdout:
+        assert time.monotonic() < deadline, f"{host.name}: nobody listens on {PORT}"
+        time.sleep(0.1)
 
 
 def connections(host: Host, stranger: Namespace, meanwhile: Callable[[], object]) -> int:
-    """How many connections to PORT a stranger gets while `meanwhile` runs, and half a second more."""
+    """How many connections to PORT a stranger gets during `meanwhile`, and until half a second after somebody
+    listens there."""
     ended, let_in = threading.Event(), 0
 
     def knock() -> None:
@@ -91,6 +97,7 @@ def connections(host: Host, stranger: Namespace, meanwhile: Callable[[], object]
     thread.start()
     try:
         meanwhile()
+        _wait_listening(host)
         time.sleep(0.5)
     finally:
         ended.set()

@@ -71,7 +71,7 @@ esac
 for level in $(echo "$2" | sed 's/./& /g'); do update-rc.d "$3" disable "$level"; done
 """,
 }
-SILENT = 18  # seconds; it synchronises in half of that when it can
+SILENT = 18  # seconds, twice those in which it does synchronise
 
 
 @record
@@ -137,9 +137,9 @@ class Place:
         done = self.host.run("ntpq", "-pn", "127.0.0.1", check=False)
         return done.stdout + done.stderr
 
-    def synchronised(self, since: float) -> bool:
-        """Within the time in which it does so when it can?"""
-        deadline = since + SILENT
+    def synchronised(self, since: float, seconds: float = 0) -> bool:
+        """Within so many seconds, or those in which it does so when it can?"""
+        deadline = since + (seconds or self.ours.daemon.seconds)
         while time.time() < deadline:
             if self.ours.daemon.synchronised(self.host, since):
                 return True
@@ -196,7 +196,7 @@ def restrict(place: Place) -> Restricted:
     before, tool_before = place.synchronised(place.restart()), place.own_ntpq()
     host.write(config, host.read(config) + "restrict default ignore\n")
     since = place.restart()
-    synchronised = place.synchronised(since)
+    synchronised = place.synchronised(since, SILENT)
     return Restricted(
         before, tool_before, synchronised, place.own_ntpq(), place.probe(), end(place, "ntp-client")
     )
