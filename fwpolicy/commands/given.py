@@ -73,7 +73,7 @@ def looks_like_one(data: bytes) -> bool:
 def subject_of_bundle(operand: str, options: argparse.Namespace) -> Subject | None:
     """The policy in a bundle, whichever host's and however old, for questions; None where it is none. Raises
     PolicyError, HostError."""
-    if not texts.begins_with(operand, _HEAD):
+    if operand == "-" or texts.shipped(operand) or not texts.begins_with(operand, _HEAD):
         return None
     from fwpolicy.deploy.subject import of_files  # noqa: PLC0415
     from fwpolicy.fleet.received import look_into  # noqa: PLC0415

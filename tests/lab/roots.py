@@ -70,7 +70,7 @@ LAYERS = {
     "ntp": Layer(("ntp",), "bullseye", _OLD_NTP),
     "ssh": Layer(("openssh-server",)),
     # What pulls: git, and all that an apply may have to do.
-    "git": Layer(("git", "openssh-client", "chrony", "iptables", "ipset")),
+    "git": Layer(("git", "openssh-server", "chrony", "iptables", "ipset")),
     "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
