@@ -185,6 +185,7 @@ def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
     assert "993" in guest.own_rules(host)
 
 
+@pytest.mark.slow
 def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     forge.push(WEB.replace("PORT", "https") + f"apply: {{confirm: 5m, gates: [{{run: [{GATE}]}}]}}\n")
     _due(host)
