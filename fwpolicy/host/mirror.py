@@ -228,7 +228,14 @@ def _transport(url: str) -> str:
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Git's first complaint; what the server said stands before it with a mark of its own."""
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
-    wanted = [line for line in lines if line.startswith(("fatal:", "error:"))] or list(filter(None, lines))
-    return printable(wanted[0].partition(": ")[2] or wanted[0])[:300] if wanted else ""
+    """Git's first complaint, and what goes with it: where ssh has failed, ssh's words."""
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    if not lines:
+        return ""
+    place = next((n for n, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))), 0)
+    said = lines[place].removeprefix("fatal: ").removeprefix("error: ")
+    if said.startswith("Could not read from remote") and place:
+        said = lines[place - 1]
+    elif said.endswith(":"):
+        said = " ".join([said, *lines[place + 1 : place + 2]])
+    return printable(said[:300])

@@ -185,6 +185,7 @@ def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
     assert "993" in guest.own_rules(host)
 
 
+@pytest.mark.slow
 def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     forge.push(WEB.replace("PORT", "https") + f"apply: {{confirm: 5m, gates: [{{run: [{GATE}]}}]}}\n")
     _due(host)
@@ -218,6 +219,23 @@ def test_a_time_daemon_and_the_other_backend(host: Host, forge: Forge, clock: Ti
         saved = host.run("iptables-save").stdout
         assert ("FWPOLICY" in saved) == ("backends" in text)
         guest.fwpolicy(host, "status")
+
+
+@pytest.mark.slow
+def test_over_ssh(host: Host, forge: Forge) -> None:
+    """With root's own key and known hosts, which the unit may read; a host that is not known is refused."""
+    commit = forge.push(WEB.replace("PORT", "ftp"))
+    host.run("git", "clone", "-q", "--bare", f"git://{forge.namespace.ipv4}/origin.git", "/srv/origin.git")
+    host.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/.ssh/id_ed25519")
+    host.run("cp", "/root/.ssh/id_ed25519.pub", "/root/.ssh/authorized_keys")
+    host.run("systemctl", "start", "ssh")
+    served = f"git://{forge.namespace.ipv4}/origin.git"
+    config = host.read("/etc/fwpolicy/sync.yaml")
+    host.write("/etc/fwpolicy/sync.yaml", config.replace(served, "ssh://root@127.0.0.1/srv/origin.git"))
+    assert "Host key verification failed" in refused(host)
+    known = host.run("sh", "-c", "sed 's/^/127.0.0.1 /' /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    host.write("/root/.ssh/known_hosts", known)
+    assert f"commit {commit[:12]}: applied" in pulled(host, well=True)
 
 
 def test_the_timer_goes(host: Host) -> None:

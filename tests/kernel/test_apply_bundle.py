@@ -126,7 +126,8 @@ def test_nothing_but_a_good_one_is_taken(here, fleet, make):
     assert "of another version of the program" in here.refused(write(bad, good.replace(b" 1\n", b" 2\n", 1)))
     for data in (b"", good[:5], good[1:]):
         assert "refused: this is no bundle" in here.refused("--bundle", write(bad, data))
-        here.refused(bad)  # for a policy it is none either
+    # Who says how to verify it gets no policy that nobody verified.
+    assert "refused: this is no bundle" in here.refused(fleet.path / "policies/web.yaml")
     assert "it is applied alone" in here.refused("out/web-01.fwb", "out/web-02.fwb")
     # On purpose; and what is remembered stays.
     here.apply("--older", "out1/web-01.fwb")
@@ -258,6 +259,7 @@ def test_questions_of_bundles(here, fleet, make, keys):
     assert "out2/web-01.fwb:repository/policies/web.yaml:2: input: {allow: [https" in said
     said = here("diff", *here.signers, "out/web-01.fwb", "out2/web-01.fwb", code=2)
     assert "newly allowed" in said and "out2/web-01.fwb:repository/policies/web.yaml:2:" in said
+    assert "newly denied" in here("diff", *here.signers, "live", "out2/web-01.fwb", code=2)
     (keys / "signers").write_text(allowed(keys, "stranger"))
     assert "refused: the signature is of nobody" in here(
         "explain", *here.signers, "out/web-01.fwb", "ssh", code=1
