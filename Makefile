@@ -51,7 +51,7 @@ test: $(STAMP) lint
 
 # The report's page in a real browser.
 test-report: $(STAMP) browser
-	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m browser tests/view $(PYTEST_ARGS)
 
 browser: $(STAMP)
 	@dpkg -s $(BROWSER) >/dev/null 2>&1 || \
