@@ -74,7 +74,7 @@ test: $(STAMP) lint
 
 # The report's page in a real browser.
 test-report: $(STAMP) browser
-	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m browser tests/view $(PYTEST_ARGS)
 
 browser: $(STAMP)
 	@dpkg -s $(BROWSER) >/dev/null 2>&1 || \
@@ -105,7 +105,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -m 'not kernel and not hosts' $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not kernel and not hosts and not browser' $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 ifndef SEED
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')

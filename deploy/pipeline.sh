@@ -60,7 +60,7 @@ review() {
     step fwpolicy lint --all "$INVENTORY"
     step fwpolicy compile --all "$INVENTORY" -o "$OUT/hosts"
     compare
-    step fwpolicy report --all "$INVENTORY" -o "$OUT/report.html" --no-prove
+    step fwpolicy report --all "$INVENTORY" -o "$OUT/report.html"
 }
 
 release() {

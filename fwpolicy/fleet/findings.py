@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SAME, DIFFERS, UNKNOWN = "as applied", "differs", "not known"
 SOON, LATER = 30, 90
 NOT_APPLIED = "nothing was ever applied"
+# How counters of lines are called, which others (defaults, roles) are not (compiler/names.py).
+_OF_LINES = ("allow_", "block_")
 
 
 @record
@@ -155,7 +157,7 @@ def _packets(heard: Heard) -> Iterator[tuple[tuple[str, str], int]]:
     """(place and text of a line, how many packets it met); a line may have several counters."""
     found: dict[tuple[str, str], int | None] = {}
     for each in heard.said or ():
-        if each.file:
+        if each.file and each.counter.startswith(_OF_LINES):
             key = (f"{each.file}:{each.line}", each.text)
             before = found.get(key, 0)
             found[key] = None if before is None or each.packets is None else before + each.packets

@@ -47,8 +47,14 @@ def row(hosts: Collection[str], groups: Groups, *cells: Content, value: int | No
     found = [
         each if isinstance(each, Markup) and each.startswith("<td") else tag("td", each) for each in rest
     ]
-    among = " ".join(group for group, members in groups.items() if not set(members).isdisjoint(hosts))
+    among = " ".join(groups_of(hosts, groups))
     return tag("tr", tag("th", first, scope="row", data_value=value), found, data_groups=among)
+
+
+def groups_of(hosts: Collection[str], groups: Groups) -> list[str]:
+    """The groups that one of the hosts is in."""
+    wanted = set(hosts)
+    return [group for group, members in groups.items() if not wanted.isdisjoint(members)]
 
 
 def hosts_named(hosts: Sequence[str], groups: Groups) -> Markup:

@@ -31,7 +31,6 @@ def picture(graph: Graph) -> Markup:
     said = "Who may talk to which hosts, and where it goes; the tables below say the same."
     return tag(
         "svg",
-        tag("title", said),
         _heads(graph),
         tag("g", list(_edges(graph)), class_="edges"),
         [_spot(each) for each in (*graph.left, *graph.right)],
@@ -60,23 +59,20 @@ def _edges(graph: Graph) -> Iterator[Markup]:
     for box in graph.boxes:
         for number, line in enumerate(box.lines):
             for place, whole in line.starts:
-                yield _edge(
-                    left[place].x + PLACE_WIDTH,
-                    left[place].middle,
-                    MIDDLE,
-                    box.at(number),
-                    left[place],
-                    whole,
-                )
+                spot, said = left[place], f"{place} to {box.title}: {line.text}"
+                way = (spot.x + PLACE_WIDTH, spot.middle, MIDDLE, box.at(number))
+                yield _edge(way, spot, whole, said)
             for place, whole in line.ends:
-                spot = right[place]
-                yield _edge(MIDDLE + BOX_WIDTH, box.at(number), spot.x, spot.middle, spot, whole)
+                spot, said = right[place], f"{box.title} to {place}: {line.text}"
+                yield _edge((MIDDLE + BOX_WIDTH, box.at(number), spot.x, spot.middle), spot, whole, said)
 
 
-def _edge(x: int, y: int, to_x: int, to_y: int, spot: Spot, whole: bool) -> Markup:
+def _edge(way: tuple[int, int, int, int], spot: Spot, whole: bool, said: str) -> Markup:
+    """A curve that says what it is where the pointer is."""
+    x, y, to_x, to_y = way
     bend = (x + to_x) // 2
-    way = f"M{x} {y} C{bend} {y} {bend} {to_y} {to_x} {to_y}"
-    return tag("path", d=way, class_=f"edge {spot.kind}{'' if whole else ' part'}")
+    curve = f"M{x} {y} C{bend} {y} {bend} {to_y} {to_x} {to_y}"
+    return tag("path", tag("title", said), d=curve, class_=f"edge {spot.kind}{'' if whole else ' part'}")
 
 
 def _spot(spot: Spot) -> Markup:

@@ -7,7 +7,19 @@ from fwpolicy.fleet.facts import age
 from fwpolicy.fleet.findings import DIFFERS, SAME, UNKNOWN
 from fwpolicy.fleet.flows import ALL, PART
 from fwpolicy.view.html import joined, name, tag
-from fwpolicy.view.parts import badge, code, count, day, hosts_named, listed, nothing, row, section, table
+from fwpolicy.view.parts import (
+    badge,
+    code,
+    count,
+    day,
+    groups_of,
+    hosts_named,
+    listed,
+    nothing,
+    row,
+    section,
+    table,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +126,7 @@ def _unmanaged(overview: Overview) -> Markup | None:
 
 def _unit(unit: Seen, overview: Overview) -> Markup:
     looked = unit.looked
-    groups = [each for each, members in overview.groups.items() if not set(members).isdisjoint(unit.hosts)]
+    groups = groups_of(unit.hosts, overview.groups)
     defaults = listed([f"{hook} {default}" for hook, default in looked.defaults]) if looked else None
     policies = [tag("span", code(each), class_="line") for each in unit.policies]
     if unit.wrong:

@@ -38,7 +38,7 @@ def counters(at: float, lines: dict[tuple[str, int, str], int]) -> dict[str, obj
     """A `counters --json`: packets by (file, line, text)."""
     found = [
         {
-            "counter": f"c{n}",
+            "counter": f"allow_{n}",
             "packets": packets,
             "bytes": 60 * packets,
             "file": file,

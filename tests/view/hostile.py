@@ -57,7 +57,7 @@ def overview(names: tuple[str, ...] = NAMES, proved: bool = True) -> Overview:
     status = Status(
         True, text[0], 1, "2026-01-01T00:00:00Z", ((text[1], (text[2], text[3])),), (), text[4], 3
     )
-    counts = (Count(text[0], 3, text[1], text[2], text[3], 0),)
+    counts = (Count(text[0], 3, text[1], text[2], f"allow_{text[3]}", 0),)
     facts = Facts(
         Heard(status, NOW), Heard(counts, NOW), Heard((Probed(text[4], "OPEN", text[5], 556.9),), NOW)
     )
