@@ -118,6 +118,7 @@ def test_batches_before_are_taken_back_if_that_is_asked_for(
 
 def test_who_cannot_be_reached_ends_it(controller: Controller, six: tuple[Host, ...]) -> None:
     say(controller, six, third="web", web=OPEN)
+    controller.hang_up()
     six[2].run("systemctl", "stop", "ssh.service", "ssh.socket")
     ran = controller.rollout(push_serial=[1, 3, "100%"])
     six[2].run("systemctl", "start", "ssh.service")
@@ -169,8 +170,9 @@ def test_one_host(controller: Controller, six: tuple[Host, ...], number: int) ->
     controller.bundle()
     shown = apply(controller, host, "--check", "--diff")
     assert shown["changed"] and "443" in shown["printed"], shown
-    second = apply(controller, host)
-    assert second["changed"] and second["number"] == first["number"] + 1
+    second = apply(controller, host, "--diff")
+    assert second["changed"] and second["confirmed"] and "443" in second["printed"], second
+    assert second["number"] == first["number"] + 1
     rules = guest.rules(host)
     assert "older than number" in apply(controller, host, bundle=str(kept))["msg"]
     other = apply(controller, host, bundle=str(controller.bundles / "h5.fwb"))
