@@ -51,9 +51,11 @@ def bundle_of(options: argparse.Namespace, machine: Machine) -> Bundle | None:
     """The bundle that is the only operand, verified but for its number, or None. Raises HostError."""
     from fwpolicy.errors import HostError  # noqa: PLC0415
 
+    # Who says how a bundle is verified must not get something else applied.
+    only = options.bundle or options.signers or options.host or options.older
     for operand in options.policy:
-        name, data = texts.read_operand(operand) if options.bundle or operand != "-" else ("", b"")
-        if not options.bundle and not looks_like_one(data):
+        name, data = texts.read_operand(operand) if only or operand != "-" else ("", b"")
+        if not only and not looks_like_one(data):
             continue
         if len(options.policy) > 1:
             raise HostError(f"{operand} is a bundle: it is applied alone")
@@ -71,7 +73,7 @@ def looks_like_one(data: bytes) -> bool:
 def subject_of_bundle(operand: str, options: argparse.Namespace) -> Subject | None:
     """The policy in a bundle, whichever host's and however old, for questions; None where it is none. Raises
     PolicyError, HostError."""
-    if not texts.begins_with(operand, _HEAD):
+    if operand == "-" or texts.shipped(operand) or not texts.begins_with(operand, _HEAD):
         return None
     from fwpolicy.deploy.subject import of_files  # noqa: PLC0415
     from fwpolicy.fleet.received import look_into  # noqa: PLC0415

@@ -57,10 +57,9 @@ def run(options: argparse.Namespace) -> int:
     require_root(machine.live, "sync")
     if options.disable:
         return _disable(options, machine)
-    path = options.config or syncconfig.PLACE
-    config = syncconfig.load(path, machine.files)
+    config = syncconfig.load(options.config or syncconfig.PLACE, machine.files)
     if options.enable:
-        return _enable(options, config, path, machine)
+        return _enable(options, config, machine)
     if options.status:
         return synctext.status(options, config, machine)
     if not machine.live:
@@ -68,10 +67,13 @@ def run(options: argparse.Namespace) -> int:
     return _report(options, config, machine)
 
 
-def _enable(options: argparse.Namespace, config: SyncConfig, path: str, machine: Machine) -> int:
-    from fwpolicy.fleet import syncconfig, syncunits  # noqa: PLC0415
+def _enable(options: argparse.Namespace, config: SyncConfig, machine: Machine) -> int:
+    from fwpolicy.fleet import syncunits  # noqa: PLC0415
+    from fwpolicy.host.texts import absolute  # noqa: PLC0415
 
-    changed = syncunits.enable(syncunits.units(config, path, syncconfig.PLACE), machine)
+    words = ("--config", absolute(options.config)) if options.config else ()
+    words += ("--state-dir", options.state_dir) if options.state_dir else ()
+    changed = syncunits.enable(syncunits.units(config, words), machine)
     every = f"{syncunits.TIMER} looks every {config.every} s"
     synctext.told(options, changed, every if changed else f"{every} already")
     return 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from fwpolicy.deploy.changes import FileChange
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import printable
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.deploy.changes import FileChange
     from fwpolicy.deploy.machine import Machine
 
 _NAME = "bundle.json"
@@ -65,6 +65,8 @@ def newest(came: Provenance | None, machine: Machine) -> FileChange | None:
     last = last_seen(machine)
     if last is not None and last.sequence >= came.sequence:
         return None
+    from fwpolicy.deploy.changes import FileChange  # noqa: PLC0415  (a status asks for none)
+
     path = seen_path(machine)
     text = json.dumps({"sequence": came.sequence, "commit": came.commit}) + "\n"
     return FileChange(path, machine.files.read(path), text, 0o600)

@@ -25,6 +25,7 @@ KEYS = (
 # What git's own transports are called in a URL; what runs a program of the URL's choice is none of them.
 SCHEMES = ("https", "ssh", "git", "http", "file")
 _URL = re.compile(rf"(?:{'|'.join(SCHEMES)})://[!-~]+\Z")
+_SECRET = re.compile(r"[^/]*//[^/@]*:[^/@]*@")
 # git-check-ref-format(1), and nothing that an option could be.
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|\.lock(?:/|\Z)|/\.|\.\Z|/\Z))[A-Za-z0-9_][A-Za-z0-9._/+-]{0,200}\Z")
 _INSIDE = re.compile(r"(?!/|.*(?:\A|/)\.\.(?:/|\Z))[^\0-\x1f]{1,500}\Z")
@@ -85,8 +86,12 @@ def _read(reader: Reader, found: dict[str, Node], root: Node, data: bytes) -> Sy
         message = "one of 'bundles' and 'inventory' says what of the repository is taken"
         reader.error(message, root, "signed bundles in a folder, or policies of signed commits")
     hint = f"it begins with {', '.join(SCHEMES)} and ://; git@HOST:PATH is ssh://git@HOST/PATH"
+    repository = _matching(reader, found, "repository", _URL, hint)
+    if _SECRET.match(repository):
+        hint = "root's ~/.netrc is the place for one, and what git is called with is no secret"
+        reader.error("'repository' has a password in it", found["repository"], hint)
     return SyncConfig(
-        repository=_matching(reader, found, "repository", _URL, hint),
+        repository=repository,
         branch=_matching(reader, found, "branch", _BRANCH, "a branch's name, as in: main"),
         bundles=_matching(reader, found, "bundles", _INSIDE, "a folder of the repository").rstrip("/"),
         inventory=_matching(reader, found, "inventory", _INSIDE, "a file of the repository"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fwpolicy.artifact import Artifact
 from fwpolicy.deploy.starters import BOOT_FOLDER
 from fwpolicy.errors import HostError
@@ -12,13 +14,15 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.fleet.syncconfig import SyncConfig
 
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+\Z")
 SERVICE, TIMER = "fwpolicy-sync.service", "fwpolicy-sync.timer"
 
-# What an apply needs: files below /etc and /var/lib and a marker in /run, netlink and CAP_NET_ADMIN for rules
-# and connections, a network namespace to try rules in (CAP_SYS_ADMIN), other processes' sockets and files
-# (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), files of other users' put back as theirs (CAP_CHOWN, CAP_FOWNER,
-# CAP_DAC_OVERRIDE). Services are restarted by systemd, outside of this. The process that takes back an apply
-# that died must outlive it: KillMode.
+# What an apply needs: files below /etc and /var/lib and a marker in /run; netlink and CAP_NET_ADMIN for rules
+# and connections, raw sockets for iptables-legacy, a namespace to try rules in (CAP_SYS_ADMIN); the sockets
+# and files of other processes (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), files of other users put back as theirs
+# (CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE). Services are restarted by systemd, outside of this. KillMode is
+# for what takes back an apply that died. ReadOnlyPaths instead of ProtectKernelTunables and
+# ProtectControlGroups: these mount another /proc, in which a container's boot_id is not the one of boot.sh.
 _SERVICE = """\
 [Unit]
 Description=fwpolicy: the firewall policy of this host, from its repository
@@ -28,20 +32,19 @@ After=network-online.target fwpolicy.service
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/env fwpolicy sync --timed{config}
+ExecStart=/usr/bin/env fwpolicy sync --timed{words}
 KillMode=process
 TimeoutStartSec=30min
 UMask=0077
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths=/etc /var/lib -/var/cache/fwpolicy /run
+ReadWritePaths=/etc /var/lib /run
+ReadOnlyPaths=/proc/sys /sys
 ProtectHome=read-only
 PrivateTmp=yes
 PrivateDevices=yes
-ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
-ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 LockPersonality=yes
@@ -51,11 +54,11 @@ RestrictSUIDSGID=yes
 RestrictNamespaces=net
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
-SystemCallFilter=@system-service @mount setns unshare
-SystemCallFilter=~@mount @swap @reboot @module @raw-io @obsolete @cpu-emulation @debug @clock
+SystemCallFilter=@system-service setns unshare
+SystemCallFilter=~@swap @reboot @module @raw-io @obsolete @cpu-emulation @debug @clock
 SystemCallErrorNumber=EPERM
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE
-CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_KILL
+CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER
 LimitFSIZE=1G
 """
 
@@ -74,9 +77,13 @@ WantedBy=timers.target
 """
 
 
-def units(config: SyncConfig, path: str, usual: str) -> tuple[Artifact, ...]:
-    """The files of service and timer; `path`: of the configuration, named where it is not the `usual` one."""
-    service = _SERVICE.format(config="" if path == usual else f" --config {path}")
+def units(config: SyncConfig, words: tuple[str, ...]) -> tuple[Artifact, ...]:
+    """The files of service and timer; `words`: what else the command is given. Raises HostError for a word
+    that a unit would have to quote."""
+    for word in words:
+        if not _PLAIN.match(word):
+            raise HostError(f"'{word}' cannot stand in a unit: letters, digits, '.', '_', '-' and '/' can")
+    service = _SERVICE.format(words="".join(f" {word}" for word in words))
     timer = _TIMER.format(every=config.every, spread=max(config.every // 10, 1))
     return (
         Artifact(f"{BOOT_FOLDER}{SERVICE}", service, 0o644),

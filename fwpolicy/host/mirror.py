@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import posixpath
+import pwd
 import re
 import signal
 import subprocess
+from contextlib import suppress
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
@@ -67,8 +69,8 @@ class Mirror:
 
     def fetch(self) -> str:
         """The branch's commit, fetched with all that leads to it. Raises UnreachableError, HostError."""
-        if not os.path.exists(f"{self.place}/HEAD"):  # noqa: PTH110
-            self._git("init", "--bare", "--quiet", "--template=", self.place)
+        # Of one that is there it makes whole what a power cut left.
+        self._git("init", "--bare", "--quiet", "--template=", self.place)
         where = ("--", self.url, f"+refs/heads/{self.branch}:{INCOMING}")
         how = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         try:
@@ -164,11 +166,12 @@ class Mirror:
         with process:
             try:
                 out, errors = process.communicate(input, timeout=seconds)
-            except subprocess.TimeoutExpired:
-                raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
-            finally:
-                if process.poll() is None:
+            except BaseException as error:
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
+                raise
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def _environment(self) -> dict[str, str]:
@@ -177,12 +180,13 @@ class Mirror:
             ENVIRONMENT
             | kept
             | {
-                "HOME": "/nonexistent",
+                # curl looks there for .netrc, and git for nothing (GIT_CONFIG_GLOBAL).
+                "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
                 "GIT_CONFIG_NOSYSTEM": "1",
                 "GIT_CONFIG_GLOBAL": "/dev/null",
                 "GIT_ATTR_NOSYSTEM": "1",
                 "GIT_NO_REPLACE_OBJECTS": "1",
-                "GIT_ALLOW_PROTOCOL": self.url.partition("://")[0],
+                "GIT_ALLOW_PROTOCOL": _transport(self.url),
                 "GIT_TERMINAL_PROMPT": "0",
                 "GIT_SSH_COMMAND": _SSH,
                 "GIT_SSH_VARIANT": "ssh",
@@ -217,8 +221,21 @@ class CommitTree:
         return posixpath.normpath(name)
 
 
+def _transport(url: str) -> str:
+    """The only one that the URL may mean, in a list with colons; "none" where it names none."""
+    name, named, _ = url.partition("://")
+    return name if named and name.isalpha() else "none"
+
+
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Git's first complaint; what the server said stands before it with a mark of its own."""
-    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
-    wanted = [line for line in lines if line.startswith(("fatal:", "error:"))] or list(filter(None, lines))
-    return printable(wanted[0].partition(": ")[2] or wanted[0])[:300] if wanted else ""
+    """Git's first complaint, and what goes with it: where ssh has failed, ssh's words."""
+    lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    if not lines:
+        return ""
+    place = next((n for n, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))), 0)
+    said = lines[place].removeprefix("fatal: ").removeprefix("error: ")
+    if said.startswith("Could not read from remote") and place:
+        said = lines[place - 1]
+    elif said.endswith(":"):
+        said = " ".join([said, *lines[place + 1 : place + 2]])
+    return printable(said[:300])

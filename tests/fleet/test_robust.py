@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fwpolicy.cli import main
 from fwpolicy.commands.progress import Progress
 from fwpolicy.errors import HostError, PolicyError
-from fwpolicy.fleet import invariants, inventory, outcome, payload
+from fwpolicy.fleet import invariants, inventory, outcome, payload, syncconfig
 from fwpolicy.host import workers
 from tests.fleet import generated
 from tests.fleet.test_inventory import WHOLE
@@ -98,6 +98,20 @@ def test_any_archive(data):
         whole[data.draw(st.integers(0, 2600))] = data.draw(st.integers(0, 255))
     with pytest.raises(HostError):
         payload.unpack(bytes(whole))
+
+
+@QUICK
+@given(st.data())
+def test_any_sync_file(data):
+    least = b"version: 1\nrepository: git://example.org/a.git\nbranch: main\nbundles: b\nevery: 5m\n"
+    whole = bytearray(least)
+    for _ in range(data.draw(st.integers(1, 6))):
+        whole[data.draw(st.integers(0, len(least) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = syncconfig.parse("sync.yaml", bytes(whole))
+    except PolicyError:
+        return
+    assert found.repository.partition("://")[0] in syncconfig.SCHEMES and not found.branch.startswith("-")
 
 
 @QUICK

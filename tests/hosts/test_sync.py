@@ -12,6 +12,7 @@ import pytest
 from ..fleet.conftest import Repo
 from ..fleet.signing import allowed, make_keys
 from ..lab import guest
+from ..lab.daemons import DAEMONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..lab.holder import Process
     from ..lab.hosts import Host, Lab
-    from ..lab.peers import Namespace
+    from ..lab.peers import Namespace, TimeServer
 
 pytestmark = pytest.mark.hosts
 
@@ -87,7 +88,8 @@ def host(place: Lab, forge: Forge) -> Iterator[Host]:
         host.write(
             "/etc/fwpolicy/sync.yaml",
             f"version: 1\nrepository: git://{forge.namespace.ipv4}/origin.git\nbranch: main\n"
-            "inventory: inventory.yaml\nevery: 1h\ntimeout: 10s\nconfirm: 10s\n",
+            "inventory: inventory.yaml\nevery: 1h\ntimeout: 10s\nconfirm: 10s\n"
+            "replace: true\n",
         )
         host.write(GATE, "#!/bin/sh\ntest -e /var/lib/fit\n", 0o755)
         place.boot(host)
@@ -98,6 +100,7 @@ def pulled(host: Host, *, well: bool) -> str:
     """What the journal hears of one run of the timer's service, now."""
     cursor = host.run("journalctl", "--no-pager", "--lines=0", "--show-cursor").stdout.split("cursor: ")[1]
     _due(host)
+    host.run("systemctl", "reset-failed", SERVICE, check=False)
     done = host.run("systemctl", "start", SERVICE, check=False)
     host.run("journalctl", "--sync")
     words = (f"--after-cursor={cursor.strip()}", f"--unit={SERVICE}", "--output=cat", "--no-pager")
@@ -130,6 +133,7 @@ def test_the_timer_pulls(host: Host, forge: Forge) -> None:
     assert "looks every 3600 s" in guest.fwpolicy(host, "sync", "--enable")
     assert "ActiveState=active" in guest.unit_state(host, TIMER)
     assert "already" in guest.fwpolicy(host, "sync", "--enable")
+    host.run("systemctl", "stop", TIMER)  # each round from here on is the test's
     said = pulled(host, well=True)
     assert f"commit {commit[:12]}: applied" in said and "not tried in a namespace" not in said
     assert "in a scratch namespace the kernel does" in said, said
@@ -169,7 +173,7 @@ def test_what_is_refused(host: Host, forge: Forge) -> None:
 def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
     """And not tried again: until a newer policy comes."""
     before = guest.own_rules(host)
-    shut = WEB.replace("PORT", "https") + "output: {default: drop, allow: [ntp]}\n"
+    shut = WEB.replace("PORT", "https") + "output: {default: drop, allow: [ntp]}\napply: {confirm: 5s}\n"
     bad = forge.push(shut)
     said = pulled(host, well=False)
     assert "taken back, a gate does not hold: the repository is not reached" in said
@@ -181,6 +185,7 @@ def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
     assert "993" in guest.own_rules(host)
 
 
+@pytest.mark.slow
 def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     forge.push(WEB.replace("PORT", "https") + f"apply: {{confirm: 5m, gates: [{{run: [{GATE}]}}]}}\n")
     _due(host)
@@ -194,9 +199,43 @@ def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     assert "993" in guest.own_rules(host)
     assert "not confirmed before a reboot" in guest.fwpolicy(host, "history")
     assert "ActiveState=active" in guest.unit_state(host, TIMER)
+    host.run("systemctl", "stop", TIMER)
     host.run("touch", "/var/lib/fit")
     assert "applied" in pulled(host, well=True)
     assert "443" in guest.own_rules(host)
+
+
+@pytest.mark.slow
+def test_a_time_daemon_and_the_other_backend(host: Host, forge: Forge, clock: TimeServer) -> None:
+    """All that an apply does works within the unit: files, restarts, gates; iptables and back."""
+    DAEMONS["chrony"].install(host, clock.servers)
+    host.run("systemctl", "restart", "chrony")
+    role = "roles: {ntp: client-only}\n"
+    gates = "apply: {confirm: 90s, gates: [synchronised]}\n"
+    for text in (role + gates, role + gates + "backends: [iptables]\n", ""):
+        forge.push(WEB.replace("PORT", "https") + text)
+        assert "applied" in pulled(host, well=True)
+        assert ("fwpolicy" in host.read("/etc/chrony/chrony.conf")) == ("roles" in text)
+        saved = host.run("iptables-save").stdout
+        assert ("FWPOLICY" in saved) == ("backends" in text)
+        guest.fwpolicy(host, "status")
+
+
+@pytest.mark.slow
+def test_over_ssh(host: Host, forge: Forge) -> None:
+    """With root's own key and known hosts, which the unit may read; a host that is not known is refused."""
+    commit = forge.push(WEB.replace("PORT", "ftp"))
+    host.run("git", "clone", "-q", "--bare", f"git://{forge.namespace.ipv4}/origin.git", "/srv/origin.git")
+    host.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/.ssh/id_ed25519")
+    host.run("cp", "/root/.ssh/id_ed25519.pub", "/root/.ssh/authorized_keys")
+    host.run("systemctl", "start", "ssh")
+    served = f"git://{forge.namespace.ipv4}/origin.git"
+    config = host.read("/etc/fwpolicy/sync.yaml")
+    host.write("/etc/fwpolicy/sync.yaml", config.replace(served, "ssh://root@127.0.0.1/srv/origin.git"))
+    assert "Host key verification failed" in refused(host)
+    known = host.run("sh", "-c", "sed 's/^/127.0.0.1 /' /etc/ssh/ssh_host_ed25519_key.pub").stdout
+    host.write("/root/.ssh/known_hosts", known)
+    assert f"commit {commit[:12]}: applied" in pulled(host, well=True)
 
 
 def test_the_timer_goes(host: Host) -> None:

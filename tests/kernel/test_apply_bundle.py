@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -19,6 +20,7 @@ from fwpolicy.host import sshsig
 from fwpolicy.record import replace
 from tests.fleet.conftest import BASE, WEB, fleet, repo
 from tests.fleet.signing import allowed, keys, make
+from tests.fleet.test_bundle import archive_of, named
 
 pytestmark = pytest.mark.kernel
 
@@ -124,7 +126,8 @@ def test_nothing_but_a_good_one_is_taken(here, fleet, make):
     assert "of another version of the program" in here.refused(write(bad, good.replace(b" 1\n", b" 2\n", 1)))
     for data in (b"", good[:5], good[1:]):
         assert "refused: this is no bundle" in here.refused("--bundle", write(bad, data))
-        here.refused(bad)  # for a policy it is none either
+    # Who says how to verify it gets no policy that nobody verified.
+    assert "refused: this is no bundle" in here.refused(fleet.path / "policies/web.yaml")
     assert "it is applied alone" in here.refused("out/web-01.fwb", "out/web-02.fwb")
     # On purpose; and what is remembered stays.
     here.apply("--older", "out1/web-01.fwb")
@@ -142,6 +145,10 @@ def test_a_link_out_of_the_repository_gets_into_no_bundle(here, fleet, make):
     (fleet.path / "policies/web.yaml").symlink_to(here.folder / "elsewhere.yaml")
     assert make("web-01") == 1
     assert not Path("out").exists()
+    # And one that somebody signed all the same is in none that a host takes.
+    link = named("repository/policies/web.yaml", tarfile.SYMTYPE, "/etc/shadow")
+    bad = write(here.folder / "bad.fwb", seal(archive_of((link, b"")), str(here.keys / "release")))
+    assert "which is no plain file" in here.refused(bad)
 
 
 def test_what_else_it_compiles_to_is_refused(here, fleet, make, monkeypatch):
@@ -252,6 +259,7 @@ def test_questions_of_bundles(here, fleet, make, keys):
     assert "out2/web-01.fwb:repository/policies/web.yaml:2: input: {allow: [https" in said
     said = here("diff", *here.signers, "out/web-01.fwb", "out2/web-01.fwb", code=2)
     assert "newly allowed" in said and "out2/web-01.fwb:repository/policies/web.yaml:2:" in said
+    assert "newly denied" in here("diff", *here.signers, "live", "out2/web-01.fwb", code=2)
     (keys / "signers").write_text(allowed(keys, "stranger"))
     assert "refused: the signature is of nobody" in here(
         "explain", *here.signers, "out/web-01.fwb", "ssh", code=1

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 
 __all__ = ["fleet", "keys", "make", "repo"]
 
-GATED = WEB.replace("https", "smtp") + "apply: {gates: [{run: [GATE]}]}\n"
+GATED = WEB.replace("https", "smtp") + "apply: {confirm: 5s, gates: [{run: [GATE]}]}\n"
 BOTH = 'namespaces="git,fwpolicy-bundle"'
 
 
@@ -236,7 +236,7 @@ def test_the_repository_must_answer_afterwards(here, monkeypatch):
     here.push()
     here.sync()
     before = here.rules()
-    here.push(policies__web=WEB.replace("https", "smtp"))
+    here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
     monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
     assert "a gate does not hold: the repository is not reached" in here.sync(code=3)
     assert here.rules() == before

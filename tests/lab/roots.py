@@ -71,7 +71,8 @@ LAYERS = {
     "ssh": Layer(("openssh-server",)),
     # Where one logs in who is not root (deploy/ansible).
     "ssh-sudo": Layer(("openssh-server", "sudo")),
-    "git": Layer(("git", "openssh-client", "ca-certificates")),
+    # What pulls: git, and all that an apply may have to do.
+    "git": Layer(("git", "openssh-server", "chrony", "iptables", "ipset")),
     "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),

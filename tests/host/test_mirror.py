@@ -1,0 +1,141 @@
+"""The mirror of a repository that nobody trusts."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fwpolicy.errors import HostError
+from fwpolicy.host.mirror import CommitTree, Mirror, UnreachableError
+from fwpolicy.host.texts import SHIPPED
+from tests.fleet.conftest import repo
+from tests.fleet.signing import allowed, keys
+
+__all__ = ["keys", "repo"]
+
+
+def mirror(repo, url: str | None = None, seconds: float = 30) -> Mirror:
+    return Mirror(str(repo.path.parent / "mirror.git"), url or f"file://{repo.path}", "main", seconds)
+
+
+def test_it_follows_links_inside_and_none_out(repo):
+    repo.file("a/b.yaml", "version: 1\n")
+    for name, target in (("in", "a/b.yaml"), ("out", "../x"), ("root", "/etc/passwd"), ("up", "..")):
+        (repo.path / name).symlink_to(target)
+    (repo.path / "folder").symlink_to("a")
+    repo.file("odd name.yaml", "1\n")
+    commit = repo.commit()
+    found = mirror(repo)
+    assert found.fetch() == commit
+    for name in ("in", "folder/b.yaml", "a/b.yaml"):
+        assert found.read(commit, name) == b"version: 1\n"
+    assert found.read(commit, "odd name.yaml") == b"1\n"
+    for name in ("out", "root", "up/etc/passwd"):
+        with pytest.raises(OSError, match="is a link that leads out of the repository"):
+            found.read(commit, name)
+    for name in ("/etc/passwd", "../x", "a\nb"):
+        with pytest.raises(OSError, match="is outside of the repository"):
+            found.read(commit, name)
+    for name in ("nowhere", "a", "a/b.yaml/c", "x blob 3"):
+        with pytest.raises(FileNotFoundError):
+            found.read(commit, name)
+    tree = CommitTree(found, commit, "a/inventory.yaml")
+    assert tree.read("a/../in") == b"version: 1\n" and tree.inside("a/../in") == "in"
+    shipped = next(f"{folder}/ntp-client.yaml" for folder in SHIPPED if Path(folder).is_dir())
+    assert tree.is_shipped(shipped) and b"client-only" in tree.read(shipped)
+
+
+def test_what_lies_beside_the_inventory(repo):
+    for name in ("group_vars/all.yml", "host_vars/a/b.yml", "other/c.yml"):
+        repo.file(f"site/{name}", "x: 1\n")
+    commit = repo.commit()
+    found = mirror(repo)
+    found.fetch()
+    beside = CommitTree(found, commit, "site/inventory.yaml").beside()
+    assert beside == ["site/group_vars/all.yml", "site/host_vars/a/b.yml"]
+
+
+def test_a_server_that_says_nothing(repo):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        found = mirror(repo, url, seconds=1)
+        with pytest.raises(UnreachableError, match="did not end within 1 s"):
+            found.fetch()
+        assert "did not end within 1 s" in found.answers(1)
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert url not in running
+    with pytest.raises(UnreachableError, match=r"unable to connect.*refused"):
+        found.fetch()
+
+
+def test_transports_that_the_url_does_not_name(repo, tmp_path):
+    """Even one that got past the reading of the configuration, and one that a helper would bring."""
+    repo.file("a", "1")
+    repo.commit()
+    ran = tmp_path / "ran"
+    for url in (f"ext::touch {ran}", "fd::0", str(repo.path)):
+        with pytest.raises(UnreachableError, match="not allowed"):
+            mirror(repo, url).fetch()
+    assert not ran.exists()
+
+
+def test_nobodys_configuration_counts(repo, tmp_path, monkeypatch):
+    repo.file("a", "1")
+    commit = repo.commit()
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("reference-transaction", "post-checkout", "fsmonitor"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        (hooks / name).chmod(0o755)
+    config = tmp_path / "gitconfig"
+    config.write_text(f"[core]\n\thooksPath = {hooks}\n\tfsmonitor = {hooks}/fsmonitor\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config.rename(tmp_path / ".gitconfig")
+    found = mirror(repo)
+    found.fetch()
+    found.keep(commit)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_objects_are_checked(repo):
+    """What no git would make: a tree that has a file `.git`."""
+    repo.file("a", "1")
+    repo.commit()
+    blob = repo.git("rev-parse", "HEAD:a")
+    words = ["git", "hash-object", "-t", "tree", "-w", "--stdin", "--literally"]
+    entry = b"100644 .git\0" + bytes.fromhex(blob)
+    made = subprocess.run(words, cwd=repo.path, input=entry, capture_output=True, check=True).stdout
+    commit = repo.git("commit-tree", "-m", "x", made.decode().strip())
+    repo.git("update-ref", "refs/heads/main", commit)
+    with pytest.raises(UnreachableError, match=r"hasDotgit|contains '\.git'"):
+        mirror(repo).fetch()
+
+
+def test_a_signature_of_another_kind(repo, keys):
+    """A commit that says it is signed by OpenPGP is asked of no gpg, whatever keys root has there."""
+    repo.file("a", "1")
+    first = repo.commit()
+    text = subprocess.run(
+        ["git", "cat-file", "commit", first], cwd=repo.path, capture_output=True, text=True, check=True
+    ).stdout
+    head, _, message = text.partition("\n\n")
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----"
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
+        cwd=repo.path,
+        input=f"{head}\n{signature}\n\n{message}",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    repo.git("update-ref", "refs/heads/main", made)
+    found = mirror(repo)
+    assert found.fetch() == made
+    (keys / "signers").write_text(allowed(keys, "release", 'namespaces="git"'))
+    for commit in (made, first):
+        with pytest.raises(HostError, match="signed by nobody in"):
+            found.signer(commit, str(keys / "signers"))
