@@ -26,7 +26,7 @@ pytestmark = [
 
 OPEN = "version: 1\nname: web\ninput: {default: drop, allow: [http, ssh]}\n"
 FOLDERS = ("/var/lib/fwpolicy-push", "/var/lib/fwpolicy-script", "/var/lib/fwpolicy")
-KEEPS_PLACE = (
+WHICH_ARE_THERE = (
     "sh",
     "-c",
     'for each in "$@"; do if [ -e "$each" ]; then echo "$each"; fi; done',
@@ -61,7 +61,7 @@ def inventory(controller: Controller, hosts: tuple[Host, Host], policy: str) -> 
 
 
 def left_on(host: Host) -> list[str]:
-    return host.run(*KEEPS_PLACE).stdout.split()
+    return host.run(*WHICH_ARE_THERE).stdout.split()
 
 
 def test_a_rollout_changes_once_and_a_changed_bundle_nothing(

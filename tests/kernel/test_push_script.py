@@ -70,6 +70,11 @@ def host(netns, tmp_path, keys, request):
     return PushedTo(netns, tmp_path, request.param, (keys / "signers").read_text())
 
 
+@pytest.fixture
+def one(netns, tmp_path, keys):
+    return PushedTo(netns, tmp_path, "busybox", (keys / "signers").read_text())
+
+
 def made(keys, policy, number: int, key: str = "release", **fields) -> bytes:
     """A bundle of the policy's script."""
     text = script(policy, "nft").encode()
@@ -106,16 +111,16 @@ def test_pushed_once_and_taken_back(host, keys):
     assert (host.left(), host.rules()) == (["signers"], "")
 
 
-def test_what_is_confirmed_by_hand_counts_and_what_is_taken_back_does_not(host, keys):
-    host.push("apply", made(keys, CLIENT, 1), "seconds=600")
-    host.run("/var/lib/fwpolicy-script/tool/tool.sh", "confirm")
-    assert '"sequence": 1, "commit": "c1"' in host.ask("status")
-    host.push("apply", made(keys, SERVER, 2), "seconds=600")
-    host.run("/var/lib/fwpolicy-script/tool/tool.sh", "rollback")
-    assert '"sequence": 1, "commit": "c1"' in host.ask("status")
+def test_what_is_confirmed_by_hand_counts_and_what_is_taken_back_does_not(one, keys):
+    one.push("apply", made(keys, CLIENT, 1), "seconds=600")
+    one.run("/var/lib/fwpolicy-script/tool/tool.sh", "confirm")
+    assert '"sequence": 1, "commit": "c1"' in one.ask("status")
+    one.push("apply", made(keys, SERVER, 2), "seconds=600")
+    one.run("/var/lib/fwpolicy-script/tool/tool.sh", "rollback")
+    assert '"sequence": 1, "commit": "c1"' in one.ask("status")
 
 
-def test_nothing_but_a_good_one(host, keys):
+def test_nothing_but_a_good_one(one, keys):
     good = made(keys, CLIENT, 1)
     wrong = {
         "the signature does not hold": good.replace(b"table inet", b"table INET", 1),
@@ -124,9 +129,9 @@ def test_nothing_but_a_good_one(host, keys):
         "is of nobody": made(keys, CLIENT, 1, "stranger"),
     }
     for why, data in wrong.items():
-        assert why in host.push("apply", data, "seconds=0", ok=False)
-    assert "did not arrive whole" in host.push("apply", good[:-1], f"size={len(good)}", ok=False)
-    assert "no script for iptables" in host.push("apply", good, "backend=iptables", ok=False)
-    (host.folder / "var/signers").chmod(0o666)
-    assert "others than root can change it" in host.push("apply", good, ok=False)
-    assert (host.left(), host.rules()) == (["signers"], "")
+        assert why in one.push("apply", data, "seconds=0", ok=False)
+    assert "did not arrive whole" in one.push("apply", good[:-1], f"size={len(good)}", ok=False)
+    assert "no script for iptables" in one.push("apply", good, "backend=iptables", ok=False)
+    (one.folder / "var/signers").chmod(0o666)
+    assert "others than root can change it" in one.push("apply", good, ok=False)
+    assert (one.left(), one.rules()) == (["signers"], "")

@@ -57,9 +57,6 @@ class Ran:
     def changed(self, host: str) -> bool:
         return self.stats[host]["changed"] > 0
 
-    def failed(self, host: str) -> bool:
-        return self.stats[host]["failed"] > 0 or self.stats[host]["unreachable"] > 0
-
 
 class Controller:
     """`folder` is its home: `repository/`, keys, bundles, collections."""
@@ -166,6 +163,10 @@ class Controller:
         """ansible-playbook in the lab's network; `playbook` is a name, or a file's path."""
         done = self.ansible("ansible-playbook", playbook, *words)
         return Ran(done.returncode, f"{done.stdout}{done.stderr}", _stats(done.stdout))
+
+    def hang_up(self) -> None:
+        """No connection of before is used again; those that are open go by themselves."""
+        self.lab.holder.run("rm", "-rf", f"{_HOME}/cp")
 
     def ansible(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
         """One of ansible-core's programs, with our inventory."""

@@ -94,7 +94,6 @@ LAYERS = {
     "ssh-sudo": Layer(("openssh-server", "sudo")),
     # What pulls: git, and all that an apply may have to do.
     "git": Layer(("git", "openssh-server", "chrony", "iptables", "ipset")),
-    "iptables": Layer(("chrony", "iptables", "ipset")),
     # Those whose chains stand beside ours (tests/deploy/foreign).
     "ufw": Layer(("ufw",)),
     "firewalld": Layer(("firewalld",)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 WAY = {"type": "str", "choices": ["auto", "fwpolicy", "script"], "default": "auto"}
@@ -24,7 +25,11 @@ class HostAction(ActionBase):
         result = super().run(tmp, task_vars)
         self.task_vars = task_vars or {}
         _checked, self.args = self.validate_argument_spec(argument_spec=self.SPEC)
-        result.update(self.carry_out())
+        try:
+            result.update(self.carry_out())
+        except AnsibleConnectionFailure as error:
+            # A failure as any other: of one that is unreachable no rescue would hear.
+            result.update(failed(f"the host cannot be reached: {' '.join(str(error).split())}"))
         return result
 
     def carry_out(self) -> dict:
