@@ -7,6 +7,7 @@ from fwpolicy.commands.given import signers_argument
 from fwpolicy.errors import FwpolicyError
 from fwpolicy.model.steps import Step
 from fwpolicy.model.units import word
+from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,26 +30,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.model.explain import cases  # noqa: PLC0415
+    from fwpolicy.model.explain import BEFORE, cases, redirections  # noqa: PLC0415
     from fwpolicy.model.packet import PacketError  # noqa: PLC0415
-    from fwpolicy.model.question import parse  # noqa: PLC0415
+    from fwpolicy.model.question import parse, zoned  # noqa: PLC0415
 
     try:
         question = parse(" ".join(options.packet))
     except PacketError as error:
         raise FwpolicyError(f"PACKET: {error}") from None
     subject = operands.read_subject(options.subject, options)
+    question = zoned(question, subject.names)
     found = cases(subject.program, question, subject.names)
     if not found:
         raise FwpolicyError(f"no such packet can be: {question.packet}")
     emitted = _emitted(subject)
     told = [_told(case, subject, emitted, question) for case in found]
+    sent = redirections(subject.program, question, subject.names)
+    earlier = replace(question, hook=BEFORE[question.hook][0]) if sent else question
+    first = [_told(case, subject, emitted, earlier) | {"verdict": case.decided.kind} for case in sent]
     if options.json:
         report = told[0] if len(told) == 1 else {"hook": question.hook, "cases": told}
+        report |= {"redirected": first} if first else {}
         operands.print_json({"changed": False, "unmodelled": _unmodelled(subject), **report}, in_order=True)
     elif not options.quiet:
         for case, each in zip(found, told, strict=True):
-            _print(case, each, several=len(found) > 1)
+            if len(found) > 1:
+                print(" or ".join(case.when) + ":")
+            _print(case, each, "  " if len(found) > 1 else "")
+        for case, each in zip(sent, first, strict=True):
+            which = " or ".join(case.when)
+            print(f"but a new connection{f' {which}' if which else ''} is redirected before that:")
+            _print(case, each, "  ")
         for where in _unmodelled(subject):
             print(f"not followed by the model: {where}")
     return 0
@@ -99,11 +111,7 @@ def _compiled(case: Case, emitted: Program | None, question: Question) -> str | 
     return deciding_rule(emitted, question.hook, case.packet, question.spent)
 
 
-def _print(case: Case, told: dict[str, object], several: bool) -> None:
-    indent = ""
-    if several:
-        print(" or ".join(case.when) + ":")
-        indent = "  "
+def _print(case: Case, told: dict[str, object], indent: str) -> None:
     print(f"{indent}{told['verdict']}: {told['reason']} (step {told['step']})")
     rule = case.decided.rule
     if rule is not None and isinstance(rule.origin, Step):

@@ -46,6 +46,7 @@ class Build:
 
     `also`: conditions that will be asked about, beside the programs' own. `fixed`: fields of which only one
     value matters here. `by_rule`: outcomes are Decided, each rule's its own; else they are verdicts' kinds.
+    `within`: packets for which one of these does not hold count as impossible.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Build:
         fixed: Mapping[str, int] | None = None,
         *,
         by_rule: bool = False,
+        within: Sequence[Expr] = (),
     ) -> None:
         self.hook = hook
         self.programs = programs
         self.by_rule = by_rule
         self.fixed = dict(fixed or {})
         self._prepared = [_prepared(program, hook, by_rule) for program in programs]
-        self._possible = simplified(possible(hook))
+        self._possible = simplified(And((possible(hook), *within)))
         rarities = Lit("oif" if hook == "output" else "iif", LO), Lit("th", ((0, 0),))
         cuts = [literal for prepared in self._prepared for guard in _guards(prepared) for literal in guard]
         cuts += [

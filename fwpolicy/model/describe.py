@@ -273,7 +273,10 @@ _NUMBERED = {"sport": "source port", "origport": "published", "icmpcode": "code"
 def _other(field: str, intervals: Intervals) -> str:
     if field in _ENUMERATED:
         word, known = _ENUMERATED[field]
-        return f"{word} {', '.join(known[n] for first, last in intervals for n in range(first, last + 1))}"
+        own = [known[n] for first, last in intervals for n in range(first, last + 1)]
+        rest = [each for each in known if each not in own]
+        few = field != "ctstate" and len(rest) < len(own)
+        return f"{word} not {' or '.join(rest)}" if few else f"{word} {', '.join(own)}"
     if field in _SWITCHES:
         return _SWITCHES[field][0 if intervals == ((1, 1),) else 1]
     if field == "ntpmode":

@@ -355,11 +355,9 @@ class Diagrams:
             if key not in done:
                 level = min(self.level(left), self.level(right))
                 children: dict[int, int] = {}
-                for child, mask in self._below(left, level):
-                    for mate, mates in self._below(right, level):
-                        if both := mask & mates:
-                            new = walk(child, mate)
-                            children[new] = children.get(new, 0) | both
+                for child, mate, both in _met(self._below(left, level), self._below(right, level)):
+                    new = walk(child, mate)
+                    children[new] = children.get(new, 0) | both
                 done[key] = self.node(level, children)
             return done[key]
 
@@ -377,10 +375,7 @@ class Diagrams:
         while one >= TERMINALS or other >= TERMINALS:
             level = min(self.level(one), self.level(other))
             ways = [
-                (child, mate, mask & mates)
-                for child, mask in self._below(one, level)
-                for mate, mates in self._below(other, level)
-                if child != mate and mask & mates
+                way for way in _met(self._below(one, level), self._below(other, level)) if way[0] != way[1]
             ]
             likely = preferred[level]
             one, other, path[level] = next((way for way in ways if way[2] & likely), ways[0])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from fwpolicy.model import witness
+from fwpolicy.model import fields, witness
 from fwpolicy.model.build import IMPOSSIBLE, Build
 from fwpolicy.model.describe import NOTHING, cubes, words
 from fwpolicy.model.diagram import NO, YES
+from fwpolicy.model.program import ACCEPT
 from fwpolicy.model.question import of_limits
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.model.program import Decided, Program
     from fwpolicy.model.question import Question
     from fwpolicy.policy.vocabulary import Vocabulary
+
+# Where a packet's destination may be changed before it comes to a hook, and whose it is then.
+BEFORE = {"input": ("dstnat", "local"), "output": ("output-dstnat", "unicast")}
 
 
 @record
@@ -27,8 +31,22 @@ class Case:
 
 def cases(program: Program, question: Question, names: Vocabulary = NOTHING) -> tuple[Case, ...]:
     """Each end that a packet of the question can come to; () where no such packet can be."""
+    return _cases(program, question, question.hook, names)
+
+
+def redirections(program: Program, question: Question, names: Vocabulary = NOTHING) -> tuple[Case, ...]:
+    """Each translation that sends a connection of the question elsewhere before it comes to the hook."""
+    if question.packet.state != "new" or question.hook not in BEFORE:
+        return ()
+    hook, kind = BEFORE[question.hook]
+    asked = replace(question, fixed={**question.fixed, "daddrtype": fields.ADDRESS_TYPES.index(kind)})
+    found = _cases(program, asked, hook, names)
+    return tuple(case for case in found if case.decided.kind != ACCEPT.kind)
+
+
+def _cases(program: Program, question: Question, hook: str, names: Vocabulary) -> tuple[Case, ...]:
     fixed = of_limits(question, program)
-    build = Build((program,), question.hook, (question.region,), fixed, by_rule=True)
+    build = Build((program,), hook, (question.region,), fixed, by_rule=True)
     diagrams = build.diagrams
     asked = build.condition(question.region, tuple(fixed.items()))
     root = diagrams.choose(asked, build.outcome(0), build.terminal(IMPOSSIBLE))

@@ -160,11 +160,17 @@ class Decided:
     chain: str
 
 
+_LONGEST = 300
+
+
 class NotModelledError(FwpolicyError, ValueError):
     """What the model refuses, by name; `where` is its place."""
 
     def __init__(self, message: str, where: Where | None = None) -> None:
-        super().__init__(f"{where}: {message}" if where else message)
+        place = str(where) if where else ""
+        # A line of a map may be thousands of elements long.
+        shown = place if len(place) <= _LONGEST else f"{place[:_LONGEST]} ..."
+        super().__init__(f"{shown}: {message}" if where else message)
         self.where = where
 
 

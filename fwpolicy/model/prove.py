@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.model import hooks, witness
 from fwpolicy.model.build import Build
+from fwpolicy.model.segments import slices
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fwpolicy.model.program import Program, Rule
+    from fwpolicy.model.segments import Slice
 
 
 @record
@@ -40,14 +42,22 @@ def differences(one: Program, other: Program) -> Iterator[Difference]:
 
 def difference(one: Program, other: Program, hook: str) -> Difference | None:
     """A packet of `hook` that tells the programs apart."""
-    build = Build((one, other), hook)
+    for each in slices((one, other), hook):
+        found = _packet(each, hook)
+        if found is not None:
+            packet, *kinds = found
+            rules = [hooks.decide(program, hook, packet)[1] for program in (one, other)]
+            return Difference(hook, packet, kinds[0], kinds[1], rules[0], rules[1])
+    return None
+
+
+def _packet(whole: Slice, hook: str) -> tuple[dict[str, int], str, str] | None:
+    """A packet that the two programs of a slice treat differently, and how each does."""
+    build = Build(whole.programs, hook, within=whole.within)
     left = build.outcome(0)
     build.keep(left)
-    roots = left, build.outcome(1)
-    found = build.diagrams.difference(*roots, witness.preferred(build.atoms))
+    found = build.diagrams.difference(left, build.outcome(1), witness.preferred(build.atoms))
     if found is None:
         return None
-    path, one_end, other_end = found
-    packet = witness.packet(build.atoms, path)
-    rules = (hooks.decide(program, hook, packet)[1] for program in (one, other))
-    return Difference(hook, packet, build.kind(one_end), build.kind(other_end), *rules)
+    path, one, other = found
+    return witness.packet(build.atoms, path), build.kind(one), build.kind(other)

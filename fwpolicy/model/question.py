@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from fwpolicy.addresses import merge
 from fwpolicy.model import fields
 from fwpolicy.model.concrete import to_fields
 from fwpolicy.model.hooks import LO
 from fwpolicy.model.packet import parse_packet
 from fwpolicy.model.program import And, Not, used_fields
 from fwpolicy.model.program import Lit as Literal
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.model.packet import Packet
     from fwpolicy.model.program import Expr, Program
+    from fwpolicy.policy.vocabulary import Vocabulary
 
 SYN = 2
 
@@ -64,6 +66,16 @@ def _not_lo(packet: Packet, said: frozenset[str]) -> list[Expr]:
     keys = {"input": ("iif",), "output": ("oif",), "forward": ("iif", "oif")}[packet.hook]
     words = {"iif": "in", "oif": "out"}
     return [Not(Literal(key, LO)) for key in keys if words[key] not in said]
+
+
+def zoned(question: Question, names: Vocabulary) -> Question:
+    """The question with a policy's zones, where it names them in the place of interfaces."""
+    zones, fixed, parts = dict(names.zones), dict(question.fixed), [question.region]
+    for field, name in (("iif", question.packet.incoming), ("oif", question.packet.outgoing)):
+        if name in zones:
+            del fixed[field]
+            parts.append(Literal(field, merge(i for each in zones[name] for i in fields.interface(each))))
+    return replace(question, fixed=fixed, region=And(tuple(parts)))
 
 
 def of_limits(question: Question, program: Program) -> dict[str, int]:

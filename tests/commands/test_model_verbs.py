@@ -72,6 +72,18 @@ def test_explain_lists_the_cases_where_the_answer_depends(web, capsys):
     ]
 
 
+def test_explain_takes_zones_and_tells_port_forwards(capsys):
+    router = str(Path(__file__).parents[1] / "golden/router/policy.yaml")
+    _, text = said(capsys, "explain", router, "ssh from 203.0.113.9 in lan")
+    assert text.startswith("accept: this line allows it") and "compiled to: iifname" in text
+    assert said(capsys, "explain", router, "ssh from 203.0.113.9 in eth1")[1].startswith("accept: ")
+    _, text = said(capsys, "explain", router, "https from 203.0.113.9 in wan")
+    assert text.startswith("drop: ")
+    told = "but a new connection is redirected before that:\n  dnat to 192.0.2.10:8443: this port forward"
+    assert told in text and 'counter name "nat_forward_tcp_443" dnat ip to 192.0.2.10:8443' in text
+    assert "redirected" not in said(capsys, "explain", router, "ssh from 203.0.113.9 in wan")[1]
+
+
 def test_explain_as_json(web, capsys):
     code, text = said(capsys, "explain", "--json", web, "tcp/443", "from", "198.51.100.1", "limits", "spent")
     found = json.loads(text)

@@ -54,6 +54,24 @@ table ip filter {
 }
 """
 
+# `docker run -p 123:123/udp`.
+PUBLISHED = """\
+*nat
+:PREROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER -i docker0 -j RETURN
+-A DOCKER ! -i docker0 -p udp -m udp --dport 123 -j DNAT --to-destination 172.17.0.2:123
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+-A FORWARD -o docker0 -j DOCKER
+-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p udp -m udp --dport 123 -j ACCEPT
+COMMIT
+"""
+
 
 @pytest.fixture
 def host(netns, tmp_path, monkeypatch, capsys):
@@ -86,6 +104,21 @@ def test_explain_live_names_the_chain_that_decides_among_foreign_tables(host):
     assert code == 0 and "to 172.17.0.2 in another interface than docker0:" in lines, text
     assert any("ip filter INPUT" in line and "203.0.113.0/24" in line for line in lines), text
     assert any("ip raw PREROUTING" in line and "172.17.0.2" in line for line in lines), text
+
+
+def test_explain_live_tells_what_docker_redirects_before_any_input_chain_sees_it(host):
+    iptables = ["ip", "netns", "exec", host.netns, "iptables-nft-restore"]
+    subprocess.run(iptables, input=PUBLISHED, text=True, check=True)
+    accept = "accept: the policy of chain ip filter INPUT (step ip filter INPUT)\n"
+    code, text = host("explain", "live", "ntp", "from", "203.0.113.9")
+    assert code == 0 and text.startswith(accept)
+    told = "but a new connection in another interface than docker0 is redirected before that:\n"
+    assert told + "  dnat to 172.17.0.2:123: this rule decides (step ip nat DOCKER)\n" in text
+    assert host("explain", "live", "ntp", "from", "203.0.113.9", "in", "docker0") == (0, accept)
+    assert host("explain", "live", "ntp", "from", "203.0.113.9", "state", "established") == (0, accept)
+    _, text = host("explain", "--json", "live", "ntp", "from", "203.0.113.9")
+    (sent,) = json.loads(text)["redirected"]
+    assert (sent["verdict"], sent["hook"]) == ("dnat to 172.17.0.2:123", "dstnat")
 
 
 def test_explain_live_knows_what_nft_only_names_of_iptables_rules(host):

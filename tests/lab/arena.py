@@ -15,6 +15,7 @@ import re
 import socket
 import time
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from fwpolicy.deploy.trial.flows import Flows
@@ -41,8 +42,8 @@ GROUPS = ("224.0.0.1", "224.0.1.1", "239.255.255.250", "ff02::1", "ff02::fb", "f
 WITH_DETAIL = ("states", "errors4", "errors6")
 CAME_OUT = ("out4", "out6")
 SETS = ("seen", "routed", "arrived_in", "arrived_through", "alive", "resets")
-EMPTIED = "".join(f"flush set inet oracle {name}\n" for name in (*SETS, *WITH_DETAIL, *CAME_OUT))
-EMPTIED += "flush map inet oracle redirect4\nflush map inet oracle redirect6\n"
+EMPTIED = "".join(f"flush set inet oracle {name}; " for name in (*SETS, *WITH_DETAIL, *CAME_OUT))
+EMPTIED += "flush map inet oracle redirect4; flush map inet oracle redirect6; "
 ERRORS = {
     4: {
         **{0: "net-unreachable", 1: "host-unreachable", 2: "prot-unreachable", 3: "port-unreachable"},
@@ -53,6 +54,8 @@ ERRORS = {
         **{5: "policy-fail", 6: "reject-route"},
     },
 }
+# It has variables of its own; iptables' commands may run side by side.
+LIBNFTABLES = Lock()
 TABLE = re.compile(r"^table (\w+ \w+) ?\{", re.MULTILINE)
 XTABLES = re.compile(r"^\*(\w+)", re.MULTILINE)
 STATE_BITS = {1 << 0: "invalid", 1 << 1: "established", 1 << 2: "related", 1 << 3: "new", 1 << 6: "untracked"}
@@ -103,16 +106,15 @@ class Host:
         """Put a ruleset in the place of the last one: nft text, and what commands load besides."""
         with self.inside() as nft:
             # What was refused half way may have left some of its tables, or none.
-            old = "".join(f"table {name}\ndelete table {name}\n" for name in self._loaded)
-            self._loaded = []
+            old = "".join(f"table {name}; delete table {name}; " for name in self._loaded)
             while self._undo:
                 command, given = self._undo.pop()
                 run(command, input=given)
-            # Two transactions, so that what is refused is refused by its own line.
-            nft.load(old + EMPTIED)
-            self._forget_sets()
-            nft.load(text)
+            # In one line, so that what is refused is refused by its own.
+            with LIBNFTABLES:
+                nft.load(old + EMPTIED + text)
             self._loaded = list(dict.fromkeys(TABLE.findall(text)))
+            self._forget_sets()
             for command, given in restore:
                 self._undo_later(command, given)
                 run(*command.split(), input=given)

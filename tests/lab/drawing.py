@@ -112,7 +112,7 @@ class Drawer:
         for level, field in enumerate(atoms.fields):
             here = node >= TERMINALS and diagrams.level(node) == level
             edges = diagrams.edges(node) if here else ((node, atoms.full[level]),)
-            for child, mask in self._in_any_order(edges):
+            for child, mask in self._in_any_order(edges, len(edges)):
                 value = None if child == self._impossible else self._of_atoms(field, level, mask, found)
                 if value is not None:
                     found[field] = value
@@ -126,8 +126,12 @@ class Drawer:
         # Half the time of Random.choice, which is most of what drawing takes.
         return some[int(self.random.random() * len(some))]
 
-    def _in_any_order(self, some: Sequence[T], most: int = TERMINALS) -> Sequence[T]:
-        return some if len(some) == 1 else self.random.sample(some, min(len(some), most))
+    def _in_any_order(self, some: Sequence[T], most: int) -> Sequence[T]:
+        """From any place on, and round: a tenth of the time of Random.sample."""
+        if len(some) == 1:
+            return some
+        first = int(self.random.random() * len(some))
+        return (*some[first : first + most], *some[: min(first, max(0, first + most - len(some)))])
 
     def _of_atoms(self, field: str, level: int, mask: int, found: Packet) -> int | None:
         own = self._masked.get((level, mask))
@@ -152,8 +156,13 @@ class Drawer:
     def _of_ends(self, field: str, interval: Interval, found: Packet) -> int | None:
         """An end of the interval, or what is between."""
         first, last = interval
-        ends = (first,) if first == last else (first, last, self.random.randint(first, last))
-        return next((each for each in self._in_any_order(ends) if self._can_be(field, each, found)), None)
+        if first == last:
+            return first if self._can_be(field, first, found) else None
+        for end in self._in_any_order((first, last, None), 3):
+            value = self.random.randint(first, last) if end is None else end
+            if self._can_be(field, value, found):
+                return value
+        return None
 
     def _candidates(self, field: str, found: Packet) -> Sequence[int] | None:
         """All values that can be sent of fields that have few; None where any can."""
@@ -374,7 +383,10 @@ def _martian(v: int, value: int) -> bool:
 
 
 def _within(value: int, intervals: Sequence[Interval]) -> bool:
-    return any(first <= value <= last for first, last in intervals)
+    for first, last in intervals:  # noqa: SIM110 (half the time of any())
+        if first <= value <= last:
+            return True
+    return False
 
 
 # The anycast address of every link's routers (RFC 4291, 2.6.1): Linux sends it no errors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,7 @@ class Judge:
         self._open.callback(self.host.close)
         self.router = Host(everything_is_local=False)
         self._open.callback(self.router.close)
+        self._both = self._open.enter_context(ThreadPoolExecutor(2))
 
     def __enter__(self) -> Judge:
         return self
@@ -73,9 +75,11 @@ class Judge:
         self._open.close()
 
     def load(self, text: str, restore: Sequence[tuple[str, str]] = ()) -> None:
-        """One ruleset on both hosts, in the place of the last."""
-        for each in (self.host, self.router):
-            each.load(text, restore)
+        """One ruleset on both hosts, in the place of the last: side by side, for iptables waits long."""
+        loads = [self._both.submit(each.load, text, restore) for each in (self.host, self.router)]
+        wait(loads)
+        for each in loads:
+            each.result()
         self.met["rulesets"] += 1
 
     def compare(
@@ -125,7 +129,9 @@ class Judge:
             for hook, packet in packets
             if not (packet.get("fragment") and packet.get("xtables") == 2 and packet["l4proto"] in (6, 17))
         ]
-        filled = self._with_members(askable, programs)
+        names = looked_at(programs)
+        free = [name for name in names if name.startswith(UNCONTROLLED)]
+        filled = self._with_members(askable, [name for name in names if name.startswith("member:")])
         found = []
         for local, asked in ((True, self.host), (False, self.router)):
             own = [each for each in filled if is_at_host(*each) == local]
@@ -136,7 +142,7 @@ class Judge:
                 if seen.state and seen.state != fields.STATES[packet["ctstate"]]:
                     packet = _in_state(packet, seen.state)  # noqa: PLW2901
                 packet = _as_read(packet, seen.ident)  # noqa: PLW2901
-                said = _said(programs, hook, packet)
+                said = _said(programs, free, hook, packet)
                 if said is None:
                     self.met["not in our hands"] += 1
                     continue
@@ -146,35 +152,34 @@ class Judge:
         return found
 
     def _with_members(
-        self, packets: Sequence[tuple[str, dict[str, int]]], programs: Sequence[Program]
-    ) -> list[tuple[str, dict[str, int]]]:
-        """Fill the sets that are filled at run time with what packets want to be in them; all others that
-        have the same addresses are then, too."""
-        wanted: dict[str, set[int]] = {}
-        names = {
-            name for program in programs for name in program_fields(program) if name.startswith("member:")
-        }
+        self, packets: Sequence[tuple[str, dict[str, int]]], names: Sequence[str]
+    ) -> Sequence[tuple[str, dict[str, int]]]:
+        """Fill the sets that are filled at run time, the fields `names`, with what packets want to be in
+        them; all others that have the same addresses are then, too."""
+        if not names:
+            return packets
+        sets = [(name, of.rpartition(" ")[2], side) for name in names for _, of, side in [name.split(":")]]
+        wanted: dict[str, set[int]] = {of: set() for _, of, _ in sets}
         for _, packet in packets:
-            for name in names:
-                _, of, side = name.split(":")
+            for name, of, side in sets:
                 own = packet.get(f"{side}{packet['nfproto']}")
                 if packet.get(name) and own is not None and of.endswith(f"v{packet['nfproto']}"):
-                    wanted.setdefault(of.rpartition(" ")[2], set()).add(own)
+                    wanted[of].add(own)
         for of, members in wanted.items():
-            texts = [format_address(int(of[-1]), member) for member in members]
-            there = [each.fill(of, texts) for each in (self.host, self.router)]
-            if not all(there):
-                members.clear()
+            self._fill(of, members)
         found = []
         for hook, packet in packets:
-            is_in = {}
-            for name in names:
-                _, of, side = name.split(":")
-                own = packet.get(f"{side}{of[-1]}")
-                of_family = of.endswith(f"v{packet['nfproto']}")
-                is_in[name] = int(of_family and own in wanted.get(of.rpartition(" ")[2], ()))
-            found.append((hook, {**packet, **is_in}))
+            v = str(packet["nfproto"])
+            is_in = {name: of[-1] == v and packet.get(side + v) in wanted[of] for name, of, side in sets}
+            found.append((hook, packet | {name: int(own) for name, own in is_in.items()}))
         return found
+
+    def _fill(self, name: str, members: set[int]) -> None:
+        """Both hosts' set; there are no members where there is no such set."""
+        texts = [format_address(int(name[-1]), member) for member in members]
+        there = [each.fill(name, texts) for each in (self.host, self.router) if texts]
+        if not all(there):
+            members.clear()
 
     def _count(self, question: Question) -> None:
         packet = question.packet
@@ -208,20 +213,18 @@ def agrees(said: str, question: Question) -> bool:
     return question.seen.verdict == f"reject:{how}"
 
 
-def _said(programs: Sequence[Program], hook: str, packet: Mapping[str, int]) -> tuple[str, ...] | None:
-    """The verdicts; None where they depend on what nothing here controls."""
-    both = []
-    for value in (0, 1):
-        free = {
-            name: value
-            for program in programs
-            for name in program_fields(program)
-            if name.startswith(UNCONTROLLED)
-        }
-        both.append(tuple(hooks.decide(each, hook, {**packet, **free})[0].kind for each in programs))
-        if not free:
-            break
-    return both[0] if both[0] == both[-1] else None
+def _said(
+    programs: Sequence[Program], free: Sequence[str], hook: str, packet: Mapping[str, int]
+) -> tuple[str, ...] | None:
+    """The verdicts; None where they depend on `free`, which nothing here controls."""
+    said = _decided(programs, hook, {**packet, **dict.fromkeys(free, 0)})
+    if free and said != _decided(programs, hook, {**packet, **dict.fromkeys(free, 1)}):
+        return None
+    return said
+
+
+def _decided(programs: Sequence[Program], hook: str, packet: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(hooks.decide(each, hook, packet)[0].kind for each in programs)
 
 
 def _as_read(packet: dict[str, int], ident: int) -> dict[str, int]:
@@ -242,17 +245,10 @@ def _in_state(packet: Mapping[str, int], state: str) -> dict[str, int]:
     return known
 
 
-_FIELDS: dict[int, tuple[Program, frozenset[str]]] = {}
-
-
-def program_fields(program: Program) -> frozenset[str]:
-    """All fields that a program's rules look at."""
-    if id(program) not in _FIELDS or _FIELDS[id(program)][0] is not program:
-        if len(_FIELDS) > 64:
-            _FIELDS.clear()
-        rules = (rule for chain in program.chains.values() for rule in chain.rules)
-        _FIELDS[id(program)] = program, frozenset(name for rule in rules for name, _ in literals(rule.guard))
-    return _FIELDS[id(program)][1]
+def looked_at(programs: Sequence[Program]) -> set[str]:
+    """All fields that the programs' rules look at."""
+    rules = (rule for each in programs for chain in each.chains.values() for rule in chain.rules)
+    return {name for rule in rules for name, _ in literals(rule.guard)}
 
 
 def follow(build: Build, diagram: int, packet: Mapping[str, int]) -> str:
