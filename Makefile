@@ -50,14 +50,14 @@ $(STAMP): pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@mkdir -p build && touch $@
 
-# The same bytes each time: of the time that debian/changelog says. Built by the distribution's Python, of a copy.
+# The same bytes each time: of the time that deploy/debian/changelog says. Built by the distribution's Python, of a copy.
 BUILD ?= build
-PACKED := fwpolicy policies docs debian pyproject.toml README.md CHANGELOG.md LICENSE
+PACKED := fwpolicy policies docs pyproject.toml README.md CHANGELOG.md LICENSE
 deb:
 	@dpkg -s $(DEB_TOOLS) >/dev/null 2>&1 || \
 	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEB_TOOLS); }
 	rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/fwpolicy
-	tar --create --exclude=__pycache__ $(PACKED) | tar --extract --touch --directory=$(BUILD)/deb/fwpolicy
+	tar --create --exclude=__pycache__ $(PACKED) --directory=deploy debian | tar --extract --touch --directory=$(BUILD)/deb/fwpolicy
 	cd $(BUILD)/deb/fwpolicy && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
 	    dpkg-buildpackage --build=all --no-sign --no-check-builddeps
 	mv $(BUILD)/deb/fwpolicy_*_all.deb $(BUILD)/
