@@ -15,7 +15,7 @@ from ..lab import guest
 from ..lab.daemons import DAEMONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..lab.holder import Process
@@ -187,13 +187,12 @@ def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
 
 @pytest.mark.slow
 def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
+    forge.push(WEB.replace("PORT", "imaps"))
+    pulled(host, well=True)
     forge.push(WEB.replace("PORT", "https") + f"apply: {{confirm: 5m, gates: [{{run: [{GATE}]}}]}}\n")
     _due(host)
     host.run("systemctl", "start", "--no-block", SERVICE)
-    deadline = time.monotonic() + 60
-    while "waits to be confirmed" not in host.run("fwpolicy", "history", check=False).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    _wait(lambda: "waits to be confirmed" in host.run("fwpolicy", "history", check=False).stdout)
     assert "443" in guest.own_rules(host)
     host.reboot()
     assert "993" in guest.own_rules(host)
@@ -203,6 +202,28 @@ def test_a_reboot_in_between(host: Host, forge: Forge) -> None:
     host.run("touch", "/var/lib/fit")
     assert "applied" in pulled(host, well=True)
     assert "443" in guest.own_rules(host)
+
+
+@pytest.mark.slow
+def test_killed_while_it_waits(host: Host, forge: Forge) -> None:
+    """What takes it back is not the unit's: it outlives whatever kills that."""
+    before = guest.own_rules(host)
+    forge.push(WEB.replace("PORT", "smtps") + "apply: {confirm: 10s, gates: [{run: [/bin/false]}]}\n")
+    _due(host)
+    host.run("systemctl", "start", "--no-block", SERVICE)
+    _wait(lambda: "waits to be confirmed" in host.run("fwpolicy", "history", check=False).stdout)
+    host.run("systemctl", "kill", "--kill-whom=all", "--signal=KILL", SERVICE)
+    _wait(lambda: "undone: not confirmed in time" in guest.fwpolicy(host, "history"))
+    assert guest.own_rules(host) == before
+    assert "a gate does not hold: /bin/false" in pulled(host, well=False)
+    assert guest.own_rules(host) == before
+
+
+def _wait(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
