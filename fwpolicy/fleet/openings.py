@@ -59,19 +59,19 @@ def openings(
         fixed = fixed_new((program,), now)
         build = Build((program,), hook, _BEGINS, fixed, by_rule=True)
         begins = build.diagrams.both(build.possible, build.condition(And(_BEGINS), tuple(fixed.items())))
-        for decided, terminals in _accepted(build):
-            region = build.diagrams.both(
-                begins, build.diagrams.where(build.outcome(0), terminals.__contains__)
-            )
+        outcome = build.outcome(0)
+        for decided, terminals in _accepted(build, outcome):
+            own = build.diagrams.where(outcome, terminals.__contains__)
+            region = build.diagrams.both(begins, own)
             if region != NO:
                 yield from _opening(build, region, begins, decided, names, reading, _outside(policy))
 
 
-def _accepted(build: Build) -> Iterator[tuple[Decided, frozenset[int]]]:
+def _accepted(build: Build, outcome: int) -> Iterator[tuple[Decided, frozenset[int]]]:
     """Who lets packets through, with all the outcomes that are his."""
     found: dict[object, list[int]] = {}
     first: dict[object, Decided] = {}
-    for terminal in sorted(build.diagrams.terminals(build.outcome(0))):
+    for terminal in sorted(build.diagrams.terminals(outcome)):
         decided = build.keys[terminal]
         if not isinstance(decided, Decided) or decided.kind != ACCEPT.kind:
             continue
