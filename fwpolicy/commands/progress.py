@@ -11,12 +11,12 @@ _SELDOM = 10.0
 
 
 class Progress:
-    """`12 of 50 WHAT`, once it takes longer than a second; nothing where not `shown`."""
+    """`12 of 50 WHAT`, once it takes longer than a second, in a log ten; nothing where not `shown`."""
 
     def __init__(self, shown: bool) -> None:
         self.shown = shown
         self._live = sys.stderr.isatty()
-        self._next = time.monotonic() + _SECOND
+        self._next = time.monotonic() + (_SECOND if self._live else _SELDOM)
         self._said = False
 
     def __call__(self, done: int, total: int, what: str) -> None:
