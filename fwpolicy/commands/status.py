@@ -76,8 +76,10 @@ def _tell_prometheus(options: argparse.Namespace, status: Status, machine: Machi
     from time import time  # noqa: PLC0415
 
     from fwpolicy.deploy.metrics import metrics  # noqa: PLC0415
+    from fwpolicy.fleet import syncmetrics  # noqa: PLC0415
 
-    operands.write_metrics(metrics(status, machine, int(time())), options.output)
+    found = metrics(status, machine, int(time())) + syncmetrics.metrics(machine)
+    operands.write_metrics(found, options.output)
 
 
 def _between_applies(

@@ -64,9 +64,8 @@ def read(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 def test_docs_have_every_metric():
     """docs/fleet.md tells each that the program prints, and no other."""
-    source = "".join(
-        (CHECKOUT / f"fwpolicy/deploy/{name}.py").read_text() for name in ("metrics", "counters")
-    )
+    places = ("deploy/metrics.py", "deploy/counters.py", "fleet/syncmetrics.py")
+    source = "".join((CHECKOUT / "fwpolicy" / place).read_text() for place in places)
     printed = set(re.findall(r'"(fwpolicy_[a-z_]+)"', source)) | {
         "fwpolicy_packets_total",
         "fwpolicy_bytes_total",
@@ -157,6 +156,21 @@ def test_the_newest_bundle(host, tmp_path):
     assert found["fwpolicy_bundle_info"] == [({"commit": "3f8fb04c"}, 1)]
     remembered.write_text("{")
     assert "fwpolicy_bundle_sequence" not in read(host("status", "--prometheus")[1])
+
+
+def test_what_sync_remembers(host, tmp_path):
+    host("apply", "shop.yaml", "--no-confirm")
+    assert not [name for name in read(host("status", "--prometheus")[1]) if "sync" in name]
+    folder = tmp_path / "state" / "sync"
+    folder.mkdir()
+    state = folder / "state.json"
+    state.write_text(json.dumps({"format": 1, "good": "3f8fb04c", "newest": "a1", "last": 7, "failures": 2}))
+    found = read(host("status", "--prometheus")[1])
+    assert one(found, "fwpolicy_sync_timestamp_seconds") == 7 and one(found, "fwpolicy_sync_failures") == 2
+    assert one(found, "fwpolicy_sync_held_back") == 1
+    assert found["fwpolicy_sync_info"] == [({"commit": "3f8fb04c"}, 1)]
+    state.write_text("{")
+    assert "fwpolicy_sync_failures" not in read(host("status", "--prometheus")[1])
 
 
 @pytest.mark.parametrize("verb", ["status", "counters"])

@@ -1,0 +1,38 @@
+"""What sync remembers, as numbers for Prometheus."""
+
+from __future__ import annotations
+
+from fwpolicy.deploy.exposition import exposition, family
+from fwpolicy.errors import HostError
+from fwpolicy.fleet import syncstate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fwpolicy.deploy.machine import Machine
+    from fwpolicy.fleet.syncstate import SyncState
+
+
+def metrics(machine: Machine) -> str:
+    """The text format; nothing of a host that never pulled, or whose state is damaged, as `sync` says."""
+    try:
+        state = syncstate.read(machine)
+    except HostError:
+        return ""
+    return exposition(_families(state)) if state.last else ""
+
+
+def _families(state: SyncState) -> Iterator[str]:
+    numbers = {
+        "fwpolicy_sync_timestamp_seconds": ("When the last round of sync was.", state.last),
+        "fwpolicy_sync_failures": ("Rounds of sync in a row that failed.", state.failures),
+        "fwpolicy_sync_held_back": (
+            "Whether what the repository has for this host was refused or taken back.",
+            int(state.newest != state.good),
+        ),
+    }
+    for name, (text, value) in numbers.items():
+        yield from family(name, "gauge", text, [({}, value)])
+    text = "The commit that counts here by sync."
+    yield from family("fwpolicy_sync_info", "gauge", text, [({"commit": state.good}, 1)])
