@@ -247,11 +247,33 @@ def test_yaml_is_what_the_forges_take():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_shellcheck_has_nothing_to_say():
-    done = subprocess.run(
-        ["shellcheck", "-s", "sh", str(DEPLOY / "pipeline.sh")], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("name", ["pipeline.sh", "push-ansible.sh"])
+def test_shellcheck_has_nothing_to_say(name):
+    command = ["shellcheck", "-s", "sh", str(DEPLOY / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_push_by_ansible_names_the_folder_whole(tmp_path):
+    """What the playbook is told; the playbook itself is run in tests/hosts/test_ansible.py."""
+    tool = tmp_path / "bin/ansible-playbook"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    tool.chmod(0o755)
+
+    def push(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": f"{tool.parent}:/usr/bin:/bin", "INVENTORY": "hosts.yaml"}
+        command = ["dash", str(DEPLOY / "push-ansible.sh"), *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    (tmp_path / "the bundles").mkdir()
+    (tmp_path / "o'clock").mkdir()
+    told = push("the bundles").stdout.splitlines()
+    wanted = f"push_bundles='{tmp_path}/the bundles'"
+    assert told == ["-i", "hosts.yaml", "fwpolicy.fwpolicy.rollout", "-e", wanted]
+    assert push("o'clock").returncode == 64 and push("nowhere").returncode and push().returncode
 
 
 @pytest.mark.parametrize("name", ["review", "release"])
