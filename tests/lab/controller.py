@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 SIGNER = "release@example.org"
 # A short path: a control socket's is limited (unix(7)), and the holder's /run is nobody else's.
 _HOME = "/run/ansible"
-_CONFIGURATION = """\
+_CONFIGURATION = f"""\
 [defaults]
 host_key_checking = False
 interpreter_python = auto_silent
@@ -37,6 +37,7 @@ forks = 6
 timeout = 4
 retry_files_enabled = False
 [ssh_connection]
+control_path_dir = {_HOME}/cp
 ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR
 """
 _WHO = {
