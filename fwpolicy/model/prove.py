@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from fwpolicy.model import hooks, witness
 from fwpolicy.model.build import Build
 from fwpolicy.model.segments import slices
@@ -44,6 +46,9 @@ def difference(one: Program, other: Program, hook: str) -> Difference | None:
     """A packet of `hook` that tells the programs apart."""
     for each in slices((one, other), hook):
         found = _packet(each, hook)
+        if each.within:
+            # Functions inside functions hold each other, and the diagrams with them.
+            gc.collect()
         if found is not None:
             packet, *kinds = found
             rules = [hooks.decide(program, hook, packet)[1] for program in (one, other)]

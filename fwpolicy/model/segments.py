@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # Rules of both programs; more are sliced. As many as 12,000 lines of a policy and what they compile to.
 MOST_RULES = 60_000
-# Fields whose values tell most rules apart. Those that a hook gives one value are not among them.
-_CANDIDATES = ("nfproto", "l4proto", "dport", "saddr4", "daddr4", "sport", "saddr6", "daddr6")
+# The first of these that helps is cut: a node has an edge for each atom of a port, and thousands of them make
+# the diagrams large. Fields that a hook gives one value are not among them.
+_CANDIDATES = ("dport", "sport", "nfproto", "l4proto", "saddr4", "daddr4", "saddr6", "daddr6")
 # A cut that leaves more than this part of the rules on both sides is none.
 _WORTH = 0.85
 
@@ -58,14 +59,11 @@ def _halved(whole: Slice, most: int) -> Iterator[Slice]:
 
 
 def _cut(whole: Slice, most: int) -> tuple[str, tuple[Intervals, Intervals]] | None:
-    """The field and its halves that leave the fewest rules in the larger slice; None where it is small
-    enough, or nothing helps."""
+    """A field and its halves; None where the slice is small enough, or nothing helps."""
     rules = [rule for program in whole.programs for chain in program.chains.values() for rule in chain.rules]
     if len(rules) <= most:
         return None
-    best, found = len(rules) * _WORTH, None
-    bounds = _bounds(rules)
-    for field, own in bounds.items():
+    for field, own in _bounds(rules).items():
         known = next((each.intervals for each in whole.within if each.field == field), universe(field))
         halves = _in_two(known, sorted(first for first, _ in own))
         if halves is None:
@@ -73,10 +71,9 @@ def _cut(whole: Slice, most: int) -> tuple[str, tuple[Intervals, Intervals]] | N
         middle = halves[1][0][0]
         low = sum(first < middle for first, _ in own)
         high = sum(last >= middle for _, last in own)
-        larger = len(rules) - len(own) + max(low, high)
-        if larger < best:
-            best, found = larger, (field, halves)
-    return found
+        if len(rules) - len(own) + max(low, high) < len(rules) * _WORTH:
+            return field, halves
+    return None
 
 
 def _bounds(rules: Sequence[Rule]) -> dict[str, list[Interval]]:
