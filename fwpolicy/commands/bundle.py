@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from fwpolicy.fleet.run import Built
 
 VERIFY = "verify"
+HERE = "."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     text = "hosts of the inventory, with --all the inventory or its folder (.); or: verify BUNDLE"
     parser.add_argument("what", nargs="*", metavar="HOST", help=text)
     operands.fleet_arguments(parser, policies=False)
-    parser.add_argument("--inventory", metavar="FILE", default=".", help="of the hosts; or its folder (.)")
+    parser.add_argument("--inventory", metavar="FILE", default=HERE, help="of the hosts; or its folder (.)")
     parser.add_argument("-o", dest="directory", metavar="DIR", help="where HOST.fwb is written")
     parser.add_argument(
         "--key", metavar="FILE", help="the private key that signs, or its public half (agent)"
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _misses(options: argparse.Namespace) -> str:
-    if options.all and len(options.what) > 1:
+    if options.all and (len(options.what) > 1 or (options.what and options.inventory != HERE)):
         return "--all takes one inventory, or its folder"
     if not options.all and not options.what:
         return "the following arguments are required: HOST, or --all"
@@ -110,7 +111,7 @@ def _make(options: argparse.Namespace) -> int:
     from fwpolicy.fleet.making import Making, origin  # noqa: PLC0415
     from fwpolicy.host.tree import WorkTree  # noqa: PLC0415
 
-    operand = (options.what[0] if options.what else ".") if options.all else options.inventory
+    operand = options.what[0] if options.all and options.what else options.inventory
     found = fleet.repository(operand)
     wanted = _wanted(found, None if options.all else options.what)
     units, judgement = fleet.built(found, options, proved=True)

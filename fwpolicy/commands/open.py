@@ -24,9 +24,11 @@ def run(options: argparse.Namespace) -> int:
     with operands.at_work(options, "open") as machine:
         if not machine.live:
             raise HostError("an image has no rules that are in force")
-        open_up(machine, options.time or 0, operands.now())
+        comes_back = open_up(machine, options.time or 0, operands.now())
     if options.json:
         operands.print_json({"changed": True, "seconds": options.time})
+    elif not options.quiet and not comes_back:
+        print("nothing is remembered of an apply here; if there were rules of ours, they are gone for good")
     elif not options.quiet:
         until = f"for {options.time} s" if options.time else "until the next apply or boot"
         print(f"the host is open: our rules are out of the way {until}")

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 CLOSER = "fwpolicy-close"
 
 
-def open_up(machine: Machine, seconds: int, now: str) -> None:
-    """Take our rules out of the kernel, for so many seconds (0: until the next apply or boot).
+def open_up(machine: Machine, seconds: int, now: str) -> bool:
+    """Take our rules out of the kernel, for so many seconds (0: until the next apply or boot); whether there
+    is anything that will come back.
 
     Raises HostError, also where nothing could bring it back in time.
     """
@@ -34,7 +35,7 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     rules_of(running.backend if running else NFT).take_out()
     forget()
     if running is None:
-        return
+        return False
     opening = f"{now} {os.urandom(4).hex()}"
     machine.files.write(state.path("opened"), f"{opening}\n", 0o600)
     machine.services.never_mind(CLOSER)
@@ -42,3 +43,4 @@ def open_up(machine: Machine, seconds: int, now: str) -> None:
     if seconds and not machine.services.later(CLOSER, seconds, command):
         guard = watch(command, dict(os.environ) | {"FWPOLICY_ROOT": root_of(machine)})
         guard.until(boottime.uptime() + seconds, str(machine.files.locate(machine.state_dir)))
+    return True

@@ -48,12 +48,13 @@ class Origin:
 
 
 def origin(tree: WorkTree, sequence: int | None) -> Origin:
-    """The commit that is checked out. Raises HostError where there is none and no `sequence` is said."""
-    found = commits.head(tree.root) if sequence is None or tree.in_git else None
-    if found is None and sequence is None:
-        raise HostError(f"{tree.root} is no git repository: say --sequence N, higher every time")
-    if found is None:
-        return Origin(sequence or 0)
+    """The commit that is checked out. Raises HostError where there is none and no `sequence` is said, and
+    where git cannot tell: what is not known to be committed is not signed."""
+    if not tree.in_git:
+        if sequence is None:
+            raise HostError(f"{tree.root} is no git repository: say --sequence N, higher every time")
+        return Origin(sequence)
+    found = commits.head(tree.root, counted=sequence is None)
     number = found.number if sequence is None else sequence
     return Origin(number, found.id, found.author, found.time)
 

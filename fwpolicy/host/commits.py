@@ -18,14 +18,12 @@ class Commit:
     time: int
 
 
-def head(root: str) -> Commit | None:
-    """The commit that is checked out; None where `root` is no git repository. Raises HostError, also where
-    the history was cut off, so that nobody knows its length."""
-    try:
-        inside = _git(root, "rev-parse", "--is-shallow-repository")
-    except HostError:
-        return None
-    if inside.strip() != b"false":
+def head(root: str, *, counted: bool = True) -> Commit:
+    """The commit that is checked out; its number 0 where it is not to be `counted`. Raises HostError, also
+    where the history was cut off, so that nobody knows its length."""
+    if not counted:
+        return _described(root, 0)
+    if _git(root, "rev-parse", "--is-shallow-repository").strip() != b"false":
         hint = "fetch all of it (git fetch --unshallow), or say --sequence"
         raise HostError(f"{root}: the history is cut off, and its commits cannot be counted: {hint}")
     return _described(root, int(_git(root, "rev-list", "--count", "HEAD")))

@@ -62,9 +62,11 @@ class Outputs:
 
 
 def write_file(path: str, content: bytes, mode: int) -> bool:
-    """The file as it should be, and its folder; whether it had to be written. Raises HostError."""
+    """The file as it should be, and its folder; whether it had to be written. Raises HostError, also for what
+    is there and no file: a device would be replaced, and read without end."""
     folder = os.path.dirname(path)  # noqa: PTH120
     try:
+        _refuse_others(path)
         os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
         return _replace(path, content, mode)
     except OSError as error:
@@ -74,6 +76,7 @@ def write_file(path: str, content: bytes, mode: int) -> bool:
 def fresh_file(path: str, content: bytes, mode: int) -> None:
     """The same, written in any case: who reads it looks at its age, and never sees half of it."""
     try:
+        _refuse_others(path)
         _written(path, content, mode)
     except OSError as error:
         raise _refused(path, error) from None
@@ -112,10 +115,21 @@ def _written(path: str, content: bytes, mode: int) -> None:
     with suppress(FileNotFoundError):
         os.unlink(temporary)  # noqa: PTH108
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(content)
-    os.replace(temporary, path)  # noqa: PTH105
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(content)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        os.unlink(temporary)  # noqa: PTH108
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _refuse_others(path: str) -> None:
+    """What is neither a file nor nothing."""
+    _refuse_link(path)
+    if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113
+        raise OSError(None, "is there, and is not a regular file", path)
 
 
 def _refuse_link(place: str) -> None:

@@ -279,6 +279,35 @@ def test_a_cut_off_history_has_no_number(fleet, make, keys, tmp_path, capsys):
     words = ["bundle", "web-01", "--inventory", str(clone), "-o", "out", "--key", str(keys / "release")]
     assert main(words) == 1
     assert "the history is cut off" in capsys.readouterr().err
+    assert main([*words, "--sequence", "7"]) == 0
+    assert "number 7" in capsys.readouterr().err
+
+
+def test_where_git_cannot_tell_nothing_is_signed(fleet, make, keys, capsys, monkeypatch):
+    """A repository that is another user's, as in containers; no git at all."""
+    make("web-01")
+    capsys.readouterr()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    words = ["bundle", "--all", "-o", "new", "--key", str(keys / "release"), "--sequence", "99"]
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert main(words) == 1
+    assert "dubious ownership" in capsys.readouterr().err
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert main(words) == 1
+    assert "git" in capsys.readouterr().err
+    assert not (fleet.path / "new").exists()
+
+
+def test_the_inventory_that_is_said_is_taken(fleet, make, keys, tmp_path, capsys):
+    make("web-01")
+    capsys.readouterr()
+    words = ["bundle", "--all", "-o", str(tmp_path / "out"), "--key", str(keys / "release")]
+    assert main([*words, "--inventory", "nowhere.yaml"]) == 1
+    assert "nowhere.yaml" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--inventory", "inventory.yaml", "."])
+    assert ended.value.code == 64
 
 
 def test_nothing_is_made_where_a_host_is_wrong(fleet, make, capsys):

@@ -301,6 +301,8 @@ def test_open_where_nothing_was_applied(place, by_command, capsys):
     assert by_command("open", "--for", "5m") == 1
     assert "nothing was applied here that could come back" in capsys.readouterr().err
     assert by_command("open") == 0
+    said = capsys.readouterr().out
+    assert "nothing is remembered of an apply here" in said and "open.sh" not in said
 
 
 # Gates: nobody is there to be asked

@@ -30,16 +30,7 @@ carried() {
         ;;
     esac
     case "$verb" in
-    apply | plan) ;;
-    confirm | rollback | status | open | close | undo)
-        if [ -f "$state/tool/tool.sh" ]; then
-            sh "$state/tool/tool.sh" "$verb" "$@"
-            return
-        fi
-        echo "fwpolicy: nothing was applied here" >&2
-        if [ "$verb" = status ]; then return 2; fi
-        return 1
-        ;;
+    apply | plan | confirm | rollback | status | open | close | undo) ;;
     *)
         echo "fwpolicy: unknown verb: apply, plan, confirm, rollback, status, open, close or undo" >&2
         return 64
@@ -49,6 +40,17 @@ carried() {
         echo "fwpolicy: $verb needs root" >&2
         return 1
     fi
+    case "$verb" in
+    confirm | rollback | status | open | close | undo)
+        if [ -f "$state/tool/tool.sh" ]; then
+            sh "$state/tool/tool.sh" "$verb" "$@"
+            return
+        fi
+        echo "fwpolicy: nothing was applied here" >&2
+        if [ "$verb" = status ]; then return 2; fi
+        return 1
+        ;;
+    esac
     failed=
     box="$state/incoming.$$"
     mkdir -p "${FWPOLICY_ROOT-}/var/lib" && mkdir -m 700 -p "$state" && mkdir -m 700 "$box" && unpack
