@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 # Where systemd looks for programs, in its order (systemd.exec(5), ExecSearchPath).
 PLACES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _SECONDS = 30
+# A thousand files of a package are 100 KB.
+_MOST = 1 << 22
+# What Python itself runs before anything else: said without running it (-I -S), of the folders in which
+# site(3) looks below a prefix and where Debian has them.
+_FIRST = """
+import glob, os, sys
+prefix = sys.argv[1]
+for place in (f"{prefix}/lib/python3*/site-packages", f"{prefix}/local/lib/python3*/dist-packages",
+              "/usr/local/lib/python3*/dist-packages", "/usr/lib/python3*/dist-packages",
+              "/usr/lib/python3*"):
+    for folder in glob.glob(place):
+        print(folder)
+        for name in ("*.pth", "sitecustomize*", "usercustomize*"):
+            print(*glob.glob(os.path.join(folder, name)), sep="\\n")
+"""
 # Where modules come from, and every file of those that are used. Nothing of them is run.
 _ASK = """
 import os, sys
@@ -55,7 +70,11 @@ def _parts(program: str, files: Files, live: bool) -> Iterator[str]:
     # Of a virtual environment: it says where that has its modules from.
     yield f"{interpreter[0].rpartition('/')[0].rpartition('/')[0]}/pyvenv.cfg"
     if live:
-        yield from _imported_from(interpreter)
+        prefix = interpreter[0].rpartition("/")[0].rpartition("/")[0] or "/"
+        yield from _said((interpreter[0], "-I", "-S", "-c", _FIRST, prefix))
+        # Every folder in which it looks for modules, those that are not there yet among them, and the files
+        # of those that are used.
+        yield from _said((*interpreter, "-c", _ASK))
 
 
 def _interpreter(program: str, files: Files) -> tuple[str, ...]:
@@ -67,12 +86,13 @@ def _interpreter(program: str, files: Files) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _imported_from(interpreter: tuple[str, ...]) -> tuple[str, ...]:
-    """Every folder in which the interpreter looks for modules, those that are not there yet among them, and
-    the files of those that are used."""
+def _said(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths that a Python lists, all of them."""
     from fwpolicy.host.programs import run  # noqa: PLC0415
 
-    ended = run((*interpreter, "-c", _ASK), _SECONDS)
+    ended = run(command, _SECONDS, _MOST)
     if ended.status:
-        raise HostError(f"{printable(interpreter[0])} does not say what it imports from: {ended.last_word}")
+        raise HostError(f"{printable(command[0])} does not say what it imports from: {ended.last_word}")
+    if len(ended.out.encode()) >= _MOST:
+        raise HostError(f"{printable(command[0])} imports from too many files to look at")
     return tuple(line for line in ended.out.splitlines() if line.startswith("/"))

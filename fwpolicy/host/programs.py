@@ -25,7 +25,7 @@ _LOOK = 0.05
 @record
 class Ended:
     """`status`: its exit status, or the number of the signal that ended it, below zero. `out`, `errors`:
-    the last 64 KiB of each."""
+    the last of each, 64 KiB unless more was asked for."""
 
     status: int
     out: str
@@ -38,8 +38,9 @@ class Ended:
         return printable(lines[-1][:200]) if lines else ""
 
 
-def run(arguments: tuple[str, ...], seconds: float) -> Ended:
-    """Run a program by its absolute path: no shell, no input, no terminal, `ENVIRONMENT`.
+def run(arguments: tuple[str, ...], seconds: float, kept: int = _KEPT) -> Ended:
+    """Run a program by its absolute path: no shell, no input, no terminal, `ENVIRONMENT`. Of its output the
+    last `kept` bytes.
 
     One that takes longer than `seconds` is killed, with all of its session. Raises HostError for that, and
     where it cannot be started.
@@ -60,7 +61,7 @@ def run(arguments: tuple[str, ...], seconds: float) -> Ended:
         raise HostError(f"{printable(arguments[0])} cannot be started: {error.strerror}") from None
     with process:
         try:
-            out, errors = _heard(process, time.monotonic() + seconds)
+            out, errors = _heard(process, time.monotonic() + seconds, kept)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -69,7 +70,7 @@ def run(arguments: tuple[str, ...], seconds: float) -> Ended:
     return Ended(process.returncode, _text(out), _text(errors))
 
 
-def _heard(process: Popen[bytes], end: float) -> tuple[bytes | None, bytes]:
+def _heard(process: Popen[bytes], end: float, kept: int) -> tuple[bytes | None, bytes]:
     """The last of what it wrote until it ended; (None, b"") where it did not end.
 
     Not until its output is closed: what it left in the background may hold that for ever.
@@ -83,21 +84,21 @@ def _heard(process: Popen[bytes], end: float) -> tuple[bytes | None, bytes]:
         os.set_blocking(descriptor, False)
     while (ended := process.poll()) is None and (left := end - time.monotonic()) > 0:
         ready, _, _ = select.select(open_ones, (), (), min(left, _LOOK))
-        open_ones -= {descriptor for descriptor in ready if not _read(descriptor, said)}
+        open_ones -= {descriptor for descriptor in ready if not _read(descriptor, said, kept)}
     if ended is None:
         return None, b""
     for descriptor in open_ones:
-        _read(descriptor, said)
+        _read(descriptor, said, kept)
     return said[out], said[errors]
 
 
-def _read(descriptor: int, said: dict[int, bytes]) -> bool:
+def _read(descriptor: int, said: dict[int, bytes], kept: int) -> bool:
     """Whether there may be more to read."""
     try:
-        new = os.read(descriptor, _KEPT)
+        new = os.read(descriptor, kept)
     except BlockingIOError:
         return True
-    said[descriptor] = (said[descriptor] + new)[-_KEPT:]
+    said[descriptor] = (said[descriptor] + new)[-kept:]
     return bool(new)
 
 

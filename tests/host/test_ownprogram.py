@@ -87,6 +87,27 @@ def test_an_editable_install_of_a_users_folder(environment: Path, tmp_path: Path
 
 
 @needs_root
+def test_what_python_runs_first_is_looked_at_and_not_run(environment: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    path = packages(environment) / "theirs.pth"
+    path.write_text(f"import pathlib; pathlib.Path({str(ran)!r}).touch()\n")
+    os.chown(path, NOBODY, NOBODY)
+    assert looked(environment) == str(path)
+    assert not ran.exists()
+
+
+@needs_root
+def test_the_first_of_very_many_files(environment: Path) -> None:
+    package = packages(environment) / "fwpolicy"
+    for number in range(600):
+        (package / f"{number:03}_{'x' * 120}.py").touch()
+    piece = package / f"000_{'x' * 120}.py"
+    assert looked(environment) is None
+    os.chown(piece, NOBODY, NOBODY)
+    assert looked(environment) == str(piece)
+
+
+@needs_root
 def test_behind_a_link_of_roots(environment: Path, tmp_path: Path) -> None:
     link = tmp_path / "sbin/fwpolicy"
     link.parent.mkdir()

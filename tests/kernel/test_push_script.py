@@ -27,6 +27,7 @@ shift 2
 exec env -i PATH="$path" sh "$@"
 """
 CLIENT, SERVER = cases.policy("ntp-client"), cases.policy("ntp-server")
+OWN_PATH = 'PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"'
 APPLIED = "fwpolicy-push: changed 1"
 
 
@@ -43,7 +44,11 @@ class PushedTo:
     def ask(self, verb: str, *options: str, data: bytes = b"", ok: bool = True) -> str:
         """What it says; `ok`: does it succeed?"""
         given = ("way=script", "signers=/var/lib/signers", "extra=--no-persist --no-daemon", *options)
-        return self.run("-c", HOST_SCRIPT.read_text(), "push", verb, *given, data=data, ok=ok)
+        text = HOST_SCRIPT.read_text()
+        assert OWN_PATH in text
+        # Only the tools of this host.
+        text = text.replace(OWN_PATH, f'PATH="{self.path}"')
+        return self.run("-c", text, "push", verb, *given, data=data, ok=ok)
 
     def run(self, *words: str, data: bytes = b"", ok: bool = True) -> str:
         """What its sh says."""
@@ -132,6 +137,14 @@ def test_nothing_but_a_good_one(one, keys):
         assert why in one.push("apply", data, "seconds=0", ok=False)
     assert "did not arrive whole" in one.push("apply", good[:-1], f"size={len(good)}", ok=False)
     assert "no script for iptables" in one.push("apply", good, "backend=iptables", ok=False)
+    assert "signers is a path from / on" in one.push("apply", good, "signers=signers", ok=False)
+    remembered = one.folder / "var/fwpolicy/bundle.json"
+    remembered.parent.mkdir()
+    for damage in ("", "{", '{"sequence": "2"}', f'{{"sequence": {"9" * 30}}}'):
+        remembered.write_text(damage)
+        assert "bundle.json is damaged" in one.push("apply", good, "seconds=0", ok=False)
+    remembered.unlink()
+    remembered.parent.rmdir()
     (one.folder / "var/signers").chmod(0o666)
     assert "others than root can change it" in one.push("apply", good, ok=False)
     assert (one.left(), one.rules()) == (["signers"], "")

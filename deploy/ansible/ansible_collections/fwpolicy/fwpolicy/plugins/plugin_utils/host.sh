@@ -4,7 +4,8 @@
 # what it found in lines `fwpolicy-push: NAME VALUE`; all else is what fwpolicy or the policy's script said.
 umask 077
 LC_ALL=C
-PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+# Whoever became root may have brought a PATH along.
+PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export LC_ALL PATH
 
 script_state=/var/lib/fwpolicy-script
@@ -116,6 +117,10 @@ verified() {
     fi
     verifies || refuse "ssh-keygen on this host cannot verify (before OpenSSH 8.2, or not there): verify: controller"
     allowed="${signers:-/etc/fwpolicy/allowed_signers}"
+    case "$allowed" in
+    /*) ;;
+    *) refuse "$allowed: signers is a path from / on" ;;
+    esac
     [ -f "$allowed" ] || refuse "$allowed is not there; it has the keys that may sign"
     if exposed "$allowed"; then refuse "$allowed: others than root can change it"; fi
     ssh-keygen -Y find-principals -f "$allowed" -s "$work/sig" > "$work/principals" 2>/dev/null ||
@@ -164,6 +169,13 @@ wanted() {
     if [ "$(field format)" != 1 ]; then refuse "the bundle is of another version of the program"; fi
     if [ "$(field host)" != "$host" ]; then refuse "the bundle is $(field host)'s, and this is $host"; fi
     number=$(field sequence) commit=$(field commit)
+    case "$number" in
+    '' | *[!0-9]*) refuse "the bundle has no number" ;;
+    esac
+    if [ "$older" != 1 ] && [ -e "$tool_state/bundle.json" ] &&
+        ! grep -q "\"sequence\": [0-9]\{1,18\}[^0-9]" "$tool_state/bundle.json"; then
+        refuse "$tool_state/bundle.json is damaged: which bundle was here last is not known"
+    fi
     seen=$(sed -n "s/.*\"sequence\": \([0-9]*\).*/\1/p" "$tool_state/bundle.json" 2>/dev/null)
     seen_commit=$(sed -n "s/.*\"commit\": \"\([^\"]*\)\".*/\1/p" "$tool_state/bundle.json" 2>/dev/null)
     if [ "$older" = 1 ] || [ -z "$seen" ]; then return 0; fi
