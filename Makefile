@@ -23,8 +23,7 @@ EMULATOR := qemu-system-x86
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deb wheelhouse test test-all test-hosts test-report test-ansible ansible-sanity emulator browser \
-	lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all test-hosts test-report test-ansible ansible-sanity emulator browser lint unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"

@@ -223,7 +223,7 @@ def test_a_real_hang_up_over_the_command_line(netns, tmp_path):
             "sys.exit(main(sys.argv[1:]))",
         )
     )
-    state = f"/tmp/fwpolicy-test-{os.getpid()}"
+    state = f"/run/fwpolicy-test-{os.getpid()}"
     command = [sys.executable, "-c", slow, "apply", "--netns", netns, "--state-dir", state, "ntp-client"]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=CHECKOUT, **piped) as process:

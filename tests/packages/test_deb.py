@@ -61,7 +61,7 @@ def test_the_same_bytes_each_time(package: Path, tmp_path: Path) -> None:
 def test_all_of_it_is_roots_and_nobody_elses_and_of_the_changelogs_time(
     members: list[tarfile.TarInfo],
 ) -> None:
-    said = run("dpkg-parsechangelog", "--show-field=Timestamp", cwd=CHECKOUT).stdout
+    said = run("dpkg-parsechangelog", "--show-field=Timestamp", cwd=CHECKOUT / "deploy").stdout
     assert {member.mtime for member in members} == {int(said)}
     for member in members:
         assert (member.uid, member.gid) == (0, 0), member.name
