@@ -213,6 +213,10 @@ def test_results_are_kept_by_content(fleet, builds, capsys):
     assert len(builds) == 3
 
 
+def ascii_start(text: str) -> str:
+    return ascii(text[:9])
+
+
 def test_a_kept_result_ends_with_the_day_where_a_line_ends(fleet, builds, monkeypatch):
     fleet.write(policies__web="version: 1\ninput: {allow: [{service: https, expires: 2030-01-31}]}\n")
     for day, count in ((20000, 3), (20000.5, 0), (20001, 1)):
@@ -234,6 +238,27 @@ def test_nothing_wrong_is_kept_and_nothing_cut_short_believed(fleet, builds, tmp
         path.write_bytes(path.read_bytes()[:-9])
     assert main(["check", "--all", "--quiet"]) == 0
     assert len(builds) == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "null", "7", "{}", "[1]", '"web.yaml"', '["a\\u0000b", "\\ud800"]', "[" * 200_000, "\xff\xfe"],
+    ids=ascii_start,
+)
+def test_a_damaged_cache_costs_time_and_nothing_else(fleet, builds, tmp_path, damage):
+    """Whichever half of it is damaged, and of whichever verb."""
+    fleet.commit()
+    report = ["report", "--all", "-o", "report.html"]
+    verbs = (["check", "--all", "--quiet"], ["diff", "--all", "git:HEAD"], report)
+    for verb in verbs:
+        assert main(verb) == 0
+    for kind in ("read", "made"):
+        builds.clear()
+        for verb in verbs:
+            for path in (tmp_path / "cache").rglob(f"{kind}/*/*"):
+                path.write_bytes(damage.encode("latin-1"))
+            assert main(verb) == 0
+        assert len(builds) == 6
 
 
 def test_a_cache_that_others_can_write_to_is_not_believed(fleet, tmp_path, capsys):
