@@ -128,7 +128,11 @@ def test_ansible_reads_the_same(tmp_path):
         ("all: {hosts: {../b: }}", ["1:15-19: '../b' cannot name a host"]),
         ("all: {hosts: {-rf: }}", ["1:15-18: '-rf' cannot name a host"]),
         ("all: {hosts: {'w[2:1]': }}", ["1:15-23: '[2:1]' in 'w[2:1]' is no range"]),
-        ("all: {hosts: {'w[0:999999]': }}", ["1:15-28: '[0:999999]' in 'w[0:999999]' is no range"]),
+        (
+            "all: {hosts: {'w[0:999999]': }}",
+            ["1:15-28: '[0:999999]' in 'w[0:999999]' is more than 100,000 hosts"],
+        ),
+        ("all: {hosts: {'w[01:3]': }}", ["1:15-24: the ends of '[01:3]' in 'w[01:3]' have 2 and 1 digits"]),
         (
             "all: {hosts: {a: {fwpolicy_policy: x}}}",
             ["1:19-34: unknown variable 'fwpolicy_policy'"],
@@ -180,6 +184,23 @@ def test_ranges():
     for wrong in ("[1:2", "a[]", "a[1]", "a[1:2:0]", "a[aa:b]", "a[1:2:3:4]", "[1:9999][1:9999]"):
         with pytest.raises(HostNameError):
             expand(wrong)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1:3]", "[0:12:4]", "[01:12:5]", "[00:02]", "[a:c]", "[01:3]", "[1:03]", "[001:12]"]
+)
+def test_ranges_are_ansibles(text):
+    """Against its own function, refusals included."""
+    from ansible.errors import AnsibleError  # noqa: PLC0415  (half a second)
+    from ansible.plugins.inventory import expand_hostname_range  # noqa: PLC0415
+
+    try:
+        wanted = tuple(expand_hostname_range(f"w{text}"))
+    except AnsibleError:
+        with pytest.raises(HostNameError):
+            expand(f"w{text}")
+    else:
+        assert expand(f"w{text}") == wanted
 
 
 def test_hosts_are_named_by_their_groups():
