@@ -159,6 +159,78 @@ def test_refusals_at_their_places(text, said):
     assert problems(text) == said
 
 
+TAGGED = """\
+all:
+  vars:
+    ansible_become_password: !vault |
+      $ANSIBLE_VAULT;1.1;AES256
+      6162
+    motd: !unsafe "{{ no template }}"
+    more: {list: [!unsafe a, !vault &b b], again: *b}
+  hosts:
+    a: {ansible_password: !vault c, fwpolicy_policies: x.yaml}
+"""
+
+
+def test_tags_may_stand_where_only_ansible_reads():
+    assert policies(read(TAGGED)) == {"a": ["x.yaml"]}
+    # The same word, by its anchor, in a variable of ours, too.
+    assert problems(TAGGED.replace("policies: x.yaml", "policies: [*b]")) == [
+        "7:30-36: tags are not part of the language: !vault"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!vault all: {hosts: {a: }}",
+        "all: !unsafe {hosts: {a: }}",
+        "all: {!unsafe hosts: {a: }}",
+        "all: {hosts: !unsafe {a: }}",
+        "all: {hosts: {!unsafe a: }}",
+        "all: {hosts: {a: !unsafe {}}}",
+        "all: {hosts: {a: {!unsafe b: c}}}",
+        "all: {hosts: {a: {fwpolicy_policies: !vault x}}}",
+        "all: {vars: !unsafe {a: b}}",
+        "all: {vars: {fwpolicy_groups: {a: [!unsafe 192.0.2.1]}}}",
+        "all: {children: {b: {hosts: {c: {fwpolicy_zones: {a: !unsafe x}}}}}}",
+        "!unsafe {all: {hosts: {a: }}}",
+    ],
+)
+def test_tags_may_stand_nowhere_else(text):
+    column = text.index("!")
+    tag = text[column:].split()[0]
+    wanted = f"1:{column + 1}-{column + 1 + len(tag)}: tags are not part of the language: {tag}"
+    assert problems(text) == [wanted]
+
+
+INI = """# Of a time before YAML.
+mail.example.org ansible_port=2222
+
+[web]
+web-[01:02]
+
+[web:vars]
+fwpolicy_policies=x.yaml
+"""
+
+
+def test_an_ini_inventory_is_told_as_one(tmp_path):
+    for text in (INI, "[web]\n", "[web:children]\nshop\n", "a\nb\n[web] ; more\nc\n"):
+        with pytest.raises(PolicyError) as caught:
+            read(text)
+        (found,) = caught.value.problems
+        assert found.message == "this is an inventory in INI format; here it is YAML"
+        assert found.span.line == 1 + text[: text.index("[web")].count("\n")
+        assert found.hint == "ansible-inventory -i inventory.yaml --list -y writes it as YAML"
+    # Which is not said of what only has brackets.
+    assert problems("[web, db]") == ["1:1-10: the inventory must be a mapping (NAME: VALUE), not a list"]
+    (tmp_path / "hosts.ini").write_text(INI)
+    command = [ansible(), "-i", str(tmp_path / "hosts.ini"), "--list", "-y"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert policies(read(done.stdout)) == {"web-01": ["x.yaml"], "web-02": ["x.yaml"]}
+
+
 def test_two_groups_that_differ_are_refused_where_ansible_takes_the_later_name():
     text = """\
 a: {hosts: {"h[1:9]": }, vars: {fwpolicy_policies: x}}
