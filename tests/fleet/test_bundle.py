@@ -134,6 +134,10 @@ def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):
     assert (fleet.path / "out3/web-02.fwb").read_bytes() == first["web-02.fwb"]
     assert main(["bundle", "web-02", "--no-cache", *words]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] is False
+    clone_words = ["bundle", "web-02", "--inventory", str(clone), "-o", "out4", *words[4:6]]
+    for told in ("1 bundle written, 0 unchanged", "0 bundles written, 1 unchanged"):
+        assert main(clone_words) == 0
+        assert f"out4: {told}, number 1" in capsys.readouterr().err
 
 
 def test_tools_of_the_system_open_it(fleet, make, keys, tmp_path):

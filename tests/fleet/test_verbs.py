@@ -23,7 +23,7 @@ def tree(folder) -> dict[str, bytes]:
 def test_check(fleet, capsys):
     assert main(["check", "--all"]) == 0
     said = capsys.readouterr()
-    assert said.out == "inventory.yaml: ok and proved: 5 hosts, 3 differ, 3 tests held\n"
+    assert said.out == "inventory.yaml: ok and proved: 5 hosts of 3 different policies, 3 tests held\n"
     assert "warning: IPv4 only" in said.err
     assert main(["check", "--all", "--quiet", str(fleet.path)]) == 0
     assert capsys.readouterr() == ("", "")
@@ -103,12 +103,12 @@ def test_hosts_beside_nat(fleet, capsys):
 
 def test_only_what_changed_is_written(fleet, capsys):
     main(["compile", "--all", "-o", "build"])
-    assert "build: 5 written, 0 as they were" in capsys.readouterr().err
+    assert "build: 5 written, 0 unchanged" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in (fleet.path / "build").rglob("*")}
     fleet.write(policies__web=WEB.replace("https", "http"))
     main(["compile", "--all", "-o", "build"])
     said = capsys.readouterr().err
-    assert "build: 3 written, 2 as they were" in said and "(2 known already)" in said
+    assert "build: 3 written, 2 unchanged" in said and "(2 from the cache)" in said
     changed = {
         path.parent.name
         for path, then in before.items()
@@ -119,7 +119,7 @@ def test_only_what_changed_is_written(fleet, capsys):
     fleet.file("build/web-03/mine.txt", "kept")
     fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]").replace("db-01", "db-09"))
     main(["compile", "--all", "-o", "build"])
-    assert "1 written, 3 as they were, 2 removed" in capsys.readouterr().err
+    assert "1 written, 3 unchanged, 2 removed" in capsys.readouterr().err
     assert not (fleet.path / "build/db-01").exists()
     assert [path.name for path in (fleet.path / "build/web-03").iterdir()] == ["mine.txt"]
 
@@ -328,7 +328,7 @@ def test_variables_in_files_that_only_ansible_reads_are_refused(fleet, capsys):
 def test_shipped_policies_belong_to_every_repository(repo, capsys):
     repo.write(inventory="all: {hosts: {a: {fwpolicy_policies: ntp-client}}}\n")
     assert main(["check", "--all"]) == 0
-    assert "1 host, 1 differs" in capsys.readouterr().out
+    assert "1 host of 1 policy" in capsys.readouterr().out
 
 
 def test_lock(fleet, monkeypatch, capsys):
