@@ -51,7 +51,8 @@ $(STAMP): pyproject.toml Makefile
 
 # The same bytes each time: of the time that deploy/debian/changelog says. Built by the distribution's Python, of a copy.
 BUILD ?= build
-PACKED := fwpolicy policies docs pyproject.toml README.md CHANGELOG.md LICENSE
+PACKED := fwpolicy policies docs pyproject.toml README.md CHANGELOG.md LICENSE \
+	$(addprefix deploy/,ansible github gitlab-ci.yml pipeline.sh push-ansible.sh comment.py)
 deb:
 	@dpkg -s $(DEB_TOOLS) >/dev/null 2>&1 || \
 	    { $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEB_TOOLS); }

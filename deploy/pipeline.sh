@@ -1,7 +1,8 @@
 #!/bin/sh
 # A pipeline for whatever runs shell: sh pipeline.sh review, sh pipeline.sh release.
 #
-# FWPOLICY   what pip installs, unless there is a fwpolicy already (fwpolicy==0.1.0)
+# FWPOLICY   what pip installs, unless there is a fwpolicy already: a file (./fwpolicy-0.1.0-py3-none-any.whl), an
+#            address with its hash (https://...whl#sha256=...), or a version that PIP_INDEX_URL has
 # INVENTORY  the inventory, or its folder (.)
 # BASE       the revision that review compares with (origin/main)
 # RISK       what newly opens at least so much fails: 3, 2 or 1 (3; see docs/fleet.md)
@@ -13,7 +14,6 @@
 # OUT/comment.md has what changes.
 set -eu
 
-FWPOLICY=${FWPOLICY:-fwpolicy==0.1.0}
 INVENTORY=${INVENTORY:-.}
 BASE=${BASE:-origin/main}
 RISK=${RISK:-3}
@@ -23,8 +23,21 @@ say() {
     printf '== %s\n' "$*" >&2
 }
 
+# No default: a name that nobody has registered in an index is anybody's, and the release holds the key.
+named() {
+    case ${FWPOLICY:-} in
+    ./* | /* | *://*'#sha256='*) ;;
+    ?*) [ -n "${PIP_INDEX_URL:-}" ] ;;
+    *) false ;;
+    esac
+}
+
 install() {
     command -v fwpolicy >/dev/null && return
+    named || {
+        say "no fwpolicy here, and FWPOLICY names no file, no address with #sha256=, no version for PIP_INDEX_URL"
+        exit 64
+    }
     say "install $FWPOLICY"
     python3 -m venv "$OUT/venv"
     "$OUT/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$FWPOLICY"

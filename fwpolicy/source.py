@@ -188,7 +188,7 @@ def decode(file: str, data: bytes) -> str:
 class _Builder:
     """Events -> nodes; recursion stops at MAX_DEPTH, long before Python's own limit."""
 
-    def __init__(self, text: Text, content: str) -> None:
+    def __init__(self, text: Text, content: str, tagged: bool) -> None:
         import yaml  # noqa: PLC0415  (10 ms that `--help` does not pay)
 
         if not yaml.__with_libyaml__:
@@ -203,6 +203,8 @@ class _Builder:
         self.nodes = 0
         self.flow = 0
         self.problems: list[Problem] = []
+        self.tagged = tagged
+        self.tags: list[tuple[Node, Problem]] = []
 
     def document(self) -> Node | None:
         events = self.events
@@ -237,7 +239,7 @@ class _Builder:
         if kind is events.AliasEvent:
             return self.alias(event)
         if event.tag is not None:
-            self.refuse_tag(event)
+            return self.tag(event, depth)
         if depth > MAX_DEPTH:
             self.refuse(f"nested deeper than {MAX_DEPTH} levels", event)
         self.nodes += 1
@@ -268,12 +270,18 @@ class _Builder:
             )
         return node
 
-    def refuse_tag(self, event: Any) -> NoReturn:
+    def tag(self, event: Any, depth: int) -> Node:
+        """The node behind a tag. That no tag may be here goes to `tags`: who asked knows better."""
         tag = event.tag.replace("tag:yaml.org,2002:", "!!")
         line, column = event.start_mark.line, event.start_mark.column
         span = self.text.span_between(line, column, line, column + len(tag))
         problem = self.text.problem(f"tags are not part of the language: {tag}", span, "take it out")
-        raise PolicyError((*self.problems, problem))
+        if not self.tagged:
+            raise PolicyError((*self.problems, problem))
+        event.tag = None
+        node = self.node(event, depth)
+        self.tags.append((node, problem))
+        return node
 
     def alias(self, event: Any) -> Node:
         node = self.anchors.get(event.anchor)
@@ -334,26 +342,29 @@ def _children(node: Node) -> list[Node]:
 
 @record
 class Document:
-    """A parsed text: its root node (None for an empty text) and the duplicate keys found on the way."""
+    """A parsed text: its root node (None for an empty text) and the duplicate keys found on the way. `tags`:
+    nodes that have one, with the problem that it is where none may be."""
 
     text: Text
     root: Node | None
     problems: tuple[Problem, ...]
+    tags: tuple[tuple[Node, Problem], ...] = ()
 
 
-def load(file: str, data: bytes) -> Document:
+def load(file: str, data: bytes, tagged: bool = False) -> Document:
     """Parse one YAML document into located nodes.
 
-    `file` is the name that messages show. Raises PolicyError with located problems: not UTF-8, not
-    YAML, tags, several documents, aliases that expand too far, nesting too deep.
+    `file` is the name that messages show; `tagged`: tags are no error but the document's `tags`. Raises
+    PolicyError with located problems: not UTF-8, not YAML, tags, several documents, aliases that expand
+    too far, nesting too deep.
     """
     content = decode(file, data)
     text = Text(file, content)
-    builder = _Builder(text, content)
+    builder = _Builder(text, content, tagged)
     try:
         root = builder.document()
     except builder.yaml.YAMLError as error:
         from fwpolicy.yamlerrors import explain  # noqa: PLC0415  (only a mistake pays for it)
 
         raise PolicyError((*builder.problems, explain(error, text))) from None
-    return Document(text, root, tuple(builder.problems))
+    return Document(text, root, tuple(builder.problems), tuple(builder.tags))

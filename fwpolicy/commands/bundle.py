@@ -129,7 +129,7 @@ def _make(options: argparse.Namespace) -> int:
         operands.print_json({"changed": any(each[2] for each in written), **report})
     elif not options.quiet:
         number = sum(changed for _, _, changed in written)
-        said = f"{number:,} bundles written, {len(written) - number:,} as they were"
+        said = f"{fleet.counted(number, 'bundle')} written, {len(written) - number:,} unchanged"
         print(f"{options.directory}: {said}, number {came.sequence}", file=sys.stderr)
     return 0
 

@@ -90,10 +90,18 @@ def print_warnings(units: Sequence[Built]) -> None:
 
 def sentence(found: Repository, units: Sequence[Built]) -> str:
     """How many hosts of how many policies, and how many of these were known."""
-    hosts, policies = len(found.inventory.hosts), len(units)
     kept = sum(each.kept for each in units)
-    text = f"{hosts:,} host{'s' if hosts != 1 else ''}, {policies:,} differ{'' if policies != 1 else 's'}"
-    return f"{text} ({kept:,} known already)" if kept else text
+    text = of_policies(len(found.inventory.hosts), len(units))
+    return f"{text} ({kept:,} from the cache)" if kept else text
+
+
+def of_policies(hosts: int, policies: int) -> str:
+    different = f"{policies:,} different policies" if policies != 1 else "1 policy"
+    return f"{counted(hosts, 'host')} of {different}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def as_json(units: Sequence[Built]) -> list[dict[str, object]]:

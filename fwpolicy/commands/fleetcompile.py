@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         total = len(found.inventory.hosts)
         left = f", {len(gone):,} removed" if gone else ""
-        said = f"{written:,} written, {total - written:,} as they were{left}"
+        said = f"{written:,} written, {total - written:,} unchanged{left}"
         print(f"{options.directory}: {said}: {fleet.sentence(found, units)}", file=sys.stderr)
     return 0
 

@@ -85,4 +85,5 @@ def _as_json(found: Comparison, revision: str, new: Repository) -> dict[str, obj
         "added": list(found.added),
         "removed": list(found.removed),
         "same": len(found.same),
+        "not_compared": sum(len(hosts) for _, hosts in found.wrong),
     }

@@ -70,9 +70,13 @@ def _summary(found: Comparison, revision: str) -> Iterator[str]:
     if not number and not found.wrong:
         yield f"No difference: on {total:,} hosts every packet meets the same end as in {code(revision)}."
         return
-    changes = f"{number} change{'s' if number != 1 else ''}"
-    text = f"Against {code(revision)}: {changes} on {touched:,} of {total:,} hosts"
-    yield f"{text}, **{risky} risky**." if risky else f"{text}, none risky."
+    compared = touched + len(found.same)
+    if compared < total:
+        yield f"**{compared:,} of {total:,} hosts compared**; what changes on the others is not known.\n"
+    if compared:
+        changes = f"{number} change{'s' if number != 1 else ''}"
+        text = f"Against {code(revision)}: {changes} on {touched:,} of {compared:,} hosts"
+        yield f"{text}, **{risky} risky**." if risky else f"{text}, none risky."
 
 
 def _sections(changes: Changes, inventory: Inventory) -> Iterator[str]:

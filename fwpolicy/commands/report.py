@@ -140,6 +140,7 @@ def _numbers(overview: Overview) -> dict[str, object]:
     postures = findings.ntp(overview)
     return {
         "hosts": len(hosts),
+        "unread": findings.unread(overview),
         "policies": len(overview.units),
         "wrong": sum(bool(unit.wrong) for unit in overview.units),
         "invariants": {"number": overview.judgement.number, "broken": len(overview.judgement.broken)},
@@ -160,6 +161,7 @@ def _risky(overview: Overview, level: int) -> int:
 def _sentence(overview: Overview) -> str:
     from fwpolicy.fleet import findings  # noqa: PLC0415
 
-    hosts = sum(len(unit.hosts) for unit in overview.units)
-    risky = len(findings.openings(overview))
-    return f"{hosts:,} hosts, {len(overview.units):,} differ, {risky:,} risky openings"
+    hosts, unread = len(list(findings.hosts_of(overview))), findings.unread(overview)
+    known = f"{hosts - unread:,} of {hosts:,} hosts looked at; " if unread else ""
+    risky = fleet.counted(len(findings.openings(overview)), "risky opening")
+    return f"{known}{fleet.of_policies(hosts, len(overview.units))}, {risky}"

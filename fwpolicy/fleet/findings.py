@@ -69,6 +69,11 @@ def hosts_of(overview: Overview) -> Iterator[str]:
     return (host for unit in overview.units for host in unit.hosts)
 
 
+def unread(overview: Overview) -> int:
+    """Of how many hosts nobody knows what they let through: their policies are wrong or not worked out."""
+    return sum(len(unit.hosts) for unit in overview.units if unit.looked is None or unit.looked.failure)
+
+
 def drifted(overview: Overview) -> list[Drifted]:
     """Every difference, those of the most hosts first."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 _RANGE = re.compile(r"\[([^\[\]]*)\]")
 MOST = 100_000
+NARROWER = "write a narrower range"
 
 
 class HostNameError(ValueError):
@@ -32,7 +33,7 @@ def expand(text: str) -> tuple[str, ...]:
     for each in ranges:
         number *= len(each)
     if number > MOST:
-        raise HostNameError(f"'{text}' is more than {MOST:,} hosts", "write a narrower range")
+        raise HostNameError(f"'{text}' is more than {MOST:,} hosts", NARROWER)
     found = tuple("".join(_woven(parts[::2], chosen)) for chosen in product(*ranges))
     wrong = next((name for name in found if not NAME.match(name)), None)
     if wrong is not None:
@@ -53,8 +54,10 @@ def _members(name: str, text: str) -> tuple[str, ...]:
     if len(rest) in (1, 2):
         step = _number(rest[1]) if len(rest) == 2 else 1
         low, high = _number(first), _number(rest[0])
-        if step and low is not None and high is not None and low <= high < low + MOST * step:
-            width = len(first) if first.startswith("0") else 0
+        if step and low is not None and high is not None and low <= high:
+            width = _width(name, text, first, rest[0])
+            if high >= low + MOST * step:
+                raise HostNameError(f"'[{text}]' in '{name}' is more than {MOST:,} hosts", NARROWER)
             return tuple(f"{value:0{width}}" for value in range(low, high + 1, step))
         letters = ascii_letters.find(first), ascii_letters.find(rest[0])
         if step and len(first) == len(rest[0]) == 1 and 0 <= letters[0] <= letters[1]:
@@ -62,5 +65,15 @@ def _members(name: str, text: str) -> tuple[str, ...]:
     raise HostNameError(f"'[{text}]' in '{name}' is no range", "a range is written [01:20], [a:f] or [0:9:3]")
 
 
+def _width(name: str, text: str, first: str, last: str) -> int:
+    """To how many digits numbers are filled up; Ansible, too, wants to see it at both ends."""
+    if not first.startswith("0") or first == "0":
+        return 0
+    if len(first) != len(last):
+        message = f"the ends of '[{text}]' in '{name}' have {len(first)} and {len(last)} digits"
+        raise HostNameError(message, "as many at both, as in [01:20], or no 0 in front, as in [1:20]")
+    return len(first)
+
+
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 255 else None

@@ -6,9 +6,8 @@ read the same of what is left.
 
 from __future__ import annotations
 
-from fwpolicy import source
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Span
-from fwpolicy.fleet import hostnames
+from fwpolicy.fleet import hostnames, inventorytext
 from fwpolicy.fleet.ancestry import Ancestry, Value
 from fwpolicy.policy.reader import Reader, kind, nearest
 from fwpolicy.record import record
@@ -57,7 +56,7 @@ class Inventory:
 
 def parse(file: str, data: bytes) -> Inventory:
     """The inventory in the bytes of `file`. Raises PolicyError with all that is wrong, each at its place."""
-    document = source.load(file, data)
+    document = inventorytext.load(file, data)
     reading = _Reading(Reader(document.text))
     reading.reader.problems += document.problems
     if document.root is None:
@@ -139,7 +138,7 @@ class _Reading:
         for key, value in self.reader.pairs(node, f"the variables of {what}"):
             if key.value == "<<":
                 self.reader.error("merge keys ('<<') are not read here", key, "write the variables out")
-            if not key.value.startswith("fwpolicy_"):
+            if not key.value.startswith(inventorytext.OURS):
                 continue
             if key.value not in VARIABLES:
                 hint = nearest(key.value, VARIABLES) or f"there are: {', '.join(VARIABLES)}"

@@ -118,7 +118,7 @@ def from_bytes(data: bytes) -> Looked | None:
         plain["openings"] = tuple(_opening(*each) for each in plain["openings"])
         plain["lines"] = tuple(Line(*each) for each in plain["lines"])
         return Looked(**plain)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

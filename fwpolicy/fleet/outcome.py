@@ -70,7 +70,7 @@ def from_bytes(data: bytes) -> Outcome | None:
         plain["findings"] = tuple(_finding(*each) for each in plain["findings"])
         plain["artifacts"] = tuple((name, text, mode) for name, text, mode in plain["artifacts"])
         return Outcome(**plain)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

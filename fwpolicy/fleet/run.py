@@ -54,13 +54,13 @@ class Kept:
 
     def get(self, key: str) -> bytes | None:
         """The result under `key` if the files that it was made from are as they were then."""
-        index = self.store.get("read", self._key(key))
-        return None if index is None else self.store.get("made", self._made(key, json.loads(index)))
+        names = self._names(key)
+        return None if names is None else self.store.get("made", self._made(key, names))
 
     def files_read(self, key: str) -> list[str] | None:
         """The files that the result under `key` was made from, if it still stands."""
-        index = self.store.get("read", self._key(key))
-        return None if index is None or self.get(key) is None else json.loads(index)
+        names = self._names(key)
+        return names if names is not None and self.get(key) is not None else None
 
     def put(self, key: str, read: dict[str, str], result: bytes) -> None:
         """Keep a result; `read`: the files that it was made from, with the digests that were read."""
@@ -69,6 +69,15 @@ class Kept:
             "made", digests.of_value([self._key(key), [(name, read[name]) for name in names]]), result
         )
         self.store.put("read", self._key(key), json.dumps(names).encode())
+
+    def _names(self, key: str) -> list[str] | None:
+        """The files that a result was made from; None where that is not kept, or damaged."""
+        try:
+            names = json.loads(self.store.get("read", self._key(key)) or b"null")
+        except (ValueError, RecursionError):
+            return None
+        whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return names if whole else None
 
     def _key(self, key: str) -> str:
         return digests.of_value([self.asked, key])
@@ -81,7 +90,7 @@ class Kept:
         if name not in self.files:
             try:
                 self.files[name] = digests.of_bytes(self.tree.read(name))
-            except OSError:
+            except (OSError, ValueError):  # ValueError: no file has such a name
                 self.files[name] = digests.ABSENT
         return self.files[name]
 

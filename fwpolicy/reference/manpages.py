@@ -22,16 +22,23 @@ EXITS = (
     ("1", "Error: the policy is wrong, the host refused, or nothing can be concluded."),
     (
         "2",
-        "plan, diff, status: there are differences, or nothing was ever applied; the latter counters, too.",
+        "plan, diff, status: there are differences, or nothing was ever applied; the latter counters, too. "
+        "sync --status: the newest commit is not what counts here.",
     ),
-    ("3", "A check failed: a policy test, a proof, an invariant, a probe that was answered."),
+    (
+        "3",
+        "A check failed: a policy test, a proof, an invariant, a probe that was answered. "
+        "lint found something. diff --risk: something newly opens at least so much.",
+    ),
     ("64", "Usage."),
+    ("130", "Interrupted."),
 )
 FILES = (
     ("/var/lib/fwpolicy/", "What is remembered of applies; current is the generation in force."),
     ("/etc/systemd/system/fwpolicy.service", "Loads the rules at boot, without Python."),
     ("/etc/init.d/fwpolicy", "The same under SysV init and OpenRC."),
     ("/etc/fwpolicy/allowed_signers", "Who may sign bundles for this host; see ssh-keygen(1)."),
+    ("/etc/fwpolicy/sync.yaml", "What sync pulls, and how."),
     ("~/.cache/fwpolicy/fleet/", "Results that --all builds on."),
 )
 EXAMPLES = (

@@ -102,10 +102,8 @@ def _came(overview: Overview) -> Content:
 def _tiles(overview: Overview) -> Iterator[Markup]:
     hosts = list(findings.hosts_of(overview))
     states = [findings.state(overview, host) for host in hosts]
-    openings = findings.openings(overview)
-    high = sum(each.level == 3 for each, _ in openings)
     yield _wrong(overview)
-    yield _tile("risky", f"{len(openings):,}", f"risky openings, {high:,} of them high", high > 0)
+    yield _risky(overview)
     differs, unknown = states.count(DIFFERS), states.count(UNKNOWN)
     yield _tile(
         "drift", f"{differs}", f"hosts differ; of {unknown:,} it is not known", differs > 0, unknown > 0
@@ -129,6 +127,15 @@ def _tiles(overview: Overview) -> Iterator[Markup]:
     yield _tile(
         "ntp", known, f"hosts answer NTP probes; of {silent:,} it is not known", answering > 0, silent > 0
     )
+
+
+def _risky(overview: Overview) -> Markup:
+    openings, unread = findings.openings(overview), findings.unread(overview)
+    high = sum(each.level == 3 for each, _ in openings)
+    left = f"; of {count(unread, 'host')} it is not known" if unread else ""
+    none = 0 < unread == len(list(findings.hosts_of(overview)))
+    number = "?" if none else f"{len(openings):,}"
+    return _tile("risky", number, f"risky openings, {high:,} of them high{left}", high > 0, unread > 0)
 
 
 def _wrong(overview: Overview) -> Markup:

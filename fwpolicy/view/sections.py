@@ -78,8 +78,13 @@ def risky(overview: Overview) -> Markup:
     lines = findings.line_at(overview)
     rows = [_opening(each, hosts, lines.get(each.at), overview) for each, hosts in found]
     columns = ("Risk", "What is open", "Hosts", "Because of")
-    body = table("Risky openings", columns, rows) if rows else nothing("None.")
+    body = table("Risky openings", columns, rows) if rows else nothing(_none(overview))
     return section("risky", "Risky openings", said, body)
+
+
+def _none(overview: Overview) -> str:
+    unread = findings.unread(overview)
+    return f"None where it is known; of {count(unread, 'host')} it is not." if unread else "None."
 
 
 def _opening(each: Opening, hosts: tuple[str, ...], line: Line | None, overview: Overview) -> Markup:

@@ -134,6 +134,10 @@ def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):
     assert (fleet.path / "out3/web-02.fwb").read_bytes() == first["web-02.fwb"]
     assert main(["bundle", "web-02", "--no-cache", *words]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] is False
+    clone_words = ["bundle", "web-02", "--inventory", str(clone), "-o", "out4", *words[4:6]]
+    for told in ("1 bundle written, 0 unchanged", "0 bundles written, 1 unchanged"):
+        assert main(clone_words) == 0
+        assert f"out4: {told}, number 1" in capsys.readouterr().err
 
 
 def test_tools_of_the_system_open_it(fleet, make, keys, tmp_path):
@@ -454,3 +458,9 @@ def test_a_key_that_is_none(fleet, make, keys, capsys):
     fleet.commit()
     assert main(["bundle", "web-01", "-o", "out", "--key", "nowhere"]) == 1
     assert "cannot sign with nowhere" in capsys.readouterr().err
+    key = keys / "release"
+    key.chmod(0o644)
+    assert main(["bundle", "web-01", "-o", "out", "--key", str(key)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"cannot sign with {key}: Permissions 0644 for '{key}' are too open; " in said
+    assert f'No private key found for "{key}"' in said and "@" not in said

@@ -161,11 +161,25 @@ def test_what_cannot_be_compared(fleet, capsys):
     report = diff(capsys)
     assert report["code"] == 1 and report["same"] == 2
     (wrong,) = report["wrong"]
+    assert report["not_compared"] == 3
     assert "unknown service 'htttps'" in wrong["message"] and wrong["hosts"] == ["web-01", "web-02", "web-03"]
     main(["diff", "--all", "git:HEAD"])
-    assert (
-        "### Not compared: web (3 hosts)\n\n```text\npolicies/web.yaml:2:17: error" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "### Not compared: web (3 hosts)\n\n```text\npolicies/web.yaml:2:17: error" in text
+    first = "**2 of 5 hosts compared**; what changes on the others is not known."
+    told = (
+        f"## What this does to traffic\n\n{first}\n\nAgainst `HEAD`: 0 changes on 0 of 2 hosts, none risky.\n"
     )
+    assert text.startswith(told)
+
+
+def test_nothing_compared_is_not_nothing_risky(fleet, capsys):
+    fleet.commit()
+    fleet.write(policies__base=BASE.replace("ssh", "nosuch"))
+    assert main(["diff", "--all", "git:HEAD"]) == 1
+    text = capsys.readouterr().out
+    assert "**0 of 5 hosts compared**" in text and "risky" not in text
+    assert main(["diff", "--all", "git:HEAD"]) == 1
     assert main(["diff", "--all", "git:nosuch"]) == 1
     assert main(["diff", "--all", "HEAD"]) == 1
     assert "the old side is a revision, as in git:origin/main" in capsys.readouterr().err

@@ -128,7 +128,11 @@ def test_ansible_reads_the_same(tmp_path):
         ("all: {hosts: {../b: }}", ["1:15-19: '../b' cannot name a host"]),
         ("all: {hosts: {-rf: }}", ["1:15-18: '-rf' cannot name a host"]),
         ("all: {hosts: {'w[2:1]': }}", ["1:15-23: '[2:1]' in 'w[2:1]' is no range"]),
-        ("all: {hosts: {'w[0:999999]': }}", ["1:15-28: '[0:999999]' in 'w[0:999999]' is no range"]),
+        (
+            "all: {hosts: {'w[0:999999]': }}",
+            ["1:15-28: '[0:999999]' in 'w[0:999999]' is more than 100,000 hosts"],
+        ),
+        ("all: {hosts: {'w[01:3]': }}", ["1:15-24: the ends of '[01:3]' in 'w[01:3]' have 2 and 1 digits"]),
         (
             "all: {hosts: {a: {fwpolicy_policy: x}}}",
             ["1:19-34: unknown variable 'fwpolicy_policy'"],
@@ -153,6 +157,78 @@ def test_ansible_reads_the_same(tmp_path):
 )
 def test_refusals_at_their_places(text, said):
     assert problems(text) == said
+
+
+TAGGED = """\
+all:
+  vars:
+    ansible_become_password: !vault |
+      $ANSIBLE_VAULT;1.1;AES256
+      6162
+    motd: !unsafe "{{ no template }}"
+    more: {list: [!unsafe a, !vault &b b], again: *b}
+  hosts:
+    a: {ansible_password: !vault c, fwpolicy_policies: x.yaml}
+"""
+
+
+def test_tags_may_stand_where_only_ansible_reads():
+    assert policies(read(TAGGED)) == {"a": ["x.yaml"]}
+    # The same word, by its anchor, in a variable of ours, too.
+    assert problems(TAGGED.replace("policies: x.yaml", "policies: [*b]")) == [
+        "7:30-36: tags are not part of the language: !vault"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!vault all: {hosts: {a: }}",
+        "all: !unsafe {hosts: {a: }}",
+        "all: {!unsafe hosts: {a: }}",
+        "all: {hosts: !unsafe {a: }}",
+        "all: {hosts: {!unsafe a: }}",
+        "all: {hosts: {a: !unsafe {}}}",
+        "all: {hosts: {a: {!unsafe b: c}}}",
+        "all: {hosts: {a: {fwpolicy_policies: !vault x}}}",
+        "all: {vars: !unsafe {a: b}}",
+        "all: {vars: {fwpolicy_groups: {a: [!unsafe 192.0.2.1]}}}",
+        "all: {children: {b: {hosts: {c: {fwpolicy_zones: {a: !unsafe x}}}}}}",
+        "!unsafe {all: {hosts: {a: }}}",
+    ],
+)
+def test_tags_may_stand_nowhere_else(text):
+    column = text.index("!")
+    tag = text[column:].split()[0]
+    wanted = f"1:{column + 1}-{column + 1 + len(tag)}: tags are not part of the language: {tag}"
+    assert problems(text) == [wanted]
+
+
+INI = """# Of a time before YAML.
+mail.example.org ansible_port=2222
+
+[web]
+web-[01:02]
+
+[web:vars]
+fwpolicy_policies=x.yaml
+"""
+
+
+def test_an_ini_inventory_is_told_as_one(tmp_path):
+    for text in (INI, "[web]\n", "[web:children]\nshop\n", "a\nb\n[web] ; more\nc\n"):
+        with pytest.raises(PolicyError) as caught:
+            read(text)
+        (found,) = caught.value.problems
+        assert found.message == "this is an inventory in INI format; here it is YAML"
+        assert found.span.line == 1 + text[: text.index("[web")].count("\n")
+        assert found.hint == "ansible-inventory -i inventory.yaml --list -y writes it as YAML"
+    # Which is not said of what only has brackets.
+    assert problems("[web, db]") == ["1:1-10: the inventory must be a mapping (NAME: VALUE), not a list"]
+    (tmp_path / "hosts.ini").write_text(INI)
+    command = [ansible(), "-i", str(tmp_path / "hosts.ini"), "--list", "-y"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert policies(read(done.stdout)) == {"web-01": ["x.yaml"], "web-02": ["x.yaml"]}
 
 
 def test_two_groups_that_differ_are_refused_where_ansible_takes_the_later_name():
@@ -180,6 +256,23 @@ def test_ranges():
     for wrong in ("[1:2", "a[]", "a[1]", "a[1:2:0]", "a[aa:b]", "a[1:2:3:4]", "[1:9999][1:9999]"):
         with pytest.raises(HostNameError):
             expand(wrong)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1:3]", "[0:12:4]", "[01:12:5]", "[00:02]", "[a:c]", "[01:3]", "[1:03]", "[001:12]"]
+)
+def test_ranges_are_ansibles(text):
+    """Against its own function, refusals included."""
+    from ansible.errors import AnsibleError  # noqa: PLC0415  (half a second)
+    from ansible.plugins.inventory import expand_hostname_range  # noqa: PLC0415
+
+    try:
+        wanted = tuple(expand_hostname_range(f"w{text}"))
+    except AnsibleError:
+        with pytest.raises(HostNameError):
+            expand(f"w{text}")
+    else:
+        assert expand(f"w{text}") == wanted
 
 
 def test_hosts_are_named_by_their_groups():

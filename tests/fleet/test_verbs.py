@@ -23,7 +23,7 @@ def tree(folder) -> dict[str, bytes]:
 def test_check(fleet, capsys):
     assert main(["check", "--all"]) == 0
     said = capsys.readouterr()
-    assert said.out == "inventory.yaml: ok and proved: 5 hosts, 3 differ, 3 tests held\n"
+    assert said.out == "inventory.yaml: ok and proved: 5 hosts of 3 different policies, 3 tests held\n"
     assert "warning: IPv4 only" in said.err
     assert main(["check", "--all", "--quiet", str(fleet.path)]) == 0
     assert capsys.readouterr() == ("", "")
@@ -103,12 +103,12 @@ def test_hosts_beside_nat(fleet, capsys):
 
 def test_only_what_changed_is_written(fleet, capsys):
     main(["compile", "--all", "-o", "build"])
-    assert "build: 5 written, 0 as they were" in capsys.readouterr().err
+    assert "build: 5 written, 0 unchanged" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in (fleet.path / "build").rglob("*")}
     fleet.write(policies__web=WEB.replace("https", "http"))
     main(["compile", "--all", "-o", "build"])
     said = capsys.readouterr().err
-    assert "build: 3 written, 2 as they were" in said and "(2 known already)" in said
+    assert "build: 3 written, 2 unchanged" in said and "(2 from the cache)" in said
     changed = {
         path.parent.name
         for path, then in before.items()
@@ -119,7 +119,7 @@ def test_only_what_changed_is_written(fleet, capsys):
     fleet.file("build/web-03/mine.txt", "kept")
     fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]").replace("db-01", "db-09"))
     main(["compile", "--all", "-o", "build"])
-    assert "1 written, 3 as they were, 2 removed" in capsys.readouterr().err
+    assert "1 written, 3 unchanged, 2 removed" in capsys.readouterr().err
     assert not (fleet.path / "build/db-01").exists()
     assert [path.name for path in (fleet.path / "build/web-03").iterdir()] == ["mine.txt"]
 
@@ -213,6 +213,10 @@ def test_results_are_kept_by_content(fleet, builds, capsys):
     assert len(builds) == 3
 
 
+def ascii_start(text: str) -> str:
+    return ascii(text[:9])
+
+
 def test_a_kept_result_ends_with_the_day_where_a_line_ends(fleet, builds, monkeypatch):
     fleet.write(policies__web="version: 1\ninput: {allow: [{service: https, expires: 2030-01-31}]}\n")
     for day, count in ((20000, 3), (20000.5, 0), (20001, 1)):
@@ -234,6 +238,27 @@ def test_nothing_wrong_is_kept_and_nothing_cut_short_believed(fleet, builds, tmp
         path.write_bytes(path.read_bytes()[:-9])
     assert main(["check", "--all", "--quiet"]) == 0
     assert len(builds) == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "null", "7", "{}", "[1]", '"web.yaml"', '["a\\u0000b", "\\ud800"]', "[" * 200_000, "\xff\xfe"],
+    ids=ascii_start,
+)
+def test_a_damaged_cache_costs_time_and_nothing_else(fleet, builds, tmp_path, damage):
+    """Whichever half of it is damaged, and of whichever verb."""
+    fleet.commit()
+    report = ["report", "--all", "-o", "report.html"]
+    verbs = (["check", "--all", "--quiet"], ["diff", "--all", "git:HEAD"], report)
+    for verb in verbs:
+        assert main(verb) == 0
+    for kind in ("read", "made"):
+        builds.clear()
+        for verb in verbs:
+            for path in (tmp_path / "cache").rglob(f"{kind}/*/*"):
+                path.write_bytes(damage.encode("latin-1"))
+            assert main(verb) == 0
+        assert len(builds) == 6
 
 
 def test_a_cache_that_others_can_write_to_is_not_believed(fleet, tmp_path, capsys):
@@ -303,7 +328,7 @@ def test_variables_in_files_that_only_ansible_reads_are_refused(fleet, capsys):
 def test_shipped_policies_belong_to_every_repository(repo, capsys):
     repo.write(inventory="all: {hosts: {a: {fwpolicy_policies: ntp-client}}}\n")
     assert main(["check", "--all"]) == 0
-    assert "1 host, 1 differs" in capsys.readouterr().out
+    assert "1 host of 1 policy" in capsys.readouterr().out
 
 
 def test_lock(fleet, monkeypatch, capsys):

@@ -25,6 +25,15 @@ CASES = {
 LONG = pytest.mark.slow
 SOME = [pytest.param(name, marks=() if name == "risky" else LONG) for name in CASES]
 HERE = str(Path(sys.executable).parent)
+PYTHON = """\
+#!/bin/sh
+if [ "$2" = venv ]; then
+    mkdir -p "$3/bin"
+    exec cp "$0" "$3/bin/python"
+fi
+echo "$@" >&2
+exit 7
+"""
 
 
 def git(folder: Path, *words: str) -> str:
@@ -170,11 +179,14 @@ def test_github_release(branch, tmp_path):
     signed(tmp_path, folder / "bundles", tmp_path / "key.pub")
 
 
-@pytest.mark.parametrize("case", [pytest.param(name, marks=() if name == "pass" else LONG) for name in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=() if name == "violation" else LONG) for name in CASES]
+)
 def test_gitlab_review(branch, case):
     folder, base = branch(case)
     checked = gitlab("firewall-check", folder, {})
     assert checked.returncode == {"pass": 0, "violation": 3, "risky": 0, "wrong": 1}[case], checked.stderr
+    assert (folder / "review/report.html").exists()
     done = gitlab("firewall-diff", folder, {"CI_MERGE_REQUEST_DIFF_BASE_SHA": base})
     assert done.returncode == {"pass": 0, "violation": 0, "risky": 3, "wrong": 1}[case], done.stderr
     assert CASES[case][3] in done.stdout and "no FWPOLICY_NOTE_TOKEN, no note" in done.stdout
@@ -203,6 +215,57 @@ def wheel(tmp_path_factory):
     words = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(words, cwd=source, check=True, capture_output=True)
     return next(folder.glob("*.whl"))
+
+
+def install(kind: str, folder: Path, env: dict[str, str]) -> tuple[int, str]:
+    """The exit code of a kind's way to install, and what it said."""
+    if kind == "shell":
+        done = shell(folder, "review", BASE="main", **env)
+        return done.returncode, done.stderr
+    if kind == "gitlab":
+        done = gitlab("firewall-check", folder, env, before=True)
+        return done.returncode, done.stderr
+    name = kind.removeprefix("github.")
+    job = load(f"github/{name}.yml")["jobs"][name]
+    steps = [step for step in job["steps"] if step["name"] == "Install"]
+    runner = GitHub(job | {"steps": steps}, folder, {}, env)
+    return runner.run()["Install"], runner.said
+
+
+@pytest.mark.parametrize("kind", ["shell", "github.review", "github.release", "gitlab"])
+@pytest.mark.parametrize("said", [None, "", "fwpolicy==0.1.0", "https://127.0.0.1:9/fwpolicy.whl"])
+def test_nothing_is_installed_by_a_name_alone(tmp_path, monkeypatch, kind, said):
+    """Whoever registers a free name in the public index would get the key that signs."""
+    monkeypatch.setenv("PATH", os.environ["PATH"].replace(f"{HERE}:", ""))
+    monkeypatch.delenv("FWPOLICY", raising=False)
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    env = {"PIP_NO_INDEX": "1"} | ({} if said is None else {"FWPOLICY": said})
+    code, told = install(kind, folder, env)
+    assert code == 64 and "no fwpolicy here, and FWPOLICY names no file" in told, told
+    assert not [*tmp_path.rglob("pyvenv.cfg")]
+
+
+@pytest.mark.parametrize(
+    ("said", "index"),
+    [
+        ("fwpolicy==0.1.0", "https://127.0.0.1:9/simple"),
+        ("https://127.0.0.1:9/fwpolicy-0.1.0-py3-none-any.whl#sha256=00", ""),
+        ("./fwpolicy-0.1.0-py3-none-any.whl", ""),
+    ],
+)
+def test_what_says_its_source_goes_to_pip(tmp_path, monkeypatch, said, index):
+    """A python3 of the test's notes what it is called with, and ends like a pip that finds nothing."""
+    python = tmp_path / "bin/python3"
+    python.parent.mkdir()
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH'].replace(f'{HERE}:', '')}")
+    for kind in ("shell", "github.review", "github.release", "gitlab"):
+        folder = tmp_path / kind / "repo"
+        folder.mkdir(parents=True)
+        code, told = install(kind, folder, {"FWPOLICY": said, "PIP_INDEX_URL": index})
+        assert code == 7 and told.endswith(f"-m pip install --quiet --disable-pip-version-check {said}\n")
 
 
 @LONG

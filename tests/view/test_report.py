@@ -74,6 +74,26 @@ def test_a_wrong_policy_is_on_the_page_and_the_others_too(fleet, capsys):  # noq
     assert "unknown service &#39;nosuch&#39;" in text and "postgresql" in text
 
 
+def test_what_is_not_known_is_no_nought(fleet, capsys):  # noqa: F811
+    """Neither where somebody looks first, nor in figures."""
+    fleet.write(policies__base="version: 1\ninput: {default: drop}\n", policies__db="version: 1\n")
+    fleet.write(policies__web="version: 1\ninput: {allow: [nosuch]}\n")
+    assert main(["report", "--all", "-o", "r.html"]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "r.html: 2 of 5 hosts looked at; 5 hosts of 3 different policies, 0 risky openings\n"
+    )
+    text = (fleet.path / "r.html").read_text()
+    tile = "<b>0</b><span>risky openings, 0 of them high; of 3 hosts it is not known</span>"
+    assert tile in text and "None where it is known; of 3 hosts it is not." in text
+    assert main(["report", "--all", "-o", "r.html", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["unread"] == 3
+    fleet.write(policies__base="version: 1\ninput: {allow: [nosuch]}\n")
+    assert main(["report", "--all", "-o", "r.html"]) == 1
+    assert "0 of 5 hosts looked at" in capsys.readouterr().err
+    assert "<b>?</b><span>risky openings" in (fleet.path / "r.html").read_text()
+
+
 def test_a_broken_invariant_is_told_and_is_3(fleet):  # noqa: F811
     text = (fleet.path / "inventory.yaml").read_text()
     fleet.write(inventory=text.replace("all:\n", "all:\n  vars: {fwpolicy_invariants: [rules.yaml]}\n"))
