@@ -50,6 +50,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import os  # noqa: PLC0415
+
     from fwpolicy.fleet import syncconfig  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
@@ -57,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     require_root(machine.live, "sync")
     if options.disable:
         return _disable(options, machine)
+    if options.config:
+        options.config = os.path.abspath(options.config)  # noqa: PTH100
     config = syncconfig.load(options.config or syncconfig.PLACE, machine.files)
     if options.enable:
         return _enable(options, config, machine)
@@ -69,9 +73,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _enable(options: argparse.Namespace, config: SyncConfig, machine: Machine) -> int:
     from fwpolicy.fleet import syncunits  # noqa: PLC0415
-    from fwpolicy.host.texts import absolute  # noqa: PLC0415
 
-    words = ("--config", absolute(options.config)) if options.config else ()
+    words: tuple[str, ...] = ("--config", options.config) if options.config else ()
     words += ("--state-dir", options.state_dir) if options.state_dir else ()
     changed = syncunits.enable(syncunits.units(config, words), machine)
     every = f"{syncunits.TIMER} looks every {config.every} s"

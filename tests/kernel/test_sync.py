@@ -115,6 +115,14 @@ def test_signed_commits(here, fleet):
     assert folder.stat().st_uid == os.geteuid()
 
 
+def test_a_configuration_in_this_folder(here, monkeypatch):
+    here.push()
+    monkeypatch.chdir(here.folder)
+    assert "applied" in here.run("sync", "--config", "sync.yaml")
+    here.config.write_text("version: 2\n")
+    assert f"{here.config}:1:10: error" in here.run("sync", "--config", "sync.yaml", code=1)
+
+
 def test_bundles(here, fleet, make):
     here.configure("bundles: bundles")
     make("web-01", out="../bundles")
