@@ -35,7 +35,7 @@ def _families(state: SyncState) -> Iterator[str]:
         "fwpolicy_sync_failures": ("Rounds of sync in a row that failed.", state.failures),
         "fwpolicy_sync_held_back": (
             "Whether what the repository has for this host was refused or taken back.",
-            int(state.newest != state.good),
+            int(state.newest != state.good or bool(state.refused)),
         ),
     }
     for name, (text, value) in numbers.items():

@@ -175,6 +175,11 @@ def test_what_sync_remembers(host, tmp_path):
     assert one(found, "fwpolicy_sync_held_back") == 1
     assert found["fwpolicy_sync_info"] == [({"commit": "3f8fb04c"}, 1)]
     assert one(found, "fwpolicy_sync_readable") == 1
+    for refused in ("", "9c"):
+        state.write_text(
+            json.dumps({"format": 1, "good": "a1", "newest": "a1", "last": 7, "refused": refused})
+        )
+        assert one(read(host("status", "--prometheus")[1]), "fwpolicy_sync_held_back") == bool(refused)
     for damaged in ("", "{", '{"format": 1, "last": "7"}', "[]"):
         state.write_text(damaged)
         found = read(host("status", "--prometheus")[1])
