@@ -98,7 +98,10 @@ class Mirror:
         except HostError as error:
             kind = _TooSlowError if isinstance(error, _TooSlowError) else UnreachableError
             raise kind(f"{self.url}: {error}") from None
-        return self._git("rev-parse", "--verify", f"{INCOMING}^{{commit}}").decode().strip()
+        commit = self._git("rev-parse", "--verify", f"{INCOMING}^{{commit}}").decode().strip()
+        # A fetch asks only of what it brought whether it is all there.
+        self._git("rev-list", "--objects", "--quiet", "-n", "1", commit)
+        return commit
 
     def _offered(self) -> bool:
         """Whether the repository has the branch; asked without the mirror."""

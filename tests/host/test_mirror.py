@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -54,6 +55,11 @@ def no_folder(place: Path) -> None:
     place.write_text("")
 
 
+def oldest_pack(place: Path) -> list[Path]:
+    first = min((place / "objects/pack").glob("*.pack"), key=lambda pack: pack.stat().st_mtime_ns)
+    return [first, first.with_suffix(".idx")]
+
+
 DAMAGES = {
     "a file": no_folder,
     "an empty HEAD": lambda place: (place / "HEAD").write_text(""),
@@ -64,25 +70,35 @@ DAMAGES = {
         for each in (place / "objects").rglob("*")
         if each.is_file()
     ],
+    "a missing pack": lambda place: [each.unlink() for each in oldest_pack(place)],
+    "a pack that is cut short": lambda place: [
+        (each.chmod(0o600), os.truncate(each, 20)) for each in oldest_pack(place)
+    ],
     "an empty ref": lambda place: (place / INCOMING).write_text(""),
     "a lock of what died": lambda place: (place / f"{INCOMING}.lock").write_text(""),
 }
 
 
+@pytest.mark.parametrize("news", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_one_is_made_anew(repo, damage):
-    repo.file("a", "1\n")
+def test_a_damaged_one_is_made_anew(repo, damage, news):
+    for name in ("a", "same", "folder/same"):
+        repo.file(name, f"{name}\n")
     repo.commit()
     found = mirror(repo)
     found.keep(found.fetch())
-    repo.file("a", "2\n")
-    commit = repo.commit()
+    repo.file("a", "1\n")
+    repo.commit()
+    found.keep(found.fetch())
+    repo.file("a", "2\n" if news else "1\n")
+    commit = repo.commit() if news else repo.git("rev-parse", "HEAD")
     DAMAGES[damage](Path(found.place))
     away = mirror(repo, "file:///nowhere")
     with pytest.raises(HostError):
         away.fetch()
     assert Path(found.place).exists()
-    assert found.fetch() == commit and found.read(commit, "a") == b"2\n"
+    assert found.fetch() == commit and found.read(commit, "a") == (b"2\n" if news else b"1\n")
+    assert found.read(commit, "same") == b"same\n" and found.read(commit, "folder/same") == b"folder/same\n"
 
 
 def test_a_whole_one_stays(repo):
