@@ -153,10 +153,10 @@ def _written(
     """((host, file, whether it had to be written) of each, hosts that are gone)."""
     from fwpolicy import VERSION  # noqa: PLC0415
     from fwpolicy.commands.progress import Progress  # noqa: PLC0415
-    from fwpolicy.fleet.bundle import ENDING, seal  # noqa: PLC0415
+    from fwpolicy.fleet.bundle import ENDING, HEAD, seal  # noqa: PLC0415
     from fwpolicy.host.outputs import FlatOutputs, write_file  # noqa: PLC0415
 
-    outputs = FlatOutputs(options.directory)
+    outputs = FlatOutputs(options.directory, HEAD)
     progress = Progress(not options.quiet)
     done = []
     for each in units:

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.texts import begins_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ class Outputs(_Indexed):
 
 
 class FlatOutputs(_Indexed):
-    """A file for each host."""
+    """A file for each host, which begins with `head`: what does not is not removed, whoever listed it."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, head: bytes) -> None:
         super().__init__(folder, FLAT_INDEX)
+        self.head = head
 
     def finish(
         self, index: Mapping[str, object], files: Mapping[str, str], *, whole: bool
@@ -86,8 +88,9 @@ class FlatOutputs(_Indexed):
         gone = tuple(sorted(host for host in self.before if whole and host not in files))
         kept = {host: names for host, names in self.before.items() if host not in gone}
         try:
-            for name in (name for host in gone for name in self.before[host]):
-                _remove(f"{self.folder}/{name}")
+            for path in (f"{self.folder}/{name}" for host in gone for name in self.before[host]):
+                if begins_with(path, self.head):
+                    _remove(path)
             self._list(index, kept | {host: [name] for host, name in files.items()})
         except OSError as error:
             raise _refused(self.folder, error) from None

@@ -124,6 +124,10 @@ def test_a_host_that_is_gone_takes_its_bundle_along(fleet, make, keys, capsys):
     out = fleet.path / "out"
     for name in ("db-99.fwb", "notes.txt"):
         (out / name).write_text("mine")
+    # Nor what somebody has put in a bundle's place, or on the list.
+    index = json.loads((out / "bundles.json").read_text())
+    index["files"]["elsewhere"] = ["notes.txt"]
+    (out / "bundles.json").write_text(json.dumps(index))
     fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]").replace("db-01", "db-09"))
     # Some hosts are not all of them: the others' stay, and are known.
     assert make("db-09") == 0
@@ -132,7 +136,7 @@ def test_a_host_that_is_gone_takes_its_bundle_along(fleet, make, keys, capsys):
     words = ["bundle", "--all", "-o", "out", "--key", str(keys / "release")]
     assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["removed"] == ["db-01", "web-03"] and report["changed"] is True
+    assert report["removed"] == ["db-01", "elsewhere", "web-03"] and report["changed"] is True
     assert sorted(path.name for path in out.iterdir()) == [
         *("bundles.json", "db-02.fwb", "db-09.fwb", "db-99.fwb", "notes.txt", "web-01.fwb", "web-02.fwb")
     ]
