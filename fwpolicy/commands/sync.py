@@ -166,7 +166,7 @@ class _Sync:
 
         self.asked = pull.asked(self.config, self.machine)
         commit = self.mirror.fetch()
-        outcome = self._known(commit)
+        outcome = self._foregone(commit)
         if not outcome:
             self._refuse_again(commit)
         self.state = replace(self.state, newest=commit, refused="", since=0, refusal="", code=0)
@@ -182,7 +182,7 @@ class _Sync:
             self.state = replace(self.state, **refused)
             raise
 
-    def _known(self, commit: str) -> str:
+    def _foregone(self, commit: str) -> str:
         """The outcome where nothing is to be looked at; "" where something is."""
         if self.options.retry or not self.state.good:
             return ""
