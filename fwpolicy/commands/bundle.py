@@ -122,14 +122,16 @@ def _make(options: argparse.Namespace) -> int:
     tree = found.tree
     assert isinstance(tree, WorkTree)  # noqa: S101  (fleet.repository opens no other)
     came = origin(tree, options.sequence)
-    written = _written(Making(found, tree, came), units, wanted, options)
+    written, gone = _written(Making(found, tree, came), units, wanted, options)
     if options.json:
         bundles = [{"host": host, "file": path, "changed": changed} for host, path, changed in written]
         report = {"sequence": came.sequence, "commit": came.commit or None, "bundles": bundles}
-        operands.print_json({"changed": any(each[2] for each in written), **report})
+        changed = bool(gone) or any(each[2] for each in written)
+        operands.print_json({"changed": changed, **report, "removed": list(gone)})
     elif not options.quiet:
         number = sum(changed for _, _, changed in written)
         said = f"{fleet.counted(number, 'bundle')} written, {len(written) - number:,} unchanged"
+        said += f", {len(gone):,} removed" if gone else ""
         print(f"{options.directory}: {said}, number {came.sequence}", file=sys.stderr)
     return 0
 
@@ -148,12 +150,14 @@ def _wanted(found: Repository, hosts: list[str] | None) -> frozenset[str]:
 
 def _written(
     making: Making, units: tuple[Built, ...], wanted: frozenset[str], options: argparse.Namespace
-) -> list[tuple[str, str, bool]]:
-    """(host, file, whether it had to be written)."""
+) -> tuple[list[tuple[str, str, bool]], tuple[str, ...]]:
+    """((host, file, whether it had to be written) of each, hosts that are gone)."""
+    from fwpolicy import VERSION  # noqa: PLC0415
     from fwpolicy.commands.progress import Progress  # noqa: PLC0415
-    from fwpolicy.fleet.bundle import ENDING, seal  # noqa: PLC0415
-    from fwpolicy.host.outputs import write_file  # noqa: PLC0415
+    from fwpolicy.fleet.bundle import ENDING, HEAD, seal  # noqa: PLC0415
+    from fwpolicy.host.outputs import FlatOutputs, write_file  # noqa: PLC0415
 
+    outputs = FlatOutputs(options.directory, HEAD)
     progress = Progress(not options.quiet)
     done = []
     for each in units:
@@ -164,4 +168,5 @@ def _written(
             done.append((host, path, write_file(path, seal(archives[host], options.key), 0o644)))
             progress(len(done), len(wanted), "bundles")
     progress.end()
-    return done
+    names = {host: f"{host}{ENDING}" for host, _, _ in done}
+    return done, outputs.finish({"format": 1, "tool": VERSION}, names, whole=options.all)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fwpolicy.host.mirror import Mirror
 
 NOTHING_NEW, APPLIED, SAME, NOT_DUE = "nothing new", "applied", "nothing to change", "not due"
+# What somebody has taken away by hand is not brought back by a timer.
+REMOVED = "removed"
 # An apply that ended without a verdict, by a reboot, say, is tried once more.
 _TRIES = 2
 # How often a repository is asked that does not answer, after an apply.
@@ -43,13 +45,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--status", action="store_true", help="what came of the last round, and what is next")
     what.add_argument("--enable", action="store_true", help="have systemd's timer do it, now and at boot")
     what.add_argument("--disable", action="store_true", help="no timer any more; what was synced stays")
-    parser.add_argument("--retry", action="store_true", help="also what was taken back or refused before")
+    parser.add_argument(
+        "--retry", action="store_true", help="also what was taken back, refused or removed before"
+    )
     parser.add_argument("--config", metavar="FILE", help="instead of /etc/fwpolicy/sync.yaml")
     operands.host_arguments(parser)
     operands.report_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    import os  # noqa: PLC0415
+
     from fwpolicy.fleet import syncconfig  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
@@ -57,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     require_root(machine.live, "sync")
     if options.disable:
         return _disable(options, machine)
+    if options.config:
+        options.config = os.path.abspath(options.config)  # noqa: PTH100
     config = syncconfig.load(options.config or syncconfig.PLACE, machine.files)
     if options.enable:
         return _enable(options, config, machine)
@@ -69,9 +77,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _enable(options: argparse.Namespace, config: SyncConfig, machine: Machine) -> int:
     from fwpolicy.fleet import syncunits  # noqa: PLC0415
-    from fwpolicy.host.texts import absolute  # noqa: PLC0415
 
-    words = ("--config", absolute(options.config)) if options.config else ()
+    words: tuple[str, ...] = ("--config", options.config) if options.config else ()
     words += ("--state-dir", options.state_dir) if options.state_dir else ()
     changed = syncunits.enable(syncunits.units(config, words), machine)
     every = f"{syncunits.TIMER} looks every {config.every} s"
@@ -98,8 +105,13 @@ def _report(options: argparse.Namespace, config: SyncConfig, machine: Machine) -
         plain = {"outcome": done.outcome, "commit": done.commit or None, "generation": done.generation}
         operands.print_json({"changed": done.outcome == APPLIED, **plain})
     elif not options.quiet and not (options.timed and done.outcome in (NOTHING_NEW, NOT_DUE)):
-        print(f"commit {done.commit[:12]}: {done.outcome}" if done.commit else done.outcome)
-    return 0
+        said = _words(done.outcome)
+        print(f"commit {done.commit[:12]}: {said}" if done.commit else said)
+    return 2 if done.outcome == REMOVED else 0
+
+
+def _words(outcome: str) -> str:
+    return synctext.REMOVED if outcome == REMOVED else outcome
 
 
 def _locked(options: argparse.Namespace, config: SyncConfig, machine: Machine) -> Round:
@@ -127,6 +139,7 @@ class _Sync:
 
         self.options, self.config, self.machine, self.state = options, config, machine, state
         self.mirror: Mirror = mirror_of(config, f"{place}/repository.git")
+        self.asked = ""
         self.tell = operands.teller(options)
 
     def round(self, now: int) -> Round:
@@ -139,7 +152,7 @@ class _Sync:
             said = str(error)
             self._keep(after(self.state, int(time()), self.config.every, said, failed=True))
             raise
-        self._keep(after(self.state, int(time()), self.config.every, done.outcome, failed=False))
+        self._keep(after(self.state, int(time()), self.config.every, _words(done.outcome), failed=False))
         return done
 
     def _keep(self, state: SyncState) -> None:
@@ -151,30 +164,57 @@ class _Sync:
     def _round(self, now: int) -> Round:
         from fwpolicy.fleet import pull  # noqa: PLC0415
 
+        self.asked = pull.asked(self.config, self.machine)
         commit = self.mirror.fetch()
-        if commit == self.state.good:
-            self.state = replace(self.state, newest=commit)
-            return Round(NOTHING_NEW, commit)
-        self._refuse_again(commit)
-        self.state = replace(self.state, newest=commit, refused="", refusal="", code=0)
+        outcome = self._foregone(commit)
+        if not outcome:
+            self._refuse_again(commit)
+        self.state = replace(self.state, newest=commit, refused="", since=0, refusal="", code=0)
+        if outcome:
+            return Round(outcome, commit)
         pull.require_forward(self.state, commit, self.mirror)
         try:
             news = pull.news(self.config, self.mirror, commit, self.machine, now)
             self._refuse_bad(news)
-            return self._bring(news)
+            return self._left(news) or self._bring(news)
         except (PolicyError, CheckFailedError) as error:
-            asked = pull.asked(self.config)
-            self.state = replace(self.state, refused=asked, refusal=str(error), code=error.exit_code)
+            refused = {"refused": self.asked, "since": now, "refusal": str(error), "code": error.exit_code}
+            self.state = replace(self.state, **refused)
             raise
+
+    def _foregone(self, commit: str) -> str:
+        """The outcome where nothing is to be looked at; "" where something is."""
+        if self.options.retry or not self.state.good:
+            return ""
+        if self._generation() is None:
+            return REMOVED
+        return NOTHING_NEW if (commit, self.asked) == (self.state.good, self.state.asked) else ""
+
+    def _generation(self) -> int | None:
+        """The one in force, whoever brought it."""
+        from fwpolicy.deploy.state import State  # noqa: PLC0415
+
+        found = State(self.machine).running()
+        return found.number if found else None
 
     def _refuse_again(self, commit: str) -> None:
         """What was found wrong with this very commit still is, by the same program and configuration."""
-        from fwpolicy.fleet import pull  # noqa: PLC0415
-
         state = self.state
-        if self.options.retry or state.newest != commit or state.refused != pull.asked(self.config):
+        if self.options.retry or state.newest != commit or state.refused != self.asked:
             return
-        raise (CheckFailedError if state.code == CheckFailedError.exit_code else HostError)(state.refusal)
+        kind = CheckFailedError if state.code == CheckFailedError.exit_code else HostError
+        since = f"since {synctext.moment(state.since)}; --retry tries it again"
+        raise kind(f"commit {commit[:12]} is still refused ({since}): {state.refusal}")
+
+    def _left(self, news: News) -> Round | None:
+        """What counted before, and still is what the configuration asks for: where somebody has put another
+        apply in its place by hand, that stays."""
+        state = self.state
+        same = (news.commit, news.contents) == (state.good, state.contents)
+        if self.options.retry or not same or self._generation() == state.generation:
+            return None
+        self.state = replace(state, asked=self.asked)
+        return Round(NOTHING_NEW, news.commit)
 
     def _refuse_bad(self, news: News) -> None:
         state = self.state
@@ -215,7 +255,13 @@ class _Sync:
         from fwpolicy.fleet.syncstate import SyncState  # noqa: PLC0415
 
         self.mirror.keep(news.commit)
-        self.state = SyncState(good=news.commit, newest=news.commit)
+        self.state = SyncState(
+            good=news.commit,
+            newest=news.commit,
+            asked=self.asked,
+            contents=news.contents,
+            generation=self._generation() or 0,
+        )
 
     def _apply(self, news: News, plan: Plan, machine: Machine) -> int:
         """The generation, which counts. Raises CheckFailedError where it was taken back."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from calendar import timegm
 from time import strptime
 
 from fwpolicy import VERSION
 from fwpolicy.deploy.exposition import exposition, family
 from fwpolicy.deploy.journal import pending
+from fwpolicy.deploy.provenance import last_seen
 from fwpolicy.deploy.said import policy, said
 from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import KINDS
+from fwpolicy.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,13 +106,16 @@ def _expiring(generation: Generation, state: State, now: int) -> list[Sample] | 
 
 def _of_bundle(machine: Machine) -> Iterator[str]:
     """The newest bundle that has counted here, if one has."""
+    text = "Whether what is remembered of the newest bundle can be read: without it none is taken."
     try:
-        found = json.loads(machine.files.read(f"{machine.state_dir}/bundle.json") or "")
-        sequence, commit = int(found["sequence"]), str(found["commit"])
-    except (ValueError, KeyError, TypeError):
+        seen = last_seen(machine)
+    except HostError:
+        yield from family("fwpolicy_bundle_readable", "gauge", text, [({}, 0)])
         return
+    if seen is None:
+        return
+    yield from family("fwpolicy_bundle_readable", "gauge", text, [({}, 1)])
     text = "The number of the newest bundle that has counted here."
-    yield from family("fwpolicy_bundle_sequence", "gauge", text, [({}, sequence)])
-    yield from family(
-        "fwpolicy_bundle_info", "gauge", "The commit of that bundle.", [({"commit": commit}, 1)]
-    )
+    yield from family("fwpolicy_bundle_sequence", "gauge", text, [({}, seen.sequence)])
+    text = "The commit of that bundle."
+    yield from family("fwpolicy_bundle_info", "gauge", text, [({"commit": seen.commit}, 1)])

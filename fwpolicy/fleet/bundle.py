@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.provenance import Seen
 
-_HEAD = b"fwpolicy-bundle "
-FIRST_LINE = _HEAD + b"1\n"
+HEAD = b"fwpolicy-bundle "
+FIRST_LINE = HEAD + b"1\n"
 _LONGEST_LINE = 40
 NAMESPACE = "fwpolicy-bundle"
 ENDING = ".fwb"
@@ -64,7 +64,7 @@ def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
 
 def is_one(data: bytes) -> bool:
     """Whether a file's first line says that it is a bundle, of whatever version."""
-    return data.startswith(_HEAD)
+    return data.startswith(HEAD)
 
 
 def seal(archive: bytes, key: str) -> bytes:

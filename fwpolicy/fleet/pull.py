@@ -52,16 +52,23 @@ def require_forward(state: SyncState, commit: str, mirror: Mirror) -> None:
 
 def news(config: SyncConfig, mirror: Mirror, commit: str, machine: Machine, now: int) -> News:
     """What `commit` has for this host, verified. Raises PolicyError, CheckFailedError, HostError."""
-    hosts = (config.host,) if config.host else names(machine.files)
+    hosts = _hosts(config, machine)
     signers = None if config.signers == SIGNERS else _trusted(config.signers, machine)
     if config.bundles:
         return _bundle(config, mirror, commit, machine, signers, hosts)
     return _policies(config, mirror, commit, machine, signers, hosts, now)
 
 
-def asked(config: SyncConfig) -> str:
-    """What a refusal rests on beside the commit: this program, and what it was told."""
-    return digests.of_value([VERSION, config.text])
+def asked(config: SyncConfig, machine: Machine) -> str:
+    """What a verdict rests on beside the commit, as a digest: this program, what it was told, whom it
+    believes and what the host is called. Raises HostError."""
+    signers = machine.files.read_bytes(config.signers)
+    believed = "" if signers is None else digests.of_bytes(signers)
+    return digests.of_value([VERSION, config.text, believed, *_hosts(config, machine)])
+
+
+def _hosts(config: SyncConfig, machine: Machine) -> tuple[str, ...]:
+    return (config.host,) if config.host else names(machine.files)
 
 
 def _trusted(path: str, machine: Machine) -> str:

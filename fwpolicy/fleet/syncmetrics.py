@@ -15,21 +15,27 @@ if TYPE_CHECKING:
 
 
 def metrics(machine: Machine) -> str:
-    """The text format; nothing of a host that never pulled, or whose state is damaged, as `sync` says."""
+    """The text format; nothing of a host that never pulled."""
     try:
         state = syncstate.read(machine)
     except HostError:
-        return ""
+        return exposition(_readable(0))
     return exposition(_families(state)) if state.last else ""
 
 
+def _readable(value: int) -> Iterator[str]:
+    text = "Whether what sync remembers can be read: without it no round of it does anything."
+    yield from family("fwpolicy_sync_readable", "gauge", text, [({}, value)])
+
+
 def _families(state: SyncState) -> Iterator[str]:
+    yield from _readable(1)
     numbers = {
         "fwpolicy_sync_timestamp_seconds": ("When the last round of sync was.", state.last),
         "fwpolicy_sync_failures": ("Rounds of sync in a row that failed.", state.failures),
         "fwpolicy_sync_held_back": (
             "Whether what the repository has for this host was refused or taken back.",
-            int(state.newest != state.good),
+            int(state.newest != state.good or bool(state.refused)),
         ),
     }
     for name, (text, value) in numbers.items():

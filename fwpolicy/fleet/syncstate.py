@@ -20,20 +20,26 @@ _DOUBLINGS = 10
 
 @record
 class SyncState:
-    """`good`: the commit whose policy counts here, "" before the first. `newest`: the one fetched last.
+    """`good`: the commit whose policy counts here, "" before the first, by `asked` (pull.asked), with
+    `contents`, a digest of its files, as `generation`. `newest`: the one fetched last.
 
     `bad`: what was taken back, as a digest of its files, with its `bad_commit` and `bad_why`.
-    `refused`: what was refused of commit `newest` for good, as a digest, with its `refusal` and exit `code`.
+    `refused`: by which pull.asked commit `newest` was refused for good, `since` when (Unix), with its
+    `refusal` and exit `code`.
     `trying`: what is being tried, as a digest, the `tries`-th time. `failures`: rounds in a row that failed;
     `due`: when the next one is (Unix). `last`: when the last one was, and `said` what came of it.
     """
 
     good: str = ""
+    asked: str = ""
+    contents: str = ""
+    generation: int = 0
     newest: str = ""
     bad: str = ""
     bad_commit: str = ""
     bad_why: str = ""
     refused: str = ""
+    since: int = 0
     refusal: str = ""
     code: int = 0
     trying: str = ""

@@ -11,6 +11,7 @@ import os
 import posixpath
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -60,6 +61,10 @@ class UnreachableError(HostError):
     """The repository does not answer, or not in time; it may later."""
 
 
+class _TooSlowError(UnreachableError):
+    """Not in time."""
+
+
 class Mirror:
     """One branch of the repository at `url`, in the folder `place`, which is made for root alone."""
 
@@ -69,15 +74,54 @@ class Mirror:
 
     def fetch(self) -> str:
         """The branch's commit, fetched with all that leads to it. Raises UnreachableError, HostError."""
+        try:
+            return self._fetched()
+        except _TooSlowError:
+            raise
+        except HostError:
+            # Where the repository answers, it is the mirror that is damaged, or locked by what died.
+            if not self._offered():
+                raise
+        self._take_away()
+        return self._fetched()
+
+    def _fetched(self) -> str:
         # Of one that is there it makes whole what a power cut left.
-        self._git("init", "--bare", "--quiet", "--template=", self.place)
+        try:
+            self._git("init", "--bare", "--quiet", "--template=", self.place)
+        except HostError as error:
+            raise HostError(f"{self.place}: {error}") from None
         where = ("--", self.url, f"+refs/heads/{self.branch}:{INCOMING}")
         how = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         try:
             self._git("fetch", *how, *where, seconds=self.seconds)
         except HostError as error:
-            raise UnreachableError(f"{self.url}: {error}") from None
-        return self._git("rev-parse", "--verify", f"{INCOMING}^{{commit}}").decode().strip()
+            kind = _TooSlowError if isinstance(error, _TooSlowError) else UnreachableError
+            raise kind(f"{self.url}: {error}") from None
+        commit = self._git("rev-parse", "--verify", f"{INCOMING}^{{commit}}").decode().strip()
+        # A fetch asks only of what it brought whether it is all there.
+        self._git("rev-list", "--objects", "--quiet", "-n", "1", commit)
+        return commit
+
+    def _offered(self) -> bool:
+        """Whether the repository has the branch; asked without the mirror."""
+        asked = ("ls-remote", "--quiet", "--exit-code", "--", self.url, f"refs/heads/{self.branch}")
+        beside = Mirror("/dev/null", self.url, self.branch, self.seconds)
+        try:
+            return beside._run(*asked, seconds=self.seconds).returncode == 0
+        except HostError:
+            return False
+
+    def _take_away(self) -> None:
+        """Nothing is lost by that but time: what counts here is remembered beside it. Raises HostError."""
+        try:
+            shutil.rmtree(self.place)
+        except NotADirectoryError:
+            os.unlink(self.place)  # noqa: PTH108
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise HostError(f"{self.place} is damaged, and cannot be taken away: {error.strerror}") from None
 
     def answers(self, seconds: float) -> str:
         """Why the repository does not answer; "" where it does."""
@@ -170,7 +214,7 @@ class Mirror:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise HostError(f"git {words[0]} did not end within {seconds:.0f} s") from None
+                    raise _TooSlowError(f"git {words[0]} did not end within {seconds:.0f} s") from None
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 

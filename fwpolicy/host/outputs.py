@@ -1,5 +1,5 @@
-"""A folder with a folder for each host: what is there already is not written again, what is no host's any
-more goes. Nothing but what was written here earlier is ever removed.
+"""A folder with a folder, or a file, for each host: what is there already is not written again, what is no
+host's any more goes. Nothing but what was written here earlier is ever removed.
 """
 
 from __future__ import annotations
@@ -9,26 +9,39 @@ import os
 from contextlib import suppress
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.texts import begins_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     Content = Mapping[str, tuple[str, int]]
 
-INDEX = "fleet.json"
+INDEX, FLAT_INDEX = "fleet.json", "bundles.json"
 
 
-class Outputs:
+class _Indexed:
     """Raises HostError where the folder cannot be written to, or its index is none of ours."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, name: str) -> None:
+        self.folder, self.index = folder, f"{folder}/{name}"
         try:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-            self.before = _index(f"{folder}/{INDEX}")
+            self.before = _index(self.index)
         except OSError as error:
             raise _refused(folder, error) from None
+
+    def _list(self, index: Mapping[str, object], files: Mapping[str, Sequence[str]]) -> None:
+        """Write the index, with `files` of each host in it. Raises OSError."""
+        whole = {**index, "files": {host: list(names) for host, names in files.items()}}
+        _write(self.index, json.dumps(whole, indent=1, sort_keys=True) + "\n", 0o644)
+
+
+class Outputs(_Indexed):
+    """A folder for each host."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, INDEX)
 
     def write(self, host: str, files: Content) -> bool:
         """The host's files ({name: (text, mode)}) as they should be; whether anything had to be written."""
@@ -54,8 +67,31 @@ class Outputs:
                     _remove(f"{self.folder}/{host}/{name}")
                 with suppress(OSError):
                     os.rmdir(f"{self.folder}/{host}")  # noqa: PTH106
-            whole = {**index, "files": {host: list(names) for host, names in files.items()}}
-            _write(f"{self.folder}/{INDEX}", json.dumps(whole, indent=1, sort_keys=True) + "\n", 0o644)
+            self._list(index, files)
+        except OSError as error:
+            raise _refused(self.folder, error) from None
+        return gone
+
+
+class FlatOutputs(_Indexed):
+    """A file for each host, which begins with `head`: what does not is not removed, whoever listed it."""
+
+    def __init__(self, folder: str, head: bytes) -> None:
+        super().__init__(folder, FLAT_INDEX)
+        self.head = head
+
+    def finish(
+        self, index: Mapping[str, object], files: Mapping[str, str], *, whole: bool
+    ) -> tuple[str, ...]:
+        """Write the index, with the file of each host in it, those of before among them unless these are the
+        `whole` of it; the hosts that are gone."""
+        gone = tuple(sorted(host for host in self.before if whole and host not in files))
+        kept = {host: names for host, names in self.before.items() if host not in gone}
+        try:
+            for path in (f"{self.folder}/{name}" for host in gone for name in self.before[host]):
+                if begins_with(path, self.head):
+                    _remove(path)
+            self._list(index, kept | {host: [name] for host, name in files.items()})
         except OSError as error:
             raise _refused(self.folder, error) from None
         return gone
@@ -91,7 +127,7 @@ def _index(path: str) -> dict[str, list[str]]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise OSError(None, f"is no index of ours; move it away, {INDEX} is its name", path) from None
+        raise OSError(None, "is no index of ours; move it away", path) from None
     if any(not isinstance(name, str) or "/" in name or name in ("", ".", "..") for name in names):
         raise OSError(None, "names files outside of its folder", path)
     return dict(found)

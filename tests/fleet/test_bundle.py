@@ -58,7 +58,7 @@ def verify(path, image, keys, *words: str) -> int:
 def test_a_bundle_is_verified_on_its_host(fleet, make, image, keys, capsys):
     assert make("--all") == 0
     assert sorted(path.name for path in (fleet.path / "out").iterdir()) == [
-        *("db-01.fwb", "db-02.fwb", "web-01.fwb", "web-02.fwb", "web-03.fwb")
+        *("bundles.json", "db-01.fwb", "db-02.fwb", "web-01.fwb", "web-02.fwb", "web-03.fwb")
     ]
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
     assert verify("out/web-01.fwb", image, keys) == 0
@@ -116,6 +116,42 @@ def test_the_manifest_says_what_scripts_do_not_do(fleet, make, image, keys):
         "the script has no timer for `drift: report`: ask its status",
     )
     assert "artifacts/apply-iptables.sh" not in bundle.files and bundle.manifest.without_script == {}
+
+
+def test_a_host_that_is_gone_takes_its_bundle_along(fleet, make, keys, capsys):
+    """And nothing else: what was not written here stays."""
+    make("--all")
+    out = fleet.path / "out"
+    for name in ("db-99.fwb", "notes.txt"):
+        (out / name).write_text("mine")
+    # Nor what somebody has put in a bundle's place, or on the list.
+    index = json.loads((out / "bundles.json").read_text())
+    index["files"]["elsewhere"] = ["notes.txt"]
+    (out / "bundles.json").write_text(json.dumps(index))
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]").replace("db-01", "db-09"))
+    # Some hosts are not all of them: the others' stay, and are known.
+    assert make("db-09") == 0
+    assert {"db-01.fwb", "db-09.fwb", "web-03.fwb"} <= {path.name for path in out.iterdir()}
+    capsys.readouterr()
+    words = ["bundle", "--all", "-o", "out", "--key", str(keys / "release")]
+    assert main([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["removed"] == ["db-01", "elsewhere", "web-03"] and report["changed"] is True
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bundles.json", "db-02.fwb", "db-09.fwb", "db-99.fwb", "notes.txt", "web-01.fwb", "web-02.fwb")
+    ]
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]"))
+    fleet.commit(day=9)
+    assert main(words) == 0
+    assert ", 1 removed, number 3" in capsys.readouterr().err
+
+
+def test_an_index_of_somebody_elses_is_refused(fleet, make, capsys):
+    for index in ("{", '{"files": {"a": ["../x"]}}', '{"files": {"a": 7}}'):
+        fleet.file("out/bundles.json", index)
+        assert make("--all") == 1
+        assert "out/bundles.json: " in capsys.readouterr().err
+        assert [path.name for path in (fleet.path / "out").iterdir()] == ["bundles.json"]
 
 
 def test_the_same_bytes_every_time(fleet, make, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.errors import HostError
-from fwpolicy.host.mirror import CommitTree, Mirror, UnreachableError
+from fwpolicy.host.mirror import INCOMING, CommitTree, Mirror, UnreachableError
 from fwpolicy.host.texts import SHIPPED
 from tests.fleet.conftest import repo
 from tests.fleet.signing import allowed, keys
@@ -46,6 +48,73 @@ def test_it_follows_links_inside_and_none_out(repo):
     assert tree.read("a/../in") == b"version: 1\n" and tree.inside("a/../in") == "in"
     shipped = next(f"{folder}/ntp-client.yaml" for folder in SHIPPED if Path(folder).is_dir())
     assert tree.is_shipped(shipped) and b"client-only" in tree.read(shipped)
+
+
+def no_folder(place: Path) -> None:
+    shutil.rmtree(place)
+    place.write_text("")
+
+
+def oldest_pack(place: Path) -> list[Path]:
+    first = min((place / "objects/pack").glob("*.pack"), key=lambda pack: pack.stat().st_mtime_ns)
+    return [first, first.with_suffix(".idx")]
+
+
+DAMAGES = {
+    "a file": no_folder,
+    "an empty HEAD": lambda place: (place / "HEAD").write_text(""),
+    "a garbled configuration": lambda place: (place / "config").write_text("[core\n\0"),
+    "no objects": lambda place: shutil.rmtree(place / "objects"),
+    "empty objects": lambda place: [
+        (each.chmod(0o600), each.write_bytes(b""))
+        for each in (place / "objects").rglob("*")
+        if each.is_file()
+    ],
+    "a missing pack": lambda place: [each.unlink() for each in oldest_pack(place)],
+    "a pack that is cut short": lambda place: [
+        (each.chmod(0o600), os.truncate(each, 20)) for each in oldest_pack(place)
+    ],
+    "an empty ref": lambda place: (place / INCOMING).write_text(""),
+    "a lock of what died": lambda place: (place / f"{INCOMING}.lock").write_text(""),
+}
+
+
+@pytest.mark.parametrize("news", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_one_is_made_anew(repo, damage, news):
+    for name in ("a", "same", "folder/same"):
+        repo.file(name, f"{name}\n")
+    repo.commit()
+    found = mirror(repo)
+    found.keep(found.fetch())
+    repo.file("a", "1\n")
+    repo.commit()
+    found.keep(found.fetch())
+    repo.file("a", "2\n" if news else "1\n")
+    commit = repo.commit() if news else repo.git("rev-parse", "HEAD")
+    DAMAGES[damage](Path(found.place))
+    away = mirror(repo, "file:///nowhere")
+    with pytest.raises(HostError):
+        away.fetch()
+    assert Path(found.place).exists()
+    assert found.fetch() == commit and found.read(commit, "a") == (b"2\n" if news else b"1\n")
+    assert found.read(commit, "same") == b"same\n" and found.read(commit, "folder/same") == b"folder/same\n"
+
+
+def test_a_whole_one_stays(repo):
+    """Neither a branch that is gone nor one that takes too long is a reason to fetch everything again."""
+    repo.file("a", "1\n")
+    repo.commit()
+    found = mirror(repo)
+    found.fetch()
+    kept = Path(found.place).stat().st_ino
+    repo.git("branch", "-m", "main", "other")
+    with pytest.raises(UnreachableError, match="couldn't find remote ref refs/heads/main"):
+        found.fetch()
+    repo.git("branch", "-m", "other", "main")
+    with pytest.raises(UnreachableError, match="did not end within 0 s"):
+        mirror(repo, seconds=0).fetch()
+    assert Path(found.place).stat().st_ino == kept
 
 
 def test_what_lies_beside_the_inventory(repo):

@@ -154,8 +154,13 @@ def test_the_newest_bundle(host, tmp_path):
     found = read(host("status", "--prometheus")[1])
     assert one(found, "fwpolicy_bundle_sequence") == 42
     assert found["fwpolicy_bundle_info"] == [({"commit": "3f8fb04c"}, 1)]
-    remembered.write_text("{")
-    assert "fwpolicy_bundle_sequence" not in read(host("status", "--prometheus")[1])
+    assert one(found, "fwpolicy_bundle_readable") == 1
+    for damaged in ("", "{", '{"sequence": "42", "commit": ""}', "[]"):
+        remembered.write_text(damaged)
+        found = read(host("status", "--prometheus")[1])
+        assert one(found, "fwpolicy_bundle_readable") == 0 and "fwpolicy_bundle_sequence" not in found
+    remembered.unlink()
+    assert "fwpolicy_bundle_readable" not in read(host("status", "--prometheus")[1])
 
 
 def test_what_sync_remembers(host, tmp_path):
@@ -169,8 +174,16 @@ def test_what_sync_remembers(host, tmp_path):
     assert one(found, "fwpolicy_sync_timestamp_seconds") == 7 and one(found, "fwpolicy_sync_failures") == 2
     assert one(found, "fwpolicy_sync_held_back") == 1
     assert found["fwpolicy_sync_info"] == [({"commit": "3f8fb04c"}, 1)]
-    state.write_text("{")
-    assert "fwpolicy_sync_failures" not in read(host("status", "--prometheus")[1])
+    assert one(found, "fwpolicy_sync_readable") == 1
+    for refused in ("", "9c"):
+        state.write_text(
+            json.dumps({"format": 1, "good": "a1", "newest": "a1", "last": 7, "refused": refused})
+        )
+        assert one(read(host("status", "--prometheus")[1]), "fwpolicy_sync_held_back") == bool(refused)
+    for damaged in ("", "{", '{"format": 1, "last": "7"}', "[]"):
+        state.write_text(damaged)
+        found = read(host("status", "--prometheus")[1])
+        assert one(found, "fwpolicy_sync_readable") == 0 and "fwpolicy_sync_failures" not in found
 
 
 @pytest.mark.parametrize("verb", ["status", "counters"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -115,6 +116,14 @@ def test_signed_commits(here, fleet):
     assert folder.stat().st_uid == os.geteuid()
 
 
+def test_a_configuration_in_this_folder(here, monkeypatch):
+    here.push()
+    monkeypatch.chdir(here.folder)
+    assert "applied" in here.run("sync", "--config", "sync.yaml")
+    here.config.write_text("version: 2\n")
+    assert f"{here.config}:1:10: error" in here.run("sync", "--config", "sync.yaml", code=1)
+
+
 def test_bundles(here, fleet, make):
     here.configure("bundles: bundles")
     make("web-01", out="../bundles")
@@ -202,7 +211,12 @@ def test_a_gate_that_does_not_hold_is_not_tried_again(here):
     assert here.rules() == before and here.status()["provenance"]["sequence"] == 1
     # The same commit, and one that says the same to this host, are not tried: no generation is made.
     generations = sorted(path.name for path in (here.state / "generations").iterdir())
-    assert "it is not tried again" not in here.refused(code=3)
+    again = here.refused(code=3)
+    assert "it is not tried again" not in again
+    assert re.search(
+        rf"commit {bad[:12]} is still refused \(since \S+Z; --retry tries it again\): taken", again
+    )
+    assert f"commit {bad[:12]} is still refused" in here.sync("--status", code=2)
     here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
     assert f"what was taken back as commit {bad[:12]}" in here.refused(code=3)
     assert generations == sorted(path.name for path in (here.state / "generations").iterdir())
@@ -218,7 +232,9 @@ def test_what_is_wrong_is_refused_quickly_the_second_time(here, monkeypatch):
     here.push(policies__web="version: 1\ninput: {allow: [nonsense]}\n")
     assert "unknown service 'nonsense'" in here.refused()
     monkeypatch.setattr("fwpolicy.fleet.pull.news", lambda *_: pytest.fail("read again"))
-    assert "unknown service 'nonsense'" in here.refused()
+    again = here.refused()
+    assert "is still refused (since " in again and "unknown service 'nonsense'" in again
+    assert again.partition("Z; ")[0] == here.refused().partition("Z; ")[0]
     monkeypatch.undo()
     here.push(policies__web=WEB + "tests: [{deny: https, from: any}]\n")
     assert "test failed: the policy says accept" in here.refused(code=3)
@@ -240,6 +256,72 @@ def test_the_repository_must_answer_afterwards(here, monkeypatch):
     monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
     assert "a gate does not hold: the repository is not reached" in here.sync(code=3)
     assert here.rules() == before
+
+
+def test_another_configuration_is_judged_anew(here, monkeypatch):
+    """The commit is the one that counts already, and what is asked of it is not."""
+    here.push()
+    here.sync()
+    signers = here.keys / "signers"
+    good = here.config.read_text(), signers.read_text()
+    for changed, said in (
+        (("host: web-01", "host: web-99"), "has no policies for a host 'web-99'"),
+        (("inventory: inventory.yaml", "bundles: bundles"), "has no bundle bundles/web-01.fwb"),
+        (("inventory: inventory.yaml", "inventory: nowhere.yaml"), "nowhere.yaml"),
+        ((f"signers: {signers}", "signers: /nowhere"), "it has the keys that may sign"),
+    ):
+        here.config.write_text(good[0].replace(*changed))
+        assert said in here.refused() and said in here.refused()
+        assert here.remembered()["failures"] == 2 and here.sync("--status", code=2)
+        here.config.write_text(good[0])
+        assert "nothing new" in here.refused(code=0) and here.sync("--status")
+    signers.write_text("")
+    assert "signed by nobody" in here.refused()
+    signers.write_text(allowed(here.keys, "stranger", BOTH))
+    assert "signed by nobody" in here.refused()
+    signers.write_text(good[1])
+    assert "nothing new" in here.refused(code=0)
+    # What makes no difference is looked at once.
+    here.configure("inventory: inventory.yaml", every="20s")
+    assert "nothing to change" in here.sync()
+    monkeypatch.setattr("fwpolicy.fleet.pull.news", lambda *_: pytest.fail("read again"))
+    assert "nothing new" in here.sync()
+    # A policy for another host is another policy.
+    monkeypatch.undo()
+    here.config.write_text(good[0].replace("host: web-01", "host: db-01"))
+    assert "applied" in here.sync()
+
+
+def test_what_was_removed_stays_so(here):
+    here.push()
+    here.sync()
+    here.run("remove")
+    first = here.rules()
+    said = here.sync(code=2)
+    assert "removed by hand, and nothing is brought here until fwpolicy sync --retry" in said
+    newer = here.push(policies__web=WEB.replace("https", "smtp"))
+    report = json.loads(here.sync("--json", code=2))
+    assert report == {"changed": False, "outcome": "removed", "commit": newer, "generation": None}
+    assert here.rules() == first
+    assert "counted here: removed by hand" in here.sync("--status", code=2)
+    assert json.loads(here.sync("--status", "--json", code=2))["removed"] is True
+    assert "applied" in here.sync("--retry") and here.rules() != first
+    assert "nothing new" in here.sync()
+    assert json.loads(here.sync("--status", "--json"))["removed"] is False
+
+
+def test_what_was_rolled_back_stays_so(here):
+    """Also where the configuration changes, until the repository has something new."""
+    here.push()
+    here.sync()
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    here.sync()
+    here.run("rollback", "--no-confirm", "1")
+    assert "dport 443" in here.rules()
+    assert "nothing new" in here.sync()
+    here.configure("inventory: inventory.yaml", every="20s")
+    assert "nothing new" in here.refused(code=0)
+    assert "applied" in here.sync("--retry") and "dport 443" not in here.rules()
 
 
 def test_links_and_other_tricks(here, fleet):
