@@ -151,13 +151,15 @@ class _Sync:
     def _round(self, now: int) -> Round:
         from fwpolicy.fleet import pull  # noqa: PLC0415
 
-        commit = self.mirror.fetch()
+        commit = self._known(self.mirror.fetch())
         if commit == self.state.good:
             self.state = replace(self.state, newest=commit)
             return Round(NOTHING_NEW, commit)
         self._refuse_again(commit)
         self.state = replace(self.state, newest=commit, refused="", refusal="", code=0)
-        pull.require_forward(self.state, commit, self.mirror)
+        # A bundle has its number signed, and commits that carry bundles are anybody's.
+        if self.config.inventory and not self.options.retry:
+            pull.require_forward(self.state, commit, self.mirror)
         try:
             news = pull.news(self.config, self.mirror, commit, self.machine, now)
             self._refuse_bad(news)
@@ -166,6 +168,11 @@ class _Sync:
             asked = pull.asked(self.config)
             self.state = replace(self.state, refused=asked, refusal=str(error), code=error.exit_code)
             raise
+
+    def _known(self, commit: str) -> str:
+        """The commit that counts, where this is that one under another signature."""
+        good = self.state.good
+        return good if good and commit != good and self.mirror.same(good, commit) else commit
 
     def _refuse_again(self, commit: str) -> None:
         """What was found wrong with this very commit still is, by the same program and configuration."""

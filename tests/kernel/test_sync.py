@@ -170,6 +170,73 @@ def test_only_forward(here, fleet):
     assert "somebody has rewound" in here.refused()
 
 
+def twin(repo, commit, header="gpgsig-sha256 x"):
+    """The same commit with one more header that no signature covers: whoever has no key can make it."""
+    text = repo.git("cat-file", "commit", commit) + "\n"
+    head, _, message = text.partition("\n\n")
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
+        cwd=repo.path,
+        input=f"{head}\n{header}\n\n{message}",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert made != commit
+    return made
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_the_same_commit_under_another_name_stops_nothing(here, fleet, root):
+    if not root:
+        here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    commit = here.push()
+    false = twin(fleet, commit)
+    fleet.git("push", "-q", "--force", str(here.origin), f"{false}:refs/heads/main")
+    assert f"commit {false[:12]}: applied" in here.sync()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{commit}:refs/heads/main")
+    assert "nothing new" in here.sync()
+    newer = here.push(policies__web=WEB.replace("https", "smtp"))
+    assert f"commit {newer[:12]}: applied" in here.sync()
+    fleet.git("checkout", "-q", "--orphan", "other")
+    here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    assert "somebody has rewound" in here.refused()
+
+
+def test_another_history_by_hand(here, fleet):
+    here.push()
+    here.sync()
+    fleet.git("checkout", "-q", "--orphan", "other")
+    here.push(force=True, policies__web=WEB.replace("https", "smtp"))
+    assert "(--retry takes another history)" in here.refused()
+    assert "number 1, as was another commit" in here.refused("--retry")
+    here.push()
+    here.refused()
+    assert "applied" in here.sync("--retry")
+
+
+def test_unsigned_commits_stop_no_bundle(here, fleet, make):
+    here.configure("bundles: bundles")
+    make("web-01", out="../bundles")
+    Path("bundles").mkdir()
+    bundle = Path("bundles/web-01.fwb")
+    bundle.write_bytes(Path("../bundles/web-01.fwb").read_bytes())
+    first = here.push(key=None)
+    here.sync()
+    here.push(key=None)  # somebody's, with nothing in it
+    assert "nothing to change" in here.sync()
+    fleet.git("reset", "-q", "--hard", first)
+    old = bundle.read_bytes()
+    fleet.write(policies__web=WEB.replace("https", "smtp"))
+    make("web-01", out="../bundles")
+    bundle.write_bytes(Path("../bundles/web-01.fwb").read_bytes())
+    here.push(key=None, force=True)
+    assert "applied" in here.sync()
+    bundle.write_bytes(old)
+    here.push(key=None)
+    assert "older than number" in here.refused()
+
+
 def test_unreachable(here, monkeypatch):
     here.push()
     here.sync()
