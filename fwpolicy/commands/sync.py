@@ -131,16 +131,25 @@ class _Sync:
 
     def round(self, now: int) -> Round:
         """Raises FwpolicyError, once what came of it is remembered."""
-        from fwpolicy.fleet.syncstate import after  # noqa: PLC0415
+        from fwpolicy.host.files import printable  # noqa: PLC0415
 
         try:
             done = self._round(now)
         except FwpolicyError as error:
-            said = str(error)
-            self._keep(after(self.state, int(time()), self.config.every, said, failed=True))
+            self._ended(str(error), failed=True)
             raise
-        self._keep(after(self.state, int(time()), self.config.every, done.outcome, failed=False))
+        except Exception as error:
+            # Whatever a repository makes of this program, it is told, and counted.
+            said = f"the round failed: {type(error).__name__}: {printable(str(error))}"
+            self._ended(said, failed=True)
+            raise HostError(said) from error
+        self._ended(done.outcome, failed=False)
         return done
+
+    def _ended(self, said: str, *, failed: bool) -> None:
+        from fwpolicy.fleet.syncstate import after  # noqa: PLC0415
+
+        self._keep(after(self.state, int(time()), self.config.every, said, failed=failed))
 
     def _keep(self, state: SyncState) -> None:
         from fwpolicy.fleet import syncstate  # noqa: PLC0415

@@ -140,7 +140,7 @@ class Mirror:
         leads out of it."""
         if "\n" in path or path.startswith(("/", "../")):
             raise OSError(None, "is outside of the repository", path)
-        asked = f"{commit}:{path}\n".encode()
+        asked = f"{commit}:{path}\n".encode("utf-8", "surrogateescape")
         found = self._run("cat-file", "--batch-check", "--follow-symlinks", input=asked).stdout
         if found.startswith(b"symlink "):
             raise OSError(None, "is a link that leads out of the repository", path)

@@ -359,7 +359,7 @@ def test_two_tries_that_end_without_a_verdict(here, monkeypatch):
     here.push(policies__web=WEB.replace("https", "smtp"))
     monkeypatch.setattr("fwpolicy.deploy.apply.carry_out", interrupted)
     for tries in (1, 2):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(PowerCutError):
             here.sync()
         assert here.remembered()["tries"] == tries
     monkeypatch.undo()
@@ -367,8 +367,42 @@ def test_two_tries_that_end_without_a_verdict(here, monkeypatch):
     assert "applied" in here.sync("--retry")
 
 
+class PowerCutError(BaseException):
+    """Nothing that is caught."""
+
+
 def interrupted(*_):
-    raise RuntimeError("the power is cut")
+    raise PowerCutError
+
+
+def test_a_name_that_is_no_text(here, fleet):
+    here.push()
+    here.sync()
+    (fleet.path / "group_vars").mkdir()
+    name = os.fsencode(fleet.path / "group_vars") + b"/\377.yml"
+    Path(os.fsdecode(name)).write_text("x: 1\n")
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    assert "applied" in here.sync()
+    Path(os.fsdecode(name)).write_text("fwpolicy_policies: [x]\n")
+    newest = here.push()
+    assert "group_vars/\\xff.yml:1:1: error: 'fwpolicy_policies' is read from the inventory" in here.refused()
+    assert "group_vars/\\xff.yml" in here.sync("--status", code=2)
+    state = here.remembered()
+    assert (state["failures"], state["newest"]) == (1, newest)
+
+
+def test_what_nobody_foresaw_is_told_and_counted(here, monkeypatch):
+    here.push()
+    here.sync()
+    newest = here.push(policies__web=WEB.replace("https", "smtp"))
+    with monkeypatch.context() as patched:
+        patched.setattr("fwpolicy.fleet.pull.open_repository", lambda _: "\udcff".encode())
+        for failures in (1, 2):
+            assert "the round failed: UnicodeEncodeError: 'utf-8' codec can't encode" in here.refused()
+            state = here.remembered()
+            assert (state["failures"], state["newest"]) == (failures, newest)
+            assert state["good"] != newest and state["due"] > state["last"] + 10
+    assert "applied" in here.sync()
 
 
 def test_state_that_is_damaged(here):
