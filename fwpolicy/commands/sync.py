@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOTHING_NEW, APPLIED, SAME, NOT_DUE = "nothing new", "applied", "nothing to change", "not due"
 # An apply that ended without a verdict, by a reboot, say, is tried once more.
 _TRIES = 2
+# After so many applies after which the repository did not answer, where it had before, it is the policy.
+_UNREACHED = 3
 # How often a repository is asked that does not answer, after an apply.
 _PAUSE, _ANSWER = 1.0, 20.0
 
@@ -247,43 +249,59 @@ class _Sync:
             sources = (news.name,)
             asked = Asked("sync", seconds)
             applied = carry_out(plan, machine, sources, operands.now(), self.tell, asked)
-        unmet = self._judged(plan, machine, since)
+        unmet, away = self._judged(plan, machine, since)
+        if away:
+            self._once_more(away)
+            unmet = (away,)
         if unmet:
             self._remember_bad(news, unmet[0])
             raise CheckFailedError("\n".join(f"taken back, a gate does not hold: {each}" for each in unmet))
         self.tell("confirmed: all gates hold, and the repository answers")
         return applied.generation
 
+    def _once_more(self, away: str) -> None:
+        """Raises UnreachableError as long as it may be the repository, and not the policy, that is amiss."""
+        from fwpolicy.host.mirror import UnreachableError  # noqa: PLC0415
+
+        times = self.state.unreached + 1
+        if times < _UNREACHED:
+            self._keep(replace(self.state, tries=0, unreached=times))
+            this = f"this was time {times} of {_UNREACHED}"
+            raise UnreachableError(f"taken back: {away}; it is tried again ({this})")
+
     def _try(self, news: News) -> None:
         """Written down before: an apply may end without a verdict, and must not do so for ever."""
-        tries = self.state.tries + 1 if news.contents == self.state.trying else 1
+        state = self.state
+        if news.contents != state.trying:
+            state = replace(state, trying=news.contents, tries=0, unreached=0)
+        tries = state.tries + 1
         if tries > _TRIES and not self.options.retry:
             self._remember_bad(news, "twice it ended without a verdict, by a reboot, say")
             self._refuse_bad(news)
-        self._keep(replace(self.state, trying=news.contents, tries=tries))
+        self._keep(replace(state, tries=tries))
 
     def _remember_bad(self, news: News, why: str) -> None:
-        bad = {"bad": news.contents, "bad_commit": news.commit, "bad_why": why, "trying": "", "tries": 0}
-        self._keep(replace(self.state, **bad))
+        bad = {"bad": news.contents, "bad_commit": news.commit, "bad_why": why}
+        self._keep(replace(self.state, **bad, trying="", tries=0, unreached=0))
 
-    def _judged(self, plan: Plan, machine: Machine, since: float) -> tuple[str, ...]:
-        """Nobody is there to confirm: the policy's gates do, and that the repository still answers. What does
-        not hold; () where it counts now."""
+    def _judged(self, plan: Plan, machine: Machine, since: float) -> tuple[tuple[str, ...], str]:
+        """Nobody is there to confirm: the policy's gates do, and that the repository still answers. The gates
+        that do not hold, and why it does not answer; ((), "") where the policy counts now."""
         from fwpolicy.deploy.confirm import confirm, refuse, settled  # noqa: PLC0415
         from fwpolicy.deploy.gates import wait  # noqa: PLC0415
 
         entry = settled(machine, self.tell)
         if entry is None:
-            return ("the time was over at once",)
+            return ("the time was over at once",), ""
         unmet = wait(plan.policy.apply.gates, machine, since, entry.deadline, self.tell)
-        unmet = unmet or self._unreached(entry.deadline)
-        if unmet:
-            refuse(machine, entry, f"a gate did not hold: {unmet[0]}")
+        away = "" if unmet else self._unreached(entry.deadline)
+        if unmet or away:
+            refuse(machine, entry, f"a gate did not hold: {away or unmet[0]}")
         else:
             confirm(machine, entry, self.tell)
-        return unmet
+        return unmet, away
 
-    def _unreached(self, deadline: float) -> tuple[str, ...]:
+    def _unreached(self, deadline: float) -> str:
         from time import sleep  # noqa: PLC0415
 
         from fwpolicy.host.boottime import uptime  # noqa: PLC0415
@@ -292,7 +310,7 @@ class _Sync:
             why = self.mirror.answers(max(min(_ANSWER, deadline - uptime()), _PAUSE))
             left = deadline - uptime()
             if not why:
-                return () if left > 0 else ("the repository answers, but only now that the time is over",)
+                return "" if left > 0 else "the repository answers, but only now that the time is over"
             if left <= _PAUSE:
-                return (why,)
+                return why
             sleep(_PAUSE)

@@ -304,9 +304,32 @@ def test_the_repository_must_answer_afterwards(here, monkeypatch):
     here.sync()
     before = here.rules()
     here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
-    monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
-    assert "a gate does not hold: the repository is not reached" in here.sync(code=3)
+    away = "the repository is not reached: no route"
+    monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: away)
+    for times in (1, 2):
+        assert f"taken back: {away}; it is tried again (this was time {times} of 3)" in here.sync(code=1)
+        assert here.rules() == before and here.remembered()["failures"] == times
+    assert f"a gate does not hold: {away}" in here.sync(code=3)
     assert here.rules() == before
+    monkeypatch.undo()
+    assert away in here.refused(code=3)
+    assert "applied" in here.sync("--retry")
+
+
+def test_a_repository_that_was_away_for_a_moment(here, monkeypatch):
+    here.push()
+    here.sync()
+    first = here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
+        here.sync(code=1)
+        # What is counted is counted of one policy: another begins anew.
+        here.push(policies__web=WEB.replace("https", "imaps") + "apply: {confirm: 5s}\n")
+        assert "this was time 1 of 3" in here.sync(code=1)
+        assert "this was time 2 of 3" in here.sync(code=1)
+    assert here.remembered()["bad"] == ""
+    assert "applied" in here.sync()
+    assert first != here.remembered()["good"] == here.remembered()["newest"]
 
 
 def test_links_and_other_tricks(here, fleet):
