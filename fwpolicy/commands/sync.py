@@ -75,7 +75,8 @@ def _enable(options: argparse.Namespace, config: SyncConfig, machine: Machine) -
 
     words = ("--config", absolute(options.config)) if options.config else ()
     words += ("--state-dir", options.state_dir) if options.state_dir else ()
-    changed = syncunits.enable(syncunits.units(config, words), machine)
+    files = syncunits.units(config, words, syncunits.program(machine))
+    changed = syncunits.enable(files, machine)
     every = f"{syncunits.TIMER} looks every {config.every} s"
     synctext.told(options, changed, every if changed else f"{every} already")
     return 0
