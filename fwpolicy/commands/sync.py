@@ -25,6 +25,8 @@ NOTHING_NEW, APPLIED, SAME, NOT_DUE = "nothing new", "applied", "nothing to chan
 REMOVED = "removed"
 # An apply that ended without a verdict, by a reboot, say, is tried once more.
 _TRIES = 2
+# After so many applies after which the repository did not answer, where it had before, it is the policy.
+_UNREACHED = 3
 # How often a repository is asked that does not answer, after an apply.
 _PAUSE, _ANSWER = 1.0, 20.0
 
@@ -80,7 +82,8 @@ def _enable(options: argparse.Namespace, config: SyncConfig, machine: Machine) -
 
     words: tuple[str, ...] = ("--config", options.config) if options.config else ()
     words += ("--state-dir", options.state_dir) if options.state_dir else ()
-    changed = syncunits.enable(syncunits.units(config, words), machine)
+    files = syncunits.units(config, words, syncunits.program(machine))
+    changed = syncunits.enable(files, machine)
     every = f"{syncunits.TIMER} looks every {config.every} s"
     synctext.told(options, changed, every if changed else f"{every} already")
     return 0
@@ -144,16 +147,25 @@ class _Sync:
 
     def round(self, now: int) -> Round:
         """Raises FwpolicyError, once what came of it is remembered."""
-        from fwpolicy.fleet.syncstate import after  # noqa: PLC0415
+        from fwpolicy.host.files import printable  # noqa: PLC0415
 
         try:
             done = self._round(now)
         except FwpolicyError as error:
-            said = str(error)
-            self._keep(after(self.state, int(time()), self.config.every, said, failed=True))
+            self._ended(str(error), failed=True)
             raise
-        self._keep(after(self.state, int(time()), self.config.every, _words(done.outcome), failed=False))
+        except Exception as error:
+            # Whatever a repository makes of this program, it is told, and counted.
+            said = f"the round failed: {type(error).__name__}: {printable(str(error))}"
+            self._ended(said, failed=True)
+            raise HostError(said) from error
+        self._ended(_words(done.outcome), failed=False)
         return done
+
+    def _ended(self, said: str, *, failed: bool) -> None:
+        from fwpolicy.fleet.syncstate import after  # noqa: PLC0415
+
+        self._keep(after(self.state, int(time()), self.config.every, said, failed=failed))
 
     def _keep(self, state: SyncState) -> None:
         from fwpolicy.fleet import syncstate  # noqa: PLC0415
@@ -165,14 +177,16 @@ class _Sync:
         from fwpolicy.fleet import pull  # noqa: PLC0415
 
         self.asked = pull.asked(self.config, self.machine)
-        commit = self.mirror.fetch()
+        commit = self._known(self.mirror.fetch())
         outcome = self._foregone(commit)
         if not outcome:
             self._refuse_again(commit)
         self.state = replace(self.state, newest=commit, refused="", since=0, refusal="", code=0)
         if outcome:
             return Round(outcome, commit)
-        pull.require_forward(self.state, commit, self.mirror)
+        # A bundle has its number signed, and commits that carry bundles are anybody's.
+        if self.config.inventory and not self.options.retry:
+            pull.require_forward(self.state, commit, self.mirror)
         try:
             news = pull.news(self.config, self.mirror, commit, self.machine, now)
             self._refuse_bad(news)
@@ -196,6 +210,11 @@ class _Sync:
 
         found = State(self.machine).running()
         return found.number if found else None
+
+    def _known(self, commit: str) -> str:
+        """The commit that counts, where this is that one under another signature."""
+        good = self.state.good
+        return good if good and commit != good and self.mirror.same(good, commit) else commit
 
     def _refuse_again(self, commit: str) -> None:
         """What was found wrong with this very commit still is, by the same program and configuration."""
@@ -277,43 +296,59 @@ class _Sync:
             sources = (news.name,)
             asked = Asked("sync", seconds)
             applied = carry_out(plan, machine, sources, operands.now(), self.tell, asked)
-        unmet = self._judged(plan, machine, since)
+        unmet, away = self._judged(plan, machine, since)
+        if away:
+            self._once_more(away)
+            unmet = (away,)
         if unmet:
             self._remember_bad(news, unmet[0])
             raise CheckFailedError("\n".join(f"taken back, a gate does not hold: {each}" for each in unmet))
         self.tell("confirmed: all gates hold, and the repository answers")
         return applied.generation
 
+    def _once_more(self, away: str) -> None:
+        """Raises UnreachableError as long as it may be the repository, and not the policy, that is amiss."""
+        from fwpolicy.host.mirror import UnreachableError  # noqa: PLC0415
+
+        times = self.state.unreached + 1
+        if times < _UNREACHED:
+            self._keep(replace(self.state, tries=0, unreached=times))
+            this = f"this was time {times} of {_UNREACHED}"
+            raise UnreachableError(f"taken back: {away}; it is tried again ({this})")
+
     def _try(self, news: News) -> None:
         """Written down before: an apply may end without a verdict, and must not do so for ever."""
-        tries = self.state.tries + 1 if news.contents == self.state.trying else 1
+        state = self.state
+        if news.contents != state.trying:
+            state = replace(state, trying=news.contents, tries=0, unreached=0)
+        tries = state.tries + 1
         if tries > _TRIES and not self.options.retry:
             self._remember_bad(news, "twice it ended without a verdict, by a reboot, say")
             self._refuse_bad(news)
-        self._keep(replace(self.state, trying=news.contents, tries=tries))
+        self._keep(replace(state, tries=tries))
 
     def _remember_bad(self, news: News, why: str) -> None:
-        bad = {"bad": news.contents, "bad_commit": news.commit, "bad_why": why, "trying": "", "tries": 0}
-        self._keep(replace(self.state, **bad))
+        bad = {"bad": news.contents, "bad_commit": news.commit, "bad_why": why}
+        self._keep(replace(self.state, **bad, trying="", tries=0, unreached=0))
 
-    def _judged(self, plan: Plan, machine: Machine, since: float) -> tuple[str, ...]:
-        """Nobody is there to confirm: the policy's gates do, and that the repository still answers. What does
-        not hold; () where it counts now."""
+    def _judged(self, plan: Plan, machine: Machine, since: float) -> tuple[tuple[str, ...], str]:
+        """Nobody is there to confirm: the policy's gates do, and that the repository still answers. The gates
+        that do not hold, and why it does not answer; ((), "") where the policy counts now."""
         from fwpolicy.deploy.confirm import confirm, refuse, settled  # noqa: PLC0415
         from fwpolicy.deploy.gates import wait  # noqa: PLC0415
 
         entry = settled(machine, self.tell)
         if entry is None:
-            return ("the time was over at once",)
+            return ("the time was over at once",), ""
         unmet = wait(plan.policy.apply.gates, machine, since, entry.deadline, self.tell)
-        unmet = unmet or self._unreached(entry.deadline)
-        if unmet:
-            refuse(machine, entry, f"a gate did not hold: {unmet[0]}")
+        away = "" if unmet else self._unreached(entry.deadline)
+        if unmet or away:
+            refuse(machine, entry, f"a gate did not hold: {away or unmet[0]}")
         else:
             confirm(machine, entry, self.tell)
-        return unmet
+        return unmet, away
 
-    def _unreached(self, deadline: float) -> tuple[str, ...]:
+    def _unreached(self, deadline: float) -> str:
         from time import sleep  # noqa: PLC0415
 
         from fwpolicy.host.boottime import uptime  # noqa: PLC0415
@@ -322,7 +357,7 @@ class _Sync:
             why = self.mirror.answers(max(min(_ANSWER, deadline - uptime()), _PAUSE))
             left = deadline - uptime()
             if not why:
-                return () if left > 0 else ("the repository answers, but only now that the time is over",)
+                return "" if left > 0 else "the repository answers, but only now that the time is over"
             if left <= _PAUSE:
-                return (why,)
+                return why
             sleep(_PAUSE)

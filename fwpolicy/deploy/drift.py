@@ -65,6 +65,11 @@ def runner(mode: str, machine: Machine) -> Runner:
     alone, with all that it imports."""
     if mode == IGNORE or machine.services.init != "systemd":
         return Runner()
+    return own(machine)
+
+
+def own(machine: Machine) -> Runner:
+    """The program that systemd would find on this machine."""
     from fwpolicy.host.ownprogram import PLACES, find  # noqa: PLC0415
 
     try:

@@ -46,7 +46,7 @@ def require_forward(state: SyncState, commit: str, mirror: Mirror) -> None:
     if state.good and not mirror.leads_to(state.good, commit):
         raise HostError(
             f"refused: commit {commit[:12]} does not follow {state.good[:12]}, which counts here: somebody "
-            "has rewound or rewritten the branch"
+            "has rewound or rewritten the branch (--retry takes another history)"
         )
 
 

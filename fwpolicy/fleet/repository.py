@@ -7,6 +7,7 @@ import re
 from fwpolicy.errors import HostError, PolicyError, Span
 from fwpolicy.fleet import inventory
 from fwpolicy.fleet.unit import units
+from fwpolicy.host.files import printable
 from fwpolicy.record import record
 from fwpolicy.source import Text
 
@@ -49,14 +50,15 @@ def _elsewhere(tree: Tree) -> Iterator[Problem]:
     for name in tree.beside():
         try:
             data = tree.read(name)
-        except OSError:
+        except (OSError, ValueError):  # the latter of a name that is none
             continue
+        shown = printable(name)
         for match in _OURS.finditer(data):
-            text = Text(name, data.decode("utf-8", "replace"))
+            text = Text(shown, data.decode("utf-8", "replace"))
             line = data.count(b"\n", 0, match.start(1)) + 1
             column = match.start(1) - data.rfind(b"\n", 0, match.start(1))
             word = match[1].decode()
-            span = Span(name, line, column, column + len(word))
+            span = Span(shown, line, column, column + len(word))
             yield text.problem(
                 f"'{word}' is read from the inventory only", span, f"say it in {tree.inventory}"
             )

@@ -26,7 +26,8 @@ class SyncState:
     `bad`: what was taken back, as a digest of its files, with its `bad_commit` and `bad_why`.
     `refused`: by which pull.asked commit `newest` was refused for good, `since` when (Unix), with its
     `refusal` and exit `code`.
-    `trying`: what is being tried, as a digest, the `tries`-th time. `failures`: rounds in a row that failed;
+    `trying`: what is being tried, as a digest, the `tries`-th time; `unreached`: how often it was taken
+    back as the repository did not answer. `failures`: rounds in a row that failed;
     `due`: when the next one is (Unix). `last`: when the last one was, and `said` what came of it.
     """
 
@@ -44,6 +45,7 @@ class SyncState:
     code: int = 0
     trying: str = ""
     tries: int = 0
+    unreached: int = 0
     failures: int = 0
     due: int = 0
     last: int = 0

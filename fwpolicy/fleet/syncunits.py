@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from fwpolicy.artifact import Artifact
+from fwpolicy.deploy import drift
 from fwpolicy.deploy.starters import BOOT_FOLDER
 from fwpolicy.errors import HostError
 from fwpolicy.host.services import ServiceState
@@ -32,7 +33,7 @@ After=network-online.target fwpolicy.service
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/env fwpolicy sync --timed{words}
+ExecStart={program} sync --timed{words}
 KillMode=process
 TimeoutStartSec=30min
 UMask=0077
@@ -77,13 +78,25 @@ WantedBy=timers.target
 """
 
 
-def units(config: SyncConfig, words: tuple[str, ...]) -> tuple[Artifact, ...]:
-    """The files of service and timer; `words`: what else the command is given. Raises HostError for a word
-    that a unit would have to quote."""
+def program(machine: Machine) -> str:
+    """What root's timer runs unasked, and nobody else can change. Raises HostError where there is no such."""
+    if machine.services.init != "systemd":
+        raise HostError(
+            "the timer is one of systemd's, which does not run this host: have cron run fwpolicy sync --timed"
+        )
+    found = drift.own(machine)
+    if found.trouble:
+        raise HostError(f"no timer is made: {found.trouble}")
+    return found.program
+
+
+def units(config: SyncConfig, words: tuple[str, ...], program: str = drift.PACKAGED) -> tuple[Artifact, ...]:
+    """The files of service and timer; `words`: what else the command is given; `program`: its path. Raises
+    HostError for a word that a unit would have to quote."""
     for word in words:
         if not _PLAIN.match(word):
             raise HostError(f"'{word}' cannot stand in a unit: letters, digits, '.', '_', '-' and '/' can")
-    service = _SERVICE.format(words="".join(f" {word}" for word in words))
+    service = _SERVICE.format(program=program, words="".join(f" {word}" for word in words))
     timer = _TIMER.format(every=config.every, spread=max(config.every // 10, 1))
     return (
         Artifact(f"{BOOT_FOLDER}{SERVICE}", service, 0o644),
@@ -93,10 +106,6 @@ def units(config: SyncConfig, words: tuple[str, ...]) -> tuple[Artifact, ...]:
 
 def enable(files: tuple[Artifact, ...], machine: Machine) -> bool:
     """Write the units and start the timer, now and at boot; was anything to be done? Raises HostError."""
-    if machine.services.init != "systemd":
-        raise HostError(
-            "the timer is one of systemd's, which does not run this host: have cron run fwpolicy sync --timed"
-        )
     written = [each for each in files if machine.files.read(each.name) != each.text]
     for each in written:
         machine.files.write(each.name, each.text, each.mode)

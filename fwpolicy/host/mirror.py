@@ -28,6 +28,8 @@ INCOMING, GOOD = "refs/fwpolicy/incoming", "refs/fwpolicy/good"
 _ASK_SECONDS = 60.0
 # What `git cat-file --batch-check` says of a file.
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
+# Headers of a commit, each with the lines that go on with it.
+_SIGNATURE = re.compile(rb"\ngpgsig[^\n]*(?:\n [^\n]*)*")
 # Of the caller's environment: how the network is reached. ssh itself asks root's own configuration.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SSH = (
@@ -132,9 +134,28 @@ class Mirror:
         return ""
 
     def leads_to(self, old: str, new: str) -> bool:
-        """Whether `new` is `old` with commits on top. Raises HostError."""
+        """Whether `new` is `old` with commits on top, or one that says the same. Raises HostError."""
         # A commit that was never heard of leads to nothing here.
-        return self._run("merge-base", "--is-ancestor", old, new).returncode == 0
+        return self._run("merge-base", "--is-ancestor", old, new).returncode == 0 or self._has(old, new)
+
+    def _has(self, commit: str, head: str) -> bool:
+        """Whether a commit that says the same leads to `head`."""
+        parents = self._run("rev-parse", f"{commit}^@")
+        if parents.returncode != 0:
+            return False
+        # Parents and tree first, by one git for all.
+        shown = ("--format=%T %P%x00%H", head, "--not", *parents.stdout.decode().split())
+        wanted = self._git("log", "-1", "--format=%T %P", commit).decode().strip("\n")
+        lines = (line.split("\0") for line in self._git("log", *shown).decode().splitlines())
+        return any(alike == wanted and self.same(commit, other) for alike, other in lines)
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two commits say the same, whatever signatures hang on them. No signature covers those, and
+        of a commit that is signed anybody can make others, with other names. Raises HostError."""
+        texts = [self._run("cat-file", "commit", each) for each in (one, other)]
+        if any(text.returncode for text in texts):
+            return False
+        return _unsigned(texts[0].stdout) == _unsigned(texts[1].stdout)
 
     def keep(self, commit: str) -> None:
         """The commit stays, whatever becomes of the branch. Raises HostError."""
@@ -163,7 +184,7 @@ class Mirror:
         leads out of it."""
         if "\n" in path or path.startswith(("/", "../")):
             raise OSError(None, "is outside of the repository", path)
-        asked = f"{commit}:{path}\n".encode()
+        asked = f"{commit}:{path}\n".encode("utf-8", "surrogateescape")
         found = self._run("cat-file", "--batch-check", "--follow-symlinks", input=asked).stdout
         if found.startswith(b"symlink "):
             raise OSError(None, "is a link that leads out of the repository", path)
@@ -263,6 +284,12 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _unsigned(commit: bytes) -> bytes:
+    """A commit's text without what git leaves out of it when it signs and verifies."""
+    headers, blank, message = commit.partition(b"\n\n")
+    return _SIGNATURE.sub(b"", b"\n" + headers) + blank + message
 
 
 def _transport(url: str) -> str:

@@ -64,7 +64,7 @@ def _run(words: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """All of its lines but the frame around a warning: the last alone may be but what follows from the first."""
+    """All of its lines but the frame around a warning: the last may only follow from the first."""
     lines = (done.stderr + done.stdout).decode("utf-8", "replace").splitlines()
     said = "; ".join(line.strip().rstrip(".") for line in lines if line.strip() and not line.startswith("@"))
     return "".join(c if c.isprintable() else "?" for c in said) or "ssh-keygen failed"

@@ -115,12 +115,53 @@ def test_the_timer_comes_and_goes(host, tmp_path):
 
 
 def test_systemd_knows_every_line_of_the_units(tmp_path):
-    for each in syncunits.units(parse("sync.yaml", LEAST.encode()), ("--config", "/etc/sync.yaml")):
+    words = ("--config", "/etc/sync.yaml")
+    for each in syncunits.units(parse("sync.yaml", LEAST.encode()), words, "/usr/bin/env"):
         place = tmp_path / each.name.rpartition("/")[2]
         place.write_text(each.text)
         words = ["systemd-analyze", "verify", "--man=no", str(place)]
         said = subprocess.run(words, capture_output=True, text=True, check=False).stderr
         assert place.name not in said, said
+
+
+def program(root):
+    path = root / "usr/local/bin/fwpolicy"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/usr/bin/python3\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    """One with systemd and a configuration."""
+    for folder in ("etc/fwpolicy", "usr/lib/systemd", "usr/bin", "sbin", BOOT_FOLDER[1:]):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "usr/lib/systemd/systemd").touch()
+    (tmp_path / "usr/bin/python3").touch()
+    (tmp_path / "sbin/init").symlink_to("../usr/lib/systemd/systemd")
+    (tmp_path / "etc/fwpolicy/sync.yaml").write_text(LEAST)
+    return tmp_path
+
+
+def enable(root, capsys, code):
+    found = main(["sync", "--enable", "--root", str(root)])
+    said = capsys.readouterr().err
+    assert found == code, said
+    return said
+
+
+def test_root_runs_only_what_is_its_own(image, capsys):
+    service = image / f"{BOOT_FOLDER[1:]}{syncunits.SERVICE}"
+    assert "no timer is made: there is no fwpolicy in /usr/local/sbin" in enable(image, capsys, 1)
+    found = program(image)
+    found.chmod(0o777)
+    said = enable(image, capsys, 1)
+    assert "it would run /usr/local/bin/fwpolicy, and others than root can change" in said
+    assert not service.exists()
+    found.chmod(0o755)
+    enable(image, capsys, 0)
+    assert "\nExecStart=/usr/local/bin/fwpolicy sync --timed\n" in service.read_text()
 
 
 def test_words_that_a_unit_would_quote():

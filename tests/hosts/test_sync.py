@@ -171,15 +171,12 @@ def test_what_is_refused(host: Host, forge: Forge) -> None:
 
 
 def test_shut_off_from_its_repository(host: Host, forge: Forge) -> None:
-    """And not tried again: until a newer policy comes."""
     before = guest.own_rules(host)
     shut = WEB.replace("PORT", "https") + "output: {default: drop, allow: [ntp]}\napply: {confirm: 5s}\n"
-    bad = forge.push(shut)
+    forge.push(shut)
     said = pulled(host, well=False)
-    assert "taken back, a gate does not hold: the repository is not reached" in said
+    assert "taken back: the repository is not reached" in said and "time 1 of 3" in said
     assert guest.own_rules(host) == before
-    assert refused(host).count("taken back, a gate does not hold") == 1
-    assert guest.report(host, "sync", "--status", expect=2)["bad"]["commit"] == bad
     forge.push(WEB.replace("PORT", "imaps"))
     assert "applied" in pulled(host, well=True)
     assert "993" in guest.own_rules(host)

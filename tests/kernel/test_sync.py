@@ -179,6 +179,73 @@ def test_only_forward(here, fleet):
     assert "somebody has rewound" in here.refused()
 
 
+def twin(repo, commit, header="gpgsig-sha256 x"):
+    """The same commit with one more header that no signature covers: whoever has no key can make it."""
+    text = repo.git("cat-file", "commit", commit) + "\n"
+    head, _, message = text.partition("\n\n")
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
+        cwd=repo.path,
+        input=f"{head}\n{header}\n\n{message}",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert made != commit
+    return made
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_the_same_commit_under_another_name_stops_nothing(here, fleet, root):
+    if not root:
+        here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    commit = here.push()
+    false = twin(fleet, commit)
+    fleet.git("push", "-q", "--force", str(here.origin), f"{false}:refs/heads/main")
+    assert f"commit {false[:12]}: applied" in here.sync()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{commit}:refs/heads/main")
+    assert "nothing new" in here.sync()
+    newer = here.push(policies__web=WEB.replace("https", "smtp"))
+    assert f"commit {newer[:12]}: applied" in here.sync()
+    fleet.git("checkout", "-q", "--orphan", "other")
+    here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    assert "somebody has rewound" in here.refused()
+
+
+def test_another_history_by_hand(here, fleet):
+    here.push()
+    here.sync()
+    fleet.git("checkout", "-q", "--orphan", "other")
+    here.push(force=True, policies__web=WEB.replace("https", "smtp"))
+    assert "(--retry takes another history)" in here.refused()
+    assert "number 1, as was another commit" in here.refused("--retry")
+    here.push()
+    here.refused()
+    assert "applied" in here.sync("--retry")
+
+
+def test_unsigned_commits_stop_no_bundle(here, fleet, make):
+    here.configure("bundles: bundles")
+    make("web-01", out="../bundles")
+    Path("bundles").mkdir()
+    bundle = Path("bundles/web-01.fwb")
+    bundle.write_bytes(Path("../bundles/web-01.fwb").read_bytes())
+    first = here.push(key=None)
+    here.sync()
+    here.push(key=None)  # somebody's, with nothing in it
+    assert "nothing to change" in here.sync()
+    fleet.git("reset", "-q", "--hard", first)
+    old = bundle.read_bytes()
+    fleet.write(policies__web=WEB.replace("https", "smtp"))
+    make("web-01", out="../bundles")
+    bundle.write_bytes(Path("../bundles/web-01.fwb").read_bytes())
+    here.push(key=None, force=True)
+    assert "applied" in here.sync()
+    bundle.write_bytes(old)
+    here.push(key=None)
+    assert "older than number" in here.refused()
+
+
 def test_unreachable(here, monkeypatch):
     here.push()
     here.sync()
@@ -253,9 +320,32 @@ def test_the_repository_must_answer_afterwards(here, monkeypatch):
     here.sync()
     before = here.rules()
     here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
-    monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
-    assert "a gate does not hold: the repository is not reached" in here.sync(code=3)
+    away = "the repository is not reached: no route"
+    monkeypatch.setattr(mirror.Mirror, "answers", lambda *_: away)
+    for times in (1, 2):
+        assert f"taken back: {away}; it is tried again (this was time {times} of 3)" in here.sync(code=1)
+        assert here.rules() == before and here.remembered()["failures"] == times
+    assert f"a gate does not hold: {away}" in here.sync(code=3)
     assert here.rules() == before
+    monkeypatch.undo()
+    assert away in here.refused(code=3)
+    assert "applied" in here.sync("--retry")
+
+
+def test_a_repository_that_was_away_for_a_moment(here, monkeypatch):
+    here.push()
+    here.sync()
+    first = here.push(policies__web=WEB.replace("https", "smtp") + "apply: {confirm: 5s}\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(mirror.Mirror, "answers", lambda *_: "the repository is not reached: no route")
+        here.sync(code=1)
+        # What is counted is counted of one policy: another begins anew.
+        here.push(policies__web=WEB.replace("https", "imaps") + "apply: {confirm: 5s}\n")
+        assert "this was time 1 of 3" in here.sync(code=1)
+        assert "this was time 2 of 3" in here.sync(code=1)
+    assert here.remembered()["bad"] == ""
+    assert "applied" in here.sync()
+    assert first != here.remembered()["good"] == here.remembered()["newest"]
 
 
 def test_another_configuration_is_judged_anew(here, monkeypatch):
@@ -374,7 +464,7 @@ def test_two_tries_that_end_without_a_verdict(here, monkeypatch):
     here.push(policies__web=WEB.replace("https", "smtp"))
     monkeypatch.setattr("fwpolicy.deploy.apply.carry_out", interrupted)
     for tries in (1, 2):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(PowerCutError):
             here.sync()
         assert here.remembered()["tries"] == tries
     monkeypatch.undo()
@@ -382,8 +472,42 @@ def test_two_tries_that_end_without_a_verdict(here, monkeypatch):
     assert "applied" in here.sync("--retry")
 
 
+class PowerCutError(BaseException):
+    """Nothing that is caught."""
+
+
 def interrupted(*_):
-    raise RuntimeError("the power is cut")
+    raise PowerCutError
+
+
+def test_a_name_that_is_no_text(here, fleet):
+    here.push()
+    here.sync()
+    (fleet.path / "group_vars").mkdir()
+    name = os.fsencode(fleet.path / "group_vars") + b"/\377.yml"
+    Path(os.fsdecode(name)).write_text("x: 1\n")
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    assert "applied" in here.sync()
+    Path(os.fsdecode(name)).write_text("fwpolicy_policies: [x]\n")
+    newest = here.push()
+    assert "group_vars/\\xff.yml:1:1: error: 'fwpolicy_policies' is read from the inventory" in here.refused()
+    assert "group_vars/\\xff.yml" in here.sync("--status", code=2)
+    state = here.remembered()
+    assert (state["failures"], state["newest"]) == (1, newest)
+
+
+def test_what_nobody_foresaw_is_told_and_counted(here, monkeypatch):
+    here.push()
+    here.sync()
+    newest = here.push(policies__web=WEB.replace("https", "smtp"))
+    with monkeypatch.context() as patched:
+        patched.setattr("fwpolicy.fleet.pull.open_repository", lambda _: "\udcff".encode())
+        for failures in (1, 2):
+            assert "the round failed: UnicodeEncodeError: 'utf-8' codec can't encode" in here.refused()
+            state = here.remembered()
+            assert (state["failures"], state["newest"]) == (failures, newest)
+            assert state["good"] != newest and state["due"] > state["last"] + 10
+    assert "applied" in here.sync()
 
 
 def test_state_that_is_damaged(here):
