@@ -39,8 +39,8 @@ install() {
         exit 64
     }
     say "install $FWPOLICY"
-    python3 -m venv "$OUT/venv"
-    "$OUT/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$FWPOLICY"
+    python3 -I -m venv "$OUT/venv"
+    "$OUT/venv/bin/python" -I -m pip install --quiet --disable-pip-version-check "$FWPOLICY"
     PATH=$OUT/venv/bin:$PATH
 }
 

@@ -27,9 +27,9 @@ SOME = [pytest.param(name, marks=() if name == "risky" else LONG) for name in CA
 HERE = str(Path(sys.executable).parent)
 PYTHON = """\
 #!/bin/sh
-if [ "$2" = venv ]; then
-    mkdir -p "$3/bin"
-    exec cp "$0" "$3/bin/python"
+if [ "$*" = "-I -m venv $4" ]; then
+    mkdir -p "$4/bin"
+    exec cp "$0" "$4/bin/python"
 fi
 echo "$@" >&2
 exit 7
@@ -265,7 +265,7 @@ def test_what_says_its_source_goes_to_pip(tmp_path, monkeypatch, said, index):
         folder = tmp_path / kind / "repo"
         folder.mkdir(parents=True)
         code, told = install(kind, folder, {"FWPOLICY": said, "PIP_INDEX_URL": index})
-        assert code == 7 and told.endswith(f"-m pip install --quiet --disable-pip-version-check {said}\n")
+        assert code == 7 and told.endswith(f"-I -m pip install --quiet --disable-pip-version-check {said}\n")
 
 
 @LONG
