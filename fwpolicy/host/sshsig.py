@@ -64,5 +64,7 @@ def _run(words: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    lines = (done.stderr + done.stdout).decode("utf-8", "replace").strip().splitlines()
-    return "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else "ssh-keygen failed"
+    """All of its lines but the frame around a warning: the last may only be what follows from the first."""
+    lines = (done.stderr + done.stdout).decode("utf-8", "replace").splitlines()
+    said = "; ".join(line.strip().rstrip(".") for line in lines if line.strip() and not line.startswith("@"))
+    return "".join(c if c.isprintable() else "?" for c in said) or "ssh-keygen failed"

@@ -429,3 +429,9 @@ def test_a_key_that_is_none(fleet, make, keys, capsys):
     fleet.commit()
     assert main(["bundle", "web-01", "-o", "out", "--key", "nowhere"]) == 1
     assert "cannot sign with nowhere" in capsys.readouterr().err
+    key = keys / "release"
+    key.chmod(0o644)
+    assert main(["bundle", "web-01", "-o", "out", "--key", str(key)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"cannot sign with {key}: Permissions 0644 for '{key}' are too open; " in said
+    assert f'No private key found for "{key}"' in said and "@" not in said
