@@ -23,6 +23,12 @@ MAX_DEPTH = 32
 MAX_ALIASED_NODES = 100_000
 # Half a kilobyte each by the time they are words: what keeps a 64 MiB file within a gigabyte.
 MAX_NODES = 1_000_000
+# What a signed bundle of policies begins with (fleet/bundle.py).
+BUNDLE = b"fwpolicy-bundle "
+_BUNDLE_HINT = (
+    "plan, apply, explain, diff, prove, lint and bundle verify take one; from standard input plan and apply, "
+    "with --bundle"
+)
 # What a written IPv6 address, prefix or range is made of.
 IPV6 = frozenset("0123456789abcdefABCDEF:./%-")
 
@@ -358,6 +364,8 @@ def load(file: str, data: bytes, tagged: bool = False) -> Document:
     PolicyError with located problems: not UTF-8, not YAML, tags, several documents, aliases that expand
     too far, nesting too deep.
     """
+    if data.startswith(BUNDLE):
+        raise PolicyError((Problem("this is a signed bundle", Span(file, 1, 1, 2), None, _BUNDLE_HINT),))
     content = decode(file, data)
     text = Text(file, content)
     builder = _Builder(text, content, tagged)

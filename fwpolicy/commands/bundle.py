@@ -154,10 +154,11 @@ def _written(
     """((host, file, whether it had to be written) of each, hosts that are gone)."""
     from fwpolicy import VERSION  # noqa: PLC0415
     from fwpolicy.commands.progress import Progress  # noqa: PLC0415
-    from fwpolicy.fleet.bundle import ENDING, HEAD, seal  # noqa: PLC0415
+    from fwpolicy.fleet.bundle import ENDING, seal  # noqa: PLC0415
     from fwpolicy.host.outputs import FlatOutputs, write_file  # noqa: PLC0415
+    from fwpolicy.source import BUNDLE  # noqa: PLC0415
 
-    outputs = FlatOutputs(options.directory, HEAD)
+    outputs = FlatOutputs(options.directory, BUNDLE)
     progress = Progress(not options.quiet)
     done = []
     for each in units:

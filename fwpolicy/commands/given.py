@@ -5,6 +5,7 @@ from __future__ import annotations
 from fwpolicy.commands import operands
 from fwpolicy.host import texts
 from fwpolicy.record import record
+from fwpolicy.source import BUNDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Policy
 
     _Files = tuple[tuple[str, bytes], ...]
-
-
-_HEAD = b"fwpolicy-bundle "
 
 
 @record
@@ -67,13 +65,13 @@ def bundle_of(options: argparse.Namespace, machine: Machine) -> Bundle | None:
 
 def looks_like_one(data: bytes) -> bool:
     """Whether a file's first line says so (fleet/bundle.py, which costs more to import than to ask)."""
-    return data.startswith(_HEAD)
+    return data.startswith(BUNDLE)
 
 
 def subject_of_bundle(operand: str, options: argparse.Namespace) -> Subject | None:
     """The policy in a bundle, whichever host's and however old, for questions; None where it is none. Raises
     PolicyError, HostError."""
-    if operand == "-" or texts.shipped(operand) or not texts.begins_with(operand, _HEAD):
+    if operand == "-" or texts.shipped(operand) or not texts.begins_with(operand, BUNDLE):
         return None
     from fwpolicy.deploy.subject import of_files  # noqa: PLC0415
     from fwpolicy.fleet.received import look_into  # noqa: PLC0415

@@ -13,6 +13,7 @@ from fwpolicy.fleet import digests, payload
 from fwpolicy.fleet.payload import MOST_BYTES, Manifest
 from fwpolicy.host import sshsig
 from fwpolicy.record import record
+from fwpolicy.source import BUNDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.provenance import Seen
 
-HEAD = b"fwpolicy-bundle "
-FIRST_LINE = HEAD + b"1\n"
+FIRST_LINE = BUNDLE + b"1\n"
 _LONGEST_LINE = 40
 NAMESPACE = "fwpolicy-bundle"
 ENDING = ".fwb"
@@ -64,7 +64,7 @@ def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
 
 def is_one(data: bytes) -> bool:
     """Whether a file's first line says that it is a bundle, of whatever version."""
-    return data.startswith(HEAD)
+    return data.startswith(BUNDLE)
 
 
 def seal(archive: bytes, key: str) -> bytes:

@@ -490,6 +490,21 @@ def test_usage(words, fleet):
     assert ended.value.code == 64
 
 
+@pytest.mark.parametrize("verb", ["check", "compile", "test", "lock", "check more.yaml", "plan more.yaml"])
+def test_verbs_that_take_no_bundle_say_so(fleet, make, verb, capsys):
+    """And which ones do; nothing of the archive gets to a terminal."""
+    make("web-01")
+    fleet.file("more.yaml", "version: 1\ninput: {allow: [ssh]}\n")
+    assert main([*verb.split(), "out/web-01.fwb"]) == 1
+    said = capsys.readouterr().err
+    if verb.startswith("plan"):
+        assert said == "fwpolicy: out/web-01.fwb is a bundle: it is applied alone\n"
+        return
+    first, hint = said.splitlines()
+    assert first == "out/web-01.fwb:1:1: error: this is a signed bundle"
+    assert "plan, apply, explain, diff, prove, lint and bundle verify take one" in hint
+
+
 def test_a_key_that_is_none(fleet, make, keys, capsys):
     fleet.commit()
     assert main(["bundle", "web-01", "-o", "out", "--key", "nowhere"]) == 1
