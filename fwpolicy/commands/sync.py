@@ -163,6 +163,7 @@ class _Sync:
     def _round(self, now: int) -> Round:
         from fwpolicy.fleet import pull  # noqa: PLC0415
 
+        self.mirror.tidy()
         commit = self._known(self.mirror.fetch())
         if commit == self.state.good:
             self.state = replace(self.state, newest=commit)

@@ -29,6 +29,8 @@ _ASK_SECONDS = 60.0
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
 # Headers of a commit, each with the lines that go on with it.
 _SIGNATURE = re.compile(rb"\ngpgsig[^\n]*(?:\n [^\n]*)*")
+# A file that git writes to, and names otherwise once it is whole.
+_LEFT = re.compile(r".*\.lock\Z|packed-refs\.new\Z|\.?tmp[_-]", re.DOTALL)
 # Of the caller's environment: how the network is reached. ssh itself asks root's own configuration.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SSH = (
@@ -45,7 +47,9 @@ _SETTINGS = (
     "transfer.fsckObjects=true",
     "fetch.recurseSubmodules=false",
     "submodule.recurse=false",
-    "gc.autoDetach=false",
+    # What is killed in the middle must be a fetch, which leaves the mirror as it was.
+    "gc.auto=0",
+    "maintenance.auto=false",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=20",
     # A signature is ssh's, whatever the commit says it is.
@@ -116,6 +120,16 @@ class Mirror:
     def keep(self, commit: str) -> None:
         """The commit stays, whatever becomes of the branch. Raises HostError."""
         self._git("update-ref", GOOD, commit)
+
+    def tidy(self) -> None:
+        """Take away what a git left that was killed, or lost its power. Nobody else may be at work in it: its
+        locks, and half of what it fetched, are nobody's then. Raises HostError."""
+        try:
+            for folder, _, names in os.walk(self.place):
+                for name in filter(_LEFT.match, names):
+                    os.unlink(f"{folder}/{name}")  # noqa: PTH108
+        except OSError as error:
+            raise HostError(f"cannot take away {printable(str(error.filename))}: {error.strerror}") from None
 
     def about(self, commit: str) -> Commit:
         """Raises HostError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.errors import HostError
-from fwpolicy.host.mirror import CommitTree, Mirror, UnreachableError
+from fwpolicy.host.mirror import GOOD, INCOMING, CommitTree, Mirror, UnreachableError
 from fwpolicy.host.texts import SHIPPED
 from tests.fleet.conftest import repo
 from tests.fleet.signing import allowed, keys
@@ -46,6 +46,28 @@ def test_it_follows_links_inside_and_none_out(repo):
     assert tree.read("a/../in") == b"version: 1\n" and tree.inside("a/../in") == "in"
     shipped = next(f"{folder}/ntp-client.yaml" for folder in SHIPPED if Path(folder).is_dir())
     assert tree.is_shipped(shipped) and b"client-only" in tree.read(shipped)
+
+
+def test_what_a_dead_git_left(repo):
+    repo.file("a", "1\n")
+    first = repo.commit()
+    found = mirror(repo)
+    found.tidy()  # of one that is not there yet
+    found.keep(found.fetch())
+    place = Path(found.place)
+    whole = {path for path in place.rglob("*") if path.is_file()}
+    left = [f"{name}.lock" for name in ("config", "HEAD", "packed-refs", INCOMING, GOOD)]
+    (place / "objects/ab").mkdir()
+    for name in (*left, "packed-refs.new", "objects/pack/tmp_pack_XyZ", "objects/ab/tmp_obj_XyZ"):
+        (place / name).write_text("")
+    repo.file("a", "2\n")
+    second = repo.commit()
+    inode = place.stat().st_ino
+    found.tidy()
+    assert {path for path in place.rglob("*") if path.is_file()} == whole
+    assert found.fetch() == second and found.leads_to(first, second)
+    found.keep(second)
+    assert place.stat().st_ino == inode
 
 
 def test_what_lies_beside_the_inventory(repo):
