@@ -11,6 +11,8 @@ import os
 import posixpath
 import pwd
 import re
+import resource
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -25,6 +27,9 @@ from fwpolicy.source import MAX_BYTES
 
 INCOMING, GOOD = "refs/fwpolicy/incoming", "refs/fwpolicy/good"
 _ASK_SECONDS = 60.0
+# The server is not trusted with this host's disk and memory: of the mirror, and of a file that git writes to
+# it; of a git, threads of which would each take some more.
+MOST_BYTES, _MOST_MEMORY = 1 << 30, 2 << 30
 # What `git cat-file --batch-check` says of a file.
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
 # Headers of a commit, each with the lines that go on with it.
@@ -50,6 +55,10 @@ _SETTINGS = (
     # What is killed in the middle must be a fetch, which leaves the mirror as it was.
     "gc.auto=0",
     "maintenance.auto=false",
+    "pack.threads=1",
+    "core.packedGitWindowSize=32m",
+    "core.packedGitLimit=256m",
+    "core.bigFileThreshold=64m",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=20",
     # A signature is ssh's, whatever the commit says it is.
@@ -122,14 +131,26 @@ class Mirror:
         self._git("update-ref", GOOD, commit)
 
     def tidy(self) -> None:
-        """Take away what a git left that was killed, or lost its power. Nobody else may be at work in it: its
-        locks, and half of what it fetched, are nobody's then. Raises HostError."""
+        """Take away what a git left that was killed, or lost its power, and all of a mirror that is too large
+        now: the next fetch makes it anew. Nobody else may be at work in it: locks, and half of what was
+        fetched, are nobody's then. Raises HostError."""
         try:
-            for folder, _, names in os.walk(self.place):
-                for name in filter(_LEFT.match, names):
-                    os.unlink(f"{folder}/{name}")  # noqa: PTH108
+            if self._slim() > MOST_BYTES:
+                shutil.rmtree(self.place)
         except OSError as error:
             raise HostError(f"cannot take away {printable(str(error.filename))}: {error.strerror}") from None
+
+    def _slim(self) -> int:
+        """Without what a dead git left; the bytes on disk that stay. Raises OSError."""
+        size = 0
+        for folder, _, names in os.walk(self.place):
+            for name in names:
+                path = f"{folder}/{name}"
+                if _LEFT.match(name):
+                    os.unlink(path)  # noqa: PTH108
+                else:
+                    size += os.lstat(path).st_blocks * 512
+        return size
 
     def about(self, commit: str) -> Commit:
         """Raises HostError."""
@@ -195,6 +216,7 @@ class Mirror:
                 cwd="/",
                 env=self._environment(),
                 start_new_session=True,
+                preexec_fn=_limit,  # noqa: PLW1509  (there are no threads here)
             )
         except FileNotFoundError:
             raise HostError("git is not installed, and sync fetches with it (Debian: git)") from None
@@ -254,6 +276,14 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _limit() -> None:
+    """This process: no more memory and no larger files than it may have."""
+    for what, most in ((resource.RLIMIT_AS, _MOST_MEMORY), (resource.RLIMIT_FSIZE, MOST_BYTES)):
+        hard = resource.getrlimit(what)[1]
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
 
 
 def _unsigned(commit: bytes) -> bytes:
