@@ -177,6 +177,7 @@ class _Sync:
         from fwpolicy.fleet import pull  # noqa: PLC0415
 
         self.asked = pull.asked(self.config, self.machine)
+        self.mirror.tidy()
         commit = self._known(self.mirror.fetch())
         outcome = self._foregone(commit)
         if not outcome:

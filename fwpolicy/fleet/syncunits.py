@@ -61,6 +61,8 @@ SystemCallErrorNumber=EPERM
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE
 CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER
 LimitFSIZE=1G
+MemoryMax=2G
+OOMPolicy=continue
 """
 
 _TIMER = """\

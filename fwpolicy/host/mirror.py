@@ -11,6 +11,7 @@ import os
 import posixpath
 import pwd
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,10 +27,15 @@ from fwpolicy.source import MAX_BYTES
 
 INCOMING, GOOD = "refs/fwpolicy/incoming", "refs/fwpolicy/good"
 _ASK_SECONDS = 60.0
+# The server is not trusted with this host's disk and memory: of the mirror, and of a file that git writes to
+# it; of a git, threads of which would each take some more.
+MOST_BYTES, _MOST_MEMORY = 1 << 30, 2 << 30
 # What `git cat-file --batch-check` says of a file.
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
 # Headers of a commit, each with the lines that go on with it.
 _SIGNATURE = re.compile(rb"\ngpgsig[^\n]*(?:\n [^\n]*)*")
+# A file that git writes to, and names otherwise once it is whole.
+_LEFT = re.compile(r".*\.lock\Z|packed-refs\.new\Z|\.?tmp[_-]", re.DOTALL)
 # Of the caller's environment: how the network is reached. ssh itself asks root's own configuration.
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SSH = (
@@ -46,7 +52,13 @@ _SETTINGS = (
     "transfer.fsckObjects=true",
     "fetch.recurseSubmodules=false",
     "submodule.recurse=false",
-    "gc.autoDetach=false",
+    # What is killed in the middle must be a fetch, which leaves the mirror as it was.
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "pack.threads=1",
+    "core.packedGitWindowSize=32m",
+    "core.packedGitLimit=256m",
+    "core.bigFileThreshold=64m",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=20",
     # A signature is ssh's, whatever the commit says it is.
@@ -161,6 +173,28 @@ class Mirror:
         """The commit stays, whatever becomes of the branch. Raises HostError."""
         self._git("update-ref", GOOD, commit)
 
+    def tidy(self) -> None:
+        """Take away what a git left that was killed, or lost its power, and all of a mirror that is too large
+        now: the next fetch makes it anew. Nobody else may be at work in it: locks, and half of what was
+        fetched, are nobody's then. Raises HostError."""
+        try:
+            if self._slim() > MOST_BYTES:
+                shutil.rmtree(self.place)
+        except OSError as error:
+            raise HostError(f"cannot take away {printable(str(error.filename))}: {error.strerror}") from None
+
+    def _slim(self) -> int:
+        """Without what a dead git left; the bytes on disk that stay. Raises OSError."""
+        size = 0
+        for folder, _, names in os.walk(self.place):
+            for name in names:
+                path = f"{folder}/{name}"
+                if _LEFT.match(name):
+                    os.unlink(path)  # noqa: PTH108
+                else:
+                    size += os.lstat(path).st_blocks * 512
+        return size
+
     def about(self, commit: str) -> Commit:
         """Raises HostError."""
         shown = self._git("log", "-1", "--format=%an <%ae>%x00%ct", commit).decode("utf-8", "replace")
@@ -225,6 +259,7 @@ class Mirror:
                 cwd="/",
                 env=self._environment(),
                 start_new_session=True,
+                preexec_fn=_limit,  # noqa: PLW1509  (there are no threads here)
             )
         except FileNotFoundError:
             raise HostError("git is not installed, and sync fetches with it (Debian: git)") from None
@@ -284,6 +319,14 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _limit() -> None:
+    """This process: no more memory and no larger files than it may have."""
+    for what, most in ((resource.RLIMIT_AS, _MOST_MEMORY), (resource.RLIMIT_FSIZE, MOST_BYTES)):
+        hard = resource.getrlimit(what)[1]
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
 
 
 def _unsigned(commit: bytes) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.errors import HostError
-from fwpolicy.host.mirror import INCOMING, CommitTree, Mirror, UnreachableError
+from fwpolicy.host.mirror import GOOD, INCOMING, CommitTree, Mirror, UnreachableError
 from fwpolicy.host.texts import SHIPPED
 from tests.fleet.conftest import repo
 from tests.fleet.signing import allowed, keys
@@ -115,6 +115,86 @@ def test_a_whole_one_stays(repo):
     with pytest.raises(UnreachableError, match="did not end within 0 s"):
         mirror(repo, seconds=0).fetch()
     assert Path(found.place).stat().st_ino == kept
+
+
+def test_what_a_dead_git_left(repo):
+    repo.file("a", "1\n")
+    first = repo.commit()
+    found = mirror(repo)
+    found.tidy()  # of one that is not there yet
+    found.keep(found.fetch())
+    place = Path(found.place)
+    whole = {path for path in place.rglob("*") if path.is_file()}
+    left = [f"{name}.lock" for name in ("config", "HEAD", "packed-refs", INCOMING, GOOD)]
+    (place / "objects/ab").mkdir()
+    for name in (*left, "packed-refs.new", "objects/pack/tmp_pack_XyZ", "objects/ab/tmp_obj_XyZ"):
+        (place / name).write_text("")
+    repo.file("a", "2\n")
+    second = repo.commit()
+    inode = place.stat().st_ino
+    found.tidy()
+    assert {path for path in place.rglob("*") if path.is_file()} == whole
+    assert found.fetch() == second and found.leads_to(first, second)
+    found.keep(second)
+    assert place.stat().st_ino == inode
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Mirrors may have 256 KiB."""
+    monkeypatch.setattr("fwpolicy.host.mirror.MOST_BYTES", 256 * 1024)
+
+
+def many(repo, name: str, bytes_each: int, files: int) -> str:
+    """A commit with so many files that nobody can compress."""
+    for number in range(files):
+        path = repo.path / f"{name}/{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(os.urandom(bytes_each))
+    return repo.commit()
+
+
+@pytest.mark.parametrize("files", [1, 150])  # as it is, and in a pack
+def test_a_server_that_sends_too_much(repo, small, monkeypatch, files):
+    many(repo, "large", 600_000 // files, files)
+    found = mirror(repo)
+    with pytest.raises(UnreachableError):
+        found.fetch()
+    left = [path.stat().st_size for path in Path(found.place).rglob("tmp_*") if path.is_file()]
+    assert sum(left) and max(left) <= 256 * 1024  # what died left it
+    found.tidy()
+    assert not [path for path in Path(found.place).rglob("tmp_*") if path.is_file()]
+    monkeypatch.undo()
+    assert mirror(repo).fetch()
+
+
+def test_a_mirror_that_grew_too_large(repo, small):
+    """By what was on the branch for a while: what is there now is all that is fetched again."""
+    repo.file("a", "1\n")
+    first = repo.commit()
+    found = mirror(repo)
+    found.keep(found.fetch())
+    for name in ("x", "y"):
+        repo.git("reset", "-q", "--hard", first)
+        many(repo, name, 150_000, 1)
+        found.tidy()
+        assert Path(found.place).exists()
+        found.fetch()
+    repo.git("reset", "-q", "--hard", first)
+    found.tidy()
+    assert not Path(found.place).exists()
+    assert found.fetch() == first and found.leads_to(first, first)
+    size = sum(path.stat().st_size for path in Path(found.place).rglob("*") if path.is_file())
+    assert size < 100_000
+
+
+def test_a_git_has_only_so_much_memory(repo, monkeypatch):
+    many(repo, "x", 1000, 150)
+    monkeypatch.setattr("fwpolicy.host.mirror._MOST_MEMORY", 1 << 20)
+    with pytest.raises(HostError):
+        mirror(repo).fetch()
+    monkeypatch.undo()
+    assert mirror(repo).fetch()
 
 
 def test_what_lies_beside_the_inventory(repo):

@@ -510,6 +510,18 @@ def test_what_nobody_foresaw_is_told_and_counted(here, monkeypatch):
     assert "applied" in here.sync()
 
 
+def test_locks_that_a_power_cut_left(here):
+    here.push()
+    here.sync()
+    place = here.state / "sync/repository.git"
+    inode = place.stat().st_ino
+    for name in ("config.lock", f"{mirror.INCOMING}.lock", f"{mirror.GOOD}.lock", "objects/pack/tmp_pack_x"):
+        (place / name).write_text("")
+    here.push(policies__web=WEB.replace("https", "smtp"))
+    assert "applied" in here.sync()
+    assert place.stat().st_ino == inode and not list(place.rglob("*.lock")) + list(place.rglob("tmp_*"))
+
+
 def test_state_that_is_damaged(here):
     here.push()
     here.sync()
