@@ -303,7 +303,7 @@ class Names:
         for name in [name for name in self.groups if name not in self.used]:
             group = self.groups[name]
             self._group(group.name)
-            if name not in self.used:
+            if name not in self.used and not self.is_shared(group.name):
                 self.warn(f"group '{name}' is never used", group.name.span)
         for service in self.services.values():
             self._service(service.name, [])
@@ -311,6 +311,10 @@ class Names:
             from fwpolicy.policy.zones import warn_of_unused  # noqa: PLC0415
 
             warn_of_unused(self)
+
+    def is_shared(self, name: Word) -> bool:
+        """Whether it is of an included file, which others may include for other names."""
+        return any(name.span.file in reached for reached in self.sources.reach.values())
 
     # Services
 

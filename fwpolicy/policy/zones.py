@@ -81,7 +81,7 @@ def _hint(name: str, names: Names) -> str:
 
 def warn_of_unused(names: Names) -> None:
     for name, zone in names.zones.items():
-        if name not in names.used_zones:
+        if name not in names.used_zones and not names.is_shared(zone.name):
             names.warn(f"zone '{name}' is never used", zone.name.span)
 
 

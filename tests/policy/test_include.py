@@ -144,3 +144,11 @@ def test_one_file_under_two_names_is_given_twice(tmp_path, capsys, monkeypatch):
     (tmp_path / "a.yaml").write_text("version: 1\ninput: {default: drop, allow: [ssh]}\n")
     assert main(["check", "a.yaml", "./a.yaml"]) == 1
     assert "the file is given twice" in capsys.readouterr().err
+
+
+def test_what_an_included_file_has_for_others_is_no_warning():
+    shared = "groups: {mine: 10.0.0.1, theirs: 10.0.0.2}\nzones: {lan: eth1, dmz: eth2}\n"
+    text = "include: [all.yaml]\ngroups: {left: 10.0.0.3}\n"
+    text += "input: {default: drop, allow: [{service: ssh, from: mine, in: lan}]}\n"
+    policy = read(HEAD + text, files={"all.yaml": shared})
+    assert [each for each in warnings(policy) if "never" in each] == ["group 'left' is never used"]
