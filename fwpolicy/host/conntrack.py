@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import struct
+from operator import attrgetter
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.netlink import NESTED, NETFILTER, Netlink, attribute, attributes
@@ -94,10 +95,10 @@ class Flow:
 
 
 def flows() -> tuple[Flow, ...]:
-    """Every entry, both families. Raises HostError without CAP_NET_ADMIN."""
+    """Every entry, IPv4 first. Raises HostError without CAP_NET_ADMIN."""
     try:
         with Netlink(NETFILTER) as kernel:
-            return tuple(_entries(kernel))
+            return tuple(sorted(_entries(kernel), key=attrgetter("family")))
     except OSError as error:
         raise HostError(f"cannot read connection tracking: {error.strerror}") from None
 
