@@ -202,12 +202,13 @@ def test_a_dynamic_group_is_filled_at_run_time_and_kept_by_a_load(street, varian
     load(street, variant, wanted)
     assert street.reaches("outside", WAN4, 80) and street.reaches("outside", WAN6, 80)
     street.run("box", "ipset", "add", "fwp-banned_v6", OUTSIDE6)
-    street.run("box", "ipset", "add", "fwp-banned_v4", OUTSIDE4, "timeout", "1")
+    street.run("box", "ipset", "add", "fwp-banned_v4", OUTSIDE4, "timeout", "60")
     load(street, variant, wanted)
     assert not street.reaches("outside", WAN6, 80)
     assert not street.reaches("outside", WAN4, 80)
-    time.sleep(1)
-    assert street.reaches("outside", WAN4, 80)
+    street.run("box", "ipset", "-exist", "add", "fwp-banned_v4", OUTSIDE4, "timeout", "1")
+    assert street.comes_to_reach("outside", WAN4, 80)
+    assert not street.reaches("outside", WAN6, 80)
 
 
 # --- forward and NAT ------------------------------------------------------------------------------

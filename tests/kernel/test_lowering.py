@@ -250,14 +250,14 @@ def test_a_dynamic_group_is_filled_at_run_time(street):
     lines = (allow("http"), block(source_dynamic=("banned",), source="203.0.113.9"))
     street.nft(compiled(policy(section("input", "drop", *lines), dynamic=(group,))))
     assert street.reaches("outside", WAN4, 80) and street.reaches("outside", WAN6, 80)
-    street.run("box", "nft", "add", "element", "inet", "fwpolicy", "banned_v6", f"{{ {OUTSIDE6} }}")
-    street.run(
-        "box", "nft", "add", "element", "inet", "fwpolicy", "banned_v4", f"{{ {OUTSIDE4} timeout 1s }}"
-    )
+    street.nft(f"add element inet fwpolicy banned_v6 {{ {OUTSIDE6} }}")
+    street.nft(f"add element inet fwpolicy banned_v4 {{ {OUTSIDE4} }}")
     assert not street.reaches("outside", WAN6, 80)
     assert not street.reaches("outside", WAN4, 80)
-    time.sleep(1)
-    assert street.reaches("outside", WAN4, 80)
+    street.nft(f"delete element inet fwpolicy banned_v4 {{ {OUTSIDE4} }}")
+    street.nft(f"add element inet fwpolicy banned_v4 {{ {OUTSIDE4} timeout 500ms }}")
+    assert street.comes_to_reach("outside", WAN4, 80)
+    assert not street.reaches("outside", WAN6, 80)
 
 
 # --- forward and NAT ------------------------------------------------------------------------------

@@ -92,6 +92,14 @@ class Street:
             opened.close()
         return opened is not None
 
+    def comes_to_reach(self, place: str, address: str, port: int, seconds: float = 10) -> bool:
+        """Whether a connection comes about within `seconds`: tried until it does."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.reaches(place, address, port):
+                return True
+        return False
+
     def connect(
         self, place: str, address: str, port: int, source: str = "", sport: int = 0
     ) -> socket.socket | None:
