@@ -124,8 +124,11 @@ def _tell_healed(options: argparse.Namespace, before: Status) -> None:
 
 def _watch(options: argparse.Namespace, machine: Machine) -> int:
     """Until it is interrupted: a report to begin with, and one whenever something else is to be said."""
+    import gc  # noqa: PLC0415
+
     from fwpolicy.host.events import RulesetEvents  # noqa: PLC0415
 
+    gc.enable()  # cli.py turns it off for verbs that are over soon
     watch = _Watch(options, machine)
     with RulesetEvents() as events:
         by: tuple[str, ...] = ()

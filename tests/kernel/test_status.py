@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fwpolicy.cli import main
 from fwpolicy.commands import status as command
 from fwpolicy.deploy import ruledrift
 from fwpolicy.deploy.drift import SERVICE, TIMER, drift_files
@@ -227,6 +229,16 @@ class Watching:
     def ends(self) -> int:
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(10)
+
+
+def test_what_watches_for_months_collects_its_garbage(netns, tmp_path, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RulesetEvents, "wait", interrupt)
+    gc.disable()
+    main(["status", "--watch", "--quiet", "--netns", netns, "--state-dir", str(tmp_path)])
+    assert gc.isenabled()
 
 
 def test_watch(netns, tmp_path):
