@@ -23,7 +23,7 @@ EMULATOR := qemu-system-x86
 STAMP := build/.installed-$(shell cat pyproject.toml Makefile | sha256sum | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deb wheelhouse test test-all test-hosts test-report test-ansible ansible-sanity emulator browser lint unit fuzz bench vagrant-test gallery man clean
+.PHONY: help demo deb wheelhouse test test-all test-hosts test-report test-ansible ansible-sanity emulator browser lint roots unit fuzz bench vagrant-test gallery man clean
 
 help:
 	@echo "make demo   policies/ntp-client.yaml on a throw-away host with a real time daemon, probed"
@@ -68,9 +68,14 @@ wheelhouse: $(STAMP)
 demo: $(STAMP)
 	$(AS_ROOT) $(BIN)/python -m tests.lab.demo
 
-test: $(STAMP) lint
+test: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 lint roots
 	$(AS_ROOT) $(BIN)/python -m pytest $(ALONE) $(PYTEST_ARGS)
 	$(AS_ROOT) $(BIN)/python -m pytest -m 'not slow' --ignore=$(ALONE) $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+# What every other root of the lab lies upon.
+roots: $(STAMP)
+	$(AS_ROOT) $(BIN)/python -m tests.lab.roots base sysv-bare
 
 # The report's page in a real browser.
 test-report: $(STAMP) browser
