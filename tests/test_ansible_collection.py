@@ -71,6 +71,17 @@ def test_what_is_documented_is_what_it_takes(documented, action):
         assert said == taken, key
 
 
+def test_what_all_of_them_say_is_written_once(documented):
+    says = [each["doc"] for each in documented.values()]
+    assert all(each["options"]["way"] == says[0]["options"]["way"] for each in says)
+    assert all(each["notes"] == says[0]["notes"] and len(each["notes"]) == 2 for each in says)
+    assert [each["attributes"]["check_mode"]["support"] for each in says] == ["full"] * 4
+    for action in ACTIONS:
+        text = (COLLECTION / f"plugins/modules/{action}.py").read_text()
+        assert "extends_documentation_fragment: fwpolicy.fwpolicy.host\n" in text
+        assert "How the host is asked" not in text
+
+
 def test_the_roles_defaults_are_those_that_it_documents():
     defaults = yaml.safe_load((COLLECTION / "roles/push/defaults/main.yml").read_text())
     specs = yaml.safe_load((COLLECTION / "roles/push/meta/argument_specs.yml").read_text())["argument_specs"]
