@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VERIFY = "verify"
 HERE = "."
+# The shell of a host without Python compares them, too.
+_HIGHEST = 10**18 - 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +52,8 @@ def _misses(options: argparse.Namespace) -> str:
         return "--all takes one inventory, or its folder"
     if not options.all and not options.what:
         return "the following arguments are required: HOST, or --all"
-    if options.sequence is not None and options.sequence < 0:
-        return "--sequence is a number from 0 on"
+    if options.sequence is not None and not 0 <= options.sequence <= _HIGHEST:
+        return f"--sequence is a number from 0 to {_HIGHEST}"
     return "" if options.directory and options.key else "-o DIR and --key FILE are needed"
 
 

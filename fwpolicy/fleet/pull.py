@@ -134,7 +134,7 @@ def _policies(
         without_script={},
         script_notes=(),
     )
-    return News(commit, name, Bundle(manifest, signer, commit, files), False, _digest(listed))
+    return News(commit, name, Bundle(manifest, signer, commit, files, ""), False, _digest(listed))
 
 
 def _own(found: Repository, hosts: tuple[str, ...]) -> tuple[str, Unit]:

@@ -52,11 +52,11 @@ def _opened(
 
 
 def require_newer(path: str, bundle: Bundle, machine: Machine) -> None:
-    """Raises HostError for one that is older than the newest that counted here."""
+    """Raises HostError for one that is older than the newest that counted here, or another of its number."""
     last = last_seen(machine)
     try:
         if last is not None:
-            refuse_replay(bundle.manifest, last)
+            refuse_replay(bundle, last)
     except HostError as error:
         raise HostError(f"{path}: refused: {error}") from None
 
@@ -79,7 +79,15 @@ def require_as_compiled(path: str, bundle: Bundle, policy: Policy) -> str | None
 def provenance(bundle: Bundle) -> Provenance:
     """What is remembered with its generation."""
     manifest = bundle.manifest
-    return Provenance(manifest.sequence, manifest.commit, manifest.author, manifest.time, bundle.signer)
+    return Provenance(
+        manifest.sequence,
+        manifest.commit,
+        manifest.author,
+        manifest.time,
+        bundle.signer,
+        manifest.host,
+        bundle.contents,
+    )
 
 
 def signers_of(machine: Machine, asked: str | None) -> str:

@@ -28,6 +28,7 @@ class ActionModule(HostAction):
         "signers": {"type": "str"},
         "controller_signers": {"type": "path"},
         "older": {"type": "bool", "default": False},
+        "replace": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "confirm": {"type": "int", "default": 60},
         "hold": {"type": "bool", "default": False},
@@ -62,7 +63,7 @@ class ActionModule(HostAction):
         verify = self.args["verify"]
         if verify == "auto" and not self.args["controller_signers"]:
             verify = "host"
-        same = ("way", "backend", "signers", "older", "force")
+        same = ("way", "backend", "signers", "older", "replace", "force")
         return {
             **{name: self.args[name] for name in same},
             "verify": verify,

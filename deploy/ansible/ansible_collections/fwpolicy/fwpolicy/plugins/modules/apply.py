@@ -54,7 +54,11 @@ options:
       - A file of allowed signers on the controller. If given, nothing is sent that it does not allow.
     type: path
   older:
-    description: Take a bundle with a lower number than one that was in force here.
+    description: Take a bundle with a lower number than one that was in force here, or another of its number.
+    type: bool
+    default: false
+  replace:
+    description: Put this policy in the place of another one, or of another host's.
     type: bool
     default: false
   force:
