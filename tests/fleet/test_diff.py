@@ -98,6 +98,31 @@ def test_risky_widenings_come_first(fleet, capsys):
         ("{from: internet}", 3, ("from the Internet", "most ports")),
         ("ping", 2, ("from the Internet",)),
         ("{service: ssh, from: any}", 3, ("from the Internet", "administrative: ssh")),
+        # A range is what it is, and not each service that has a port in it ...
+        ("{service: rtp, from: 192.0.2.0/24}", 0, ()),
+        ("{service: udp/10000-20000, from: any}", 2, ("from the Internet", "10,001 ports")),
+        ("{service: tcp/10000-20000, from: 192.0.2.0/24}", 0, ()),
+        ("{service: tcp/9000-10000}", 2, ("from the Internet", "1,001 ports")),
+        # ... unless it is small, or there are several of them,
+        ("{service: udp/11000-11999, from: 192.0.2.0/24}", 1, ("administrative: memcached",)),
+        ("{service: tcp/9001-10000}", 3, ("from the Internet", "administrative: elasticsearch")),
+        (
+            "{service: [tcp/1500-3300, tcp/6300-7300], from: 192.0.2.0/24}",
+            1,
+            (
+                *("administrative: sql", "administrative: nfs", "administrative: docker"),
+                *("administrative: etcd", "administrative: redis", "administrative: kubernetes"),
+                *("1,801 ports", "1,001 ports"),
+            ),
+        ),
+        # or one of them answers under an address that is not the one who asks.
+        ("{service: udp/10000-19999}", 3, ("from the Internet", "amplifier: memcached", "10,000 ports")),
+        ("{service: udp/10000-19999, from: 192.0.2.0/24}", 0, ()),
+        ("{service: udp/1900}", 3, ("from the Internet", "amplifier: ssdp")),
+        ("{service: udp/1900, from: 192.0.2.0/24}", 0, ()),
+        ("{service: [tcp/1900, dns, ntp]}", 2, ("from the Internet",)),
+        ("{service: memcached, from: any}", 3, ("from the Internet", "administrative: memcached")),
+        ("{service: udp/11211, from: any}", 3, ("from the Internet", "administrative: memcached")),
     ],
 )
 def test_what_is_risky(line, level, why):
