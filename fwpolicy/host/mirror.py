@@ -13,15 +13,13 @@ import pwd
 import re
 import resource
 import shutil
-import signal
 import subprocess
-from contextlib import suppress
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
 from fwpolicy.host.commits import Commit
 from fwpolicy.host.files import printable
-from fwpolicy.host.programs import ENVIRONMENT
+from fwpolicy.host.programs import ENVIRONMENT, started
 from fwpolicy.host.tree import BESIDE
 from fwpolicy.source import MAX_BYTES
 
@@ -249,29 +247,12 @@ class Mirror:
     ) -> subprocess.CompletedProcess[bytes]:
         """A git that is killed with all that it started when its time is over. Raises HostError."""
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        command = ["git", f"--git-dir={self.place}", *settings, *before, *words]
+        command = [_git_program(), f"--git-dir={self.place}", *settings, *before, *words]
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env=self._environment(),
-                start_new_session=True,
-                preexec_fn=_limit,  # noqa: PLW1509  (there are no threads here)
-            )
-        except FileNotFoundError:
-            raise HostError("git is not installed, and sync fetches with it (Debian: git)") from None
-        with process:
-            try:
+            with started(command, self._environment(), _limit, asked=True) as process:
                 out, errors = process.communicate(input, timeout=seconds)
-            except BaseException as error:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise _TooSlowError(f"git {words[0]} did not end within {seconds:.0f} s") from None
-                raise
+        except subprocess.TimeoutExpired:
+            raise _TooSlowError(f"git {words[0]} did not end within {seconds:.0f} s") from None
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def _environment(self) -> dict[str, str]:
@@ -319,6 +300,14 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _git_program() -> str:
+    """Raises HostError where there is none."""
+    found = shutil.which("git", path=ENVIRONMENT["PATH"])
+    if found is None:
+        raise HostError("git is not installed, and sync fetches with it (Debian: git)")
+    return found
 
 
 def _limit() -> None:

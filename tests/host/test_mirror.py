@@ -12,6 +12,7 @@ import pytest
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.mirror import GOOD, INCOMING, CommitTree, Mirror, UnreachableError
+from fwpolicy.host.programs import ENVIRONMENT
 from fwpolicy.host.texts import SHIPPED
 from tests.fleet.conftest import repo
 from tests.fleet.signing import allowed, keys
@@ -229,6 +230,12 @@ def test_transports_that_the_url_does_not_name(repo, tmp_path):
         with pytest.raises(UnreachableError, match="not allowed"):
             mirror(repo, url).fetch()
     assert not ran.exists()
+
+
+def test_where_git_is_not_installed(repo, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
+    with pytest.raises(HostError, match="git is not installed, and sync fetches with it"):
+        mirror(repo).fetch()
 
 
 def test_nobodys_configuration_counts(repo, tmp_path, monkeypatch):
