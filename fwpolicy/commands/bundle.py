@@ -27,7 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", metavar="HOST", help=text)
     operands.fleet_arguments(parser, policies=False)
     parser.add_argument("--inventory", metavar="FILE", default=HERE, help="of the hosts; or its folder (.)")
-    parser.add_argument("-o", dest="directory", metavar="DIR", help="where HOST.fwb is written")
+    text = "where HOST.fwb is written"
+    parser.add_argument("-o", dest="directory", type=operands.place, metavar="DIR", help=text)
     parser.add_argument(
         "--key", metavar="FILE", help="the private key that signs, or its public half (agent)"
     )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", dest="output", metavar="FILE", help="save the plan, for apply FILE")
+    text = "save the plan, for apply FILE"
+    parser.add_argument("-o", dest="output", type=operands.place, metavar="FILE", help=text)
     same_as_apply(parser)
 
 

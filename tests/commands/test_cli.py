@@ -148,6 +148,32 @@ def test_compile_into_a_folder(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["compile", "ntp-client", "-o", "-"],
+        ["compile", "--all", "-o", "-"],
+        ["bundle", "--all", "--key", "k", "-o", "-"],
+        ["plan", "ntp-client", "-o", "-"],
+        ["report", "--all", "-o", "-", "--json"],
+    ],
+)
+def test_no_place_is_called_as_stdout_is(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 64
+    assert "stdout" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["init"], ["status", "--prometheus"]])
+def test_stdout_may_be_said(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = ["--root", str(tmp_path)] if words[0] == "status" else []
+    main([*words, *root, "-o", "-"])
+    assert capsys.readouterr().out.startswith(("# ", "version: ")) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     "words", [[], ["--help"], ["--version"], ["check", "--help"], ["services"], ["schema"]]
 )
 def test_a_full_disk_is_a_message(words):
