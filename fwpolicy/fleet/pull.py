@@ -43,7 +43,7 @@ def mirror_of(config: SyncConfig, place: str) -> Mirror:
 
 def require_forward(state: SyncState, commit: str, mirror: Mirror) -> None:
     """Raises HostError for a branch that was rewound, or is another one."""
-    if state.good and not mirror.leads_to(state.good, commit):
+    if state.good and not mirror.leads_to(state.good, state.says, commit):
         raise HostError(
             f"refused: commit {commit[:12]} does not follow {state.good[:12]}, which counts here: somebody "
             "has rewound or rewritten the branch (--retry takes another history)"

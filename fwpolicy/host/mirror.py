@@ -14,6 +14,7 @@ import re
 import resource
 import shutil
 import subprocess
+from hashlib import sha256
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
@@ -30,6 +31,8 @@ _ASK_SECONDS = 60.0
 MOST_BYTES, _MOST_MEMORY = 1 << 30, 2 << 30
 # What `git cat-file --batch-check` says of a file.
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
+# Its tree and its parents, with which a commit begins.
+_PLACE = re.compile(rb"tree [0-9a-f]+\n(?:parent [0-9a-f]+\n)*")
 # Headers of a commit, each with the lines that go on with it.
 _SIGNATURE = re.compile(rb"\ngpgsig[^\n]*(?:\n [^\n]*)*")
 # A file that git writes to, and names otherwise once it is whole.
@@ -143,29 +146,33 @@ class Mirror:
             return f"the repository is not reached: {error}"
         return ""
 
-    def leads_to(self, old: str, new: str) -> bool:
-        """Whether `new` is `old` with commits on top, or one that says the same. Raises HostError."""
+    def leads_to(self, old: str, says: str, new: str) -> bool:
+        """Whether `new` is `old`, which says `says`, with commits on top, or one that says the same; also
+        where nobody has `old` any more. Raises HostError."""
         # A commit that was never heard of leads to nothing here.
-        return self._run("merge-base", "--is-ancestor", old, new).returncode == 0 or self._has(old, new)
+        follows = self._run("merge-base", "--is-ancestor", old, new).returncode == 0
+        return follows or self._has(says or self.says(old), new)
 
-    def _has(self, commit: str, head: str) -> bool:
-        """Whether a commit that says the same leads to `head`."""
-        parents = self._run("rev-parse", f"{commit}^@")
-        if parents.returncode != 0:
-            return False
-        # Parents and tree first, by one git for all.
-        shown = ("--format=%T %P%x00%H", head, "--not", *parents.stdout.decode().split())
-        wanted = self._git("log", "-1", "--format=%T %P", commit).decode().strip("\n")
-        lines = (line.split("\0") for line in self._git("log", *shown).decode().splitlines())
-        return any(alike == wanted and self.same(commit, other) for alike, other in lines)
+    def _has(self, says: str, head: str) -> bool:
+        """Whether a commit that says so leads to `head`."""
+        _, *wanted = says.split()
+        # Tree and parents first, by one git for all; it fails where it knows no such parents.
+        shown = self._run("log", "--format=%H %T %P", head, "--not", *wanted[1:]) if wanted else None
+        lines = (line.split() for line in shown.stdout.decode().splitlines()) if shown else ()
+        return any(alike == wanted and self.says(other) == says for other, *alike in lines)
 
-    def same(self, one: str, other: str) -> bool:
-        """Whether two commits say the same, whatever signatures hang on them. No signature covers those, and
-        of a commit that is signed anybody can make others, with other names. Raises HostError."""
-        texts = [self._run("cat-file", "commit", each) for each in (one, other)]
-        if any(text.returncode for text in texts):
-            return False
-        return _unsigned(texts[0].stdout) == _unsigned(texts[1].stdout)
+    def says(self, commit: str) -> str:
+        """What a commit says, as its digest, its tree and its parents; "" where it is not there.
+
+        Signatures are no part of it: none covers the headers that hold them, and of a commit that is signed
+        anybody can make others, with other names.
+        """
+        text = self._run("cat-file", "commit", commit).stdout
+        found = _PLACE.match(text)
+        if not found:
+            return ""
+        places = (word.decode() for word in found[0].split() if word not in (b"tree", b"parent"))
+        return " ".join((sha256(_unsigned(text)).hexdigest(), *places))
 
     def keep(self, commit: str) -> None:
         """The commit stays, whatever becomes of the branch. Raises HostError."""

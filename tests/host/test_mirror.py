@@ -135,7 +135,7 @@ def test_what_a_dead_git_left(repo):
     inode = place.stat().st_ino
     found.tidy()
     assert {path for path in place.rglob("*") if path.is_file()} == whole
-    assert found.fetch() == second and found.leads_to(first, second)
+    assert found.fetch() == second and found.leads_to(first, "", second)
     found.keep(second)
     assert place.stat().st_ino == inode
 
@@ -184,7 +184,7 @@ def test_a_mirror_that_grew_too_large(repo, small):
     repo.git("reset", "-q", "--hard", first)
     found.tidy()
     assert not Path(found.place).exists()
-    assert found.fetch() == first and found.leads_to(first, first)
+    assert found.fetch() == first and found.leads_to(first, "", first)
     size = sum(path.stat().st_size for path in Path(found.place).rglob("*") if path.is_file())
     assert size < 100_000
 

@@ -174,7 +174,7 @@ def test_only_forward(here, fleet):
     here.push(policies__web=WEB.replace("https", "imaps"))
     assert "somebody has rewound" in here.refused()
     # Nor is another history taken that only looks longer, with a mirror that was lost.
-    subprocess.run(["rm", "-rf", str(here.state / "sync/repository.git")], check=True)
+    lose_mirror(here)
     here.push(), here.push()
     assert "somebody has rewound" in here.refused()
 
@@ -209,6 +209,32 @@ def test_the_same_commit_under_another_name_stops_nothing(here, fleet, root):
     assert f"commit {newer[:12]}: applied" in here.sync()
     fleet.git("checkout", "-q", "--orphan", "other")
     here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    assert "somebody has rewound" in here.refused()
+
+
+def lose_mirror(here):
+    subprocess.run(["rm", "-rf", str(here.state / "sync/repository.git")], check=True)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_nor_where_the_mirror_was_lost_since(here, fleet, more):
+    """What counts here is known by what it says, also where nobody has its name any more."""
+    here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    commit = here.push()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{twin(fleet, commit)}:refs/heads/main")
+    here.sync()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{commit}:refs/heads/main")
+    lose_mirror(here)
+    if more:
+        newer = here.push(policies__web=WEB.replace("https", "smtp"))
+        assert f"commit {newer[:12]}: applied" in here.sync()
+    else:
+        assert "nothing new" in here.sync() and here.remembered()["good"] == commit
+    # Another history is still another one.
+    lose_mirror(here)
+    fleet.git("reset", "-q", "--hard", f"{commit}^")
+    here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    here.push(), here.push()
     assert "somebody has rewound" in here.refused()
 
 
