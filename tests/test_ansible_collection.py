@@ -131,6 +131,16 @@ def test_sanity(tmp_path):
     assert all(f'Running sanity test "{each}"' in said for each in SANITY), said
 
 
+@pytest.mark.parametrize("told", ["", "{", "[1]", "7", "[" * 100_000])
+def test_what_a_host_has_damaged_is_nothing_that_is_known(told):
+    """Of what a host says nothing ends in a traceback on the controller."""
+    remote = plugin("plugin_utils.remote")
+    answer = remote.Answer({"rc": 0, "stdout": f"{remote.MARK}bundle {told}\n{told}"})
+    assert answer.mapping("bundle") == answer.mapping("manifest") == answer.report() == {}
+    whole = remote.Answer({"stdout": f'{remote.MARK}manifest {{\n{remote.MARK}manifest  "host": "a"}}\n'})
+    assert whole.mapping("manifest") == {"host": "a"}
+
+
 def test_the_controller_opens_bundles_as_the_program_makes_them(keys):
     opened = plugin("plugin_utils.bundle")
     from ansible.errors import AnsibleError  # noqa: PLC0415  (as heavy as the program)

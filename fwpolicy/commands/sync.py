@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
     machine = operands.machine_of(options)
     require_root(machine.live, "sync")
+    if options.netns and (options.enable or options.disable):
+        raise HostError("the timer is the host's: --netns goes with neither --enable nor --disable")
     if options.disable:
         return _disable(options, machine)
     if options.config:

@@ -147,5 +147,5 @@ def _manifest(data: bytes | None) -> Manifest:
         if contents not in (None, manifest.contents):
             raise ValueError
         return manifest
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HostError("the bundle has no manifest, or a wrong one") from None

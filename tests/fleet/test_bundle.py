@@ -512,6 +512,7 @@ def named(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile
         (archive_of(text=b"{}"), "no manifest, or a wrong one"),
         (archive_of(text=b"[1]"), "no manifest, or a wrong one"),
         (archive_of(text=b"\xff"), "no manifest, or a wrong one"),
+        (archive_of(text=b"[" * 100_000), "no manifest, or a wrong one"),
         (archive_of(text=b'{"format": 2}'), "another version"),
         (pack(manifest(), {}).replace(manifest().contents.encode(), b"0" * 64), "no manifest, or a wrong"),
         (pack(manifest(files={"repository/a": "0" * 64}), {"repository/a": (b"x", 0o644)}), "is not the one"),

@@ -128,6 +128,12 @@ def test_nothing_but_a_good_one_is_taken(here, fleet, make):
         assert "refused: this is no bundle" in here.refused("--bundle", write(bad, data))
     # Who says how to verify it gets no policy that nobody verified.
     assert "refused: this is no bundle" in here.refused(fleet.path / "policies/web.yaml")
+    # ... nor who says nothing of it, in a variable that is empty.
+    plain = fleet.path / "policies/web.yaml"
+    for words in (["--signers", ""], ["--host", ""], ["--older"]):
+        before = here.everything()
+        assert "refused: " in here("apply", *words, plain, code=1) and here.everything() == before
+    assert "the bundle is web-01's, and this is " in here.refused("out/web-01.fwb", host="")
     assert "it is applied alone" in here.refused("out/web-01.fwb", "out/web-02.fwb")
     # On purpose; and what is remembered stays.
     here.apply("--older", "out1/web-01.fwb")

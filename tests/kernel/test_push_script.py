@@ -172,4 +172,11 @@ def test_nothing_but_a_good_one(one, keys):
     remembered.parent.rmdir()
     (one.folder / "var/signers").chmod(0o666)
     assert "others than root can change it" in one.push("apply", good, ok=False)
+    # Nor where fwpolicy itself is there, which believes whatever file it is told.
+    (one.folder / "tools/fwpolicy").write_text("#!/bin/sh\necho asked\n")
+    (one.folder / "tools/fwpolicy").chmod(0o755)
+    said = one.push("apply", good, "way=fwpolicy", ok=False)
+    assert "others than root can change it" in said and "asked" not in said
+    (one.folder / "var/signers").chmod(0o644)
+    assert "asked" in one.push("apply", good, "way=fwpolicy")
     assert (one.left(), one.rules()) == (["signers"], "")

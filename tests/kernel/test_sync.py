@@ -315,6 +315,10 @@ def test_a_gate_that_does_not_hold_is_not_tried_again(here):
     assert generations == sorted(path.name for path in (here.state / "generations").iterdir())
     assert f"commit {bad[:12]} was taken back" in here.sync("--status", code=2)
     assert "taken back, a gate does not hold" in here.sync("--retry", code=3)
+    # What the same files say is another policy where the inventory says something else of the host.
+    beside = INVENTORY.replace("all:\n", "all:\n  vars: {fwpolicy_beside_nat: true}\n")
+    here.push(inventory=beside)
+    assert "taken back, a gate does not hold" in here.sync(code=3)
     here.push(policies__web=GATED.replace("GATE", "/bin/true"))
     assert "applied" in here.sync() and here.rules() != before
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,7 +38,10 @@ class ActionModule(HostAction):
     def carry_out(self) -> dict:
         if wrong := self._wrong():
             return failed(wrong)
-        self.data = Path(self._find_needle("files", self.args["bundle"])).read_bytes()
+        try:
+            self.data = Path(self._find_needle("files", self.args["bundle"])).read_bytes()
+        except OSError as error:
+            return failed(f"{self.args['bundle']}: {error.strerror}")
         self.signer = None
         if self.args["controller_signers"]:
             self.signer = bundle.verified(self.data, self.args["controller_signers"])
@@ -130,7 +132,7 @@ class ActionModule(HostAction):
         """The manifest, where somebody has verified the bundle."""
         if self.signer or self._taken(answer):
             return bundle.manifest(self.data)
-        return json.loads("\n".join(answer.told.get("manifest", ["{}"])))
+        return answer.mapping("manifest")
 
     @staticmethod
     def _taken(answer) -> bool:

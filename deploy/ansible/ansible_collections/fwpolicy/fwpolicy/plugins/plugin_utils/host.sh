@@ -80,7 +80,10 @@ receive() {
 # VERB, plan or apply. It takes the bundle from standard input, and writes nothing of it before it is verified.
 by_fwpolicy() {
     set -- "$1" --bundle - --json --host "$host"
-    if [ -n "$signers" ]; then set -- "$@" --signers "$signers"; fi
+    if [ -n "$signers" ]; then
+        trusted "$signers"
+        set -- "$@" --signers "$signers"
+    fi
     if [ "$older" = 1 ]; then set -- "$@" --older; fi
     if [ "$replace" = 1 ]; then set -- "$@" --replace; fi
     if [ "$force" = 1 ]; then set -- "$@" --force; fi
@@ -118,12 +121,7 @@ verified() {
     fi
     verifies || refuse "ssh-keygen on this host cannot verify (before OpenSSH 8.2, or not there): verify: controller"
     allowed="${signers:-/etc/fwpolicy/allowed_signers}"
-    case "$allowed" in
-    /*) ;;
-    *) refuse "$allowed: signers is a path from / on" ;;
-    esac
-    [ -f "$allowed" ] || refuse "$allowed is not there; it has the keys that may sign"
-    if exposed "$allowed"; then refuse "$allowed: others than root can change it"; fi
+    trusted "$allowed"
     ssh-keygen -Y find-principals -f "$allowed" -s "$work/sig" > "$work/principals" 2>/dev/null ||
         refuse "the signature is of nobody in $allowed"
     while IFS= read -r principal; do
@@ -135,6 +133,16 @@ verified() {
         fi
     done < "$work/principals"
     refuse "the signature does not hold: $(tail -n 1 "$work/errors")"
+}
+
+# A file that says who may sign.
+trusted() {
+    case "$1" in
+    /*) ;;
+    *) refuse "$1: signers is a path from / on" ;;
+    esac
+    [ -f "$1" ] || refuse "$1 is not there; it has the keys that may sign"
+    if exposed "$1"; then refuse "$1: others than root can change it"; fi
 }
 
 # Where it does not know the verb it complains of the option.
