@@ -406,9 +406,12 @@ def test_another_configuration_is_judged_anew(here, monkeypatch):
     assert "nothing to change" in here.sync()
     monkeypatch.setattr("fwpolicy.fleet.pull.news", lambda *_: pytest.fail("read again"))
     assert "nothing new" in here.sync()
-    # A policy for another host is another policy.
+    # A policy for another host is another policy, and comes over this one only where that is said.
     monkeypatch.undo()
-    here.config.write_text(good[0].replace("host: web-01", "host: db-01"))
+    other = good[0].replace("host: web-01", "host: db-01")
+    here.config.write_text(other)
+    assert "the policy in force here is host web-01's, not db-01's; --replace puts" in here.refused()
+    here.config.write_text(f"{other}replace: true\n")
     assert "applied" in here.sync()
 
 
