@@ -73,10 +73,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _open_closed() -> None:
-    """Whoever closed stdout wants to hear nothing; what goes to stderr must not go there instead."""
-    if sys.stdout is None or sys.stderr is None:
-        nowhere = open("/dev/null", "w")  # noqa: PTH123, SIM115  (until the end)
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    """Whoever closed stdout wants to hear nothing; and no file that is opened later must take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open("/dev/null", mode))  # noqa: PTH123, SIM115  (until the end)
 
 
 def _of_itself(arguments: list[str]) -> str:

@@ -198,6 +198,16 @@ def test_who_closed_the_output_hears_nothing(words):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_closed_input_is_an_empty_one():
+    for words in (["check", "-"], ["plan", "--bundle", "-", "--signers", "/dev/null"]):
+        command = [sys.executable, "-m", "fwpolicy", *words]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command], cwd=CHECKOUT, capture_output=True, check=False
+        )
+        assert done.returncode == 1 and done.stderr.startswith((b"<stdin>:1:1: error", b"fwpolicy: "))
+        assert b"Traceback" not in done.stderr
+
+
 def test_no_error_goes_where_the_output_goes():
     command = [sys.executable, "-m", "fwpolicy", "check", "./nowhere"]
     done = subprocess.run(

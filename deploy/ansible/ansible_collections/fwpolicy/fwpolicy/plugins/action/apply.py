@@ -111,7 +111,7 @@ class ActionModule(HostAction):
             **common,
             "changed": changed,
             "generation": report.get("generation"),
-            "before": int(answer.one("before")) if answer.one("before") else None,
+            "before": int(answer.one("before")) if answer.one("before").isdecimal() else None,
             "why": difference.reasons(report) if changed else [],
             "said": [*(report.get("notes") or []), *answer.errors],
         }
