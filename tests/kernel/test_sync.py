@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.cli import main
-from fwpolicy.fleet import syncstate
+from fwpolicy.deploy.machine import machine
+from fwpolicy.fleet import pull, syncconfig, syncstate
 from fwpolicy.host import mirror
 from tests.fleet.conftest import INVENTORY, WEB, fleet, repo
 from tests.fleet.signing import allowed, keys, make
@@ -315,12 +316,23 @@ def test_a_gate_that_does_not_hold_is_not_tried_again(here):
     assert generations == sorted(path.name for path in (here.state / "generations").iterdir())
     assert f"commit {bad[:12]} was taken back" in here.sync("--status", code=2)
     assert "taken back, a gate does not hold" in here.sync("--retry", code=3)
-    # What the same files say is another policy where the inventory says something else of the host.
-    beside = INVENTORY.replace("all:\n", "all:\n  vars: {fwpolicy_beside_nat: true}\n")
-    here.push(inventory=beside)
-    assert "taken back, a gate does not hold" in here.sync(code=3)
     here.push(policies__web=GATED.replace("GATE", "/bin/true"))
     assert "applied" in here.sync() and here.rules() != before
+
+
+def test_what_the_inventory_says_of_a_host_is_part_of_what_is_tried(here):
+    """The same files, and another policy: what was taken back as the one is not known of the other."""
+    place = machine("/", None, str(here.state))
+    config = syncconfig.load(str(here.config), place.files)
+    pulled = pull.mirror_of(config, str(here.folder / "mirror.git"))
+
+    def contents(**files):
+        here.push(**files)
+        return pull.news(config, pulled, pulled.fetch(), place, int(time.time())).contents
+
+    first = contents()
+    beside = INVENTORY.replace("all:\n", "all:\n  vars: {fwpolicy_beside_nat: true}\n")
+    assert contents(policies__db="version: 1\n") == first != contents(inventory=beside)
 
 
 def test_what_is_wrong_is_refused_quickly_the_second_time(here, monkeypatch):
