@@ -219,8 +219,8 @@ class _Sync:
         good = self.state.good
         if not good or commit == good:
             return commit
-        here = self.mirror.says(good)
-        if self.mirror.says(commit) != (self.state.says or here):
+        here, says = self.mirror.says(good), self.mirror.says(commit)
+        if not says or says != (self.state.says or here):
             return commit
         if here:
             return good

@@ -155,7 +155,7 @@ class Mirror:
 
     def _has(self, says: str, head: str) -> bool:
         """Whether a commit that says so leads to `head`."""
-        _, *wanted = says.split()
+        wanted = says.split()[1:]
         # Tree and parents first, by one git for all; it fails where it knows no such parents.
         shown = self._run("log", "--format=%H %T %P", head, "--not", *wanted[1:]) if wanted else None
         lines = (line.split() for line in shown.stdout.decode().splitlines()) if shown else ()

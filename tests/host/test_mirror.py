@@ -136,6 +136,10 @@ def test_what_a_dead_git_left(repo):
     found.tidy()
     assert {path for path in place.rglob("*") if path.is_file()} == whole
     assert found.fetch() == second and found.leads_to(first, "", second)
+    # What nobody has, and of which nobody remembers what it said, leads to nothing.
+    assert not found.leads_to("0" * 40, "", second) and found.says("0" * 40) == ""
+    assert found.leads_to("0" * 40, found.says(first), second)
+    assert not found.leads_to("0" * 40, found.says(second), first)
     found.keep(second)
     assert place.stat().st_ino == inode
 
