@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 USAGE = 64
+# What the program needs beside Python, by its module.
+_PACKAGES = {"yaml": "PyYAML: install it (Debian: python3-yaml)"}
 INTERRUPTED = 130
 
 # Verb: one line of help. A verb is a module of fwpolicy.commands with arguments() and run().
@@ -62,23 +64,32 @@ A policy of your own to begin with: fwpolicy init
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code of docs/cli.md."""
-    arguments = sys.argv[1:] if argv is None else argv
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # What a terminal's encoding lacks is shown as an escape, never a UnicodeEncodeError.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    return _guarded(sys.argv[1:] if argv is None else argv)
+
+
+def _open_closed() -> None:
+    """Whoever closed stdout wants to hear nothing; and no file that is opened later must take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open("/dev/null", mode))  # noqa: PTH123, SIM115  (until the end)
+
+
+def _of_itself(arguments: list[str]) -> str:
+    """What is said without any verb; "" where there is one."""
     if not arguments:
-        print(NEWCOMER, end="")
-        return 0
+        return NEWCOMER
     if arguments[0] in ("-h", "--help", "help"):
-        print(_help(), end="")
-        return 0
+        return _help()
     if arguments[0] == "--version":
         from fwpolicy import VERSION  # noqa: PLC0415
 
-        print(f"fwpolicy {VERSION}")
-        return 0
-    return _guarded(arguments[0], arguments[1:])
+        return f"fwpolicy {VERSION}\n"
+    return ""
 
 
 def _help() -> str:
@@ -91,10 +102,14 @@ def _help() -> str:
     )
 
 
-def _guarded(verb: str, rest: list[str]) -> int:
+def _guarded(arguments: list[str]) -> int:
     """Every failure is a message on stderr and an exit code; never a traceback."""
     try:
-        return _run(verb, rest)
+        said = _of_itself(arguments)
+        print(said, end="")
+        code = 0 if said else _run(arguments[0], arguments[1:])
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
         _close_output()
         return 0
@@ -109,6 +124,9 @@ def _guarded(verb: str, rest: list[str]) -> int:
     except Exception as error:
         from fwpolicy.errors import FwpolicyError  # noqa: PLC0415
 
+        if isinstance(error, ModuleNotFoundError) and error.name in _PACKAGES:
+            print(f"fwpolicy: {sys.executable} has no {_PACKAGES[error.name]}", file=sys.stderr)
+            return 1
         if not isinstance(error, FwpolicyError):
             raise
         message = str(error)
@@ -135,7 +153,6 @@ def _run(verb: str, rest: list[str]) -> int:
     options = _parser(verb, command).parse_args(rest)
     options.parsers = parsers  # handed down: a command cannot import what imports it
     code: int = command.run(options)
-    sys.stdout.flush()
     return code
 
 

@@ -71,6 +71,17 @@ def test_what_is_documented_is_what_it_takes(documented, action):
         assert said == taken, key
 
 
+def test_what_all_of_them_say_is_written_once(documented):
+    says = [each["doc"] for each in documented.values()]
+    assert all(each["options"]["way"] == says[0]["options"]["way"] for each in says)
+    assert all(each["notes"] == says[0]["notes"] and len(each["notes"]) == 2 for each in says)
+    assert [each["attributes"]["check_mode"]["support"] for each in says] == ["full"] * 4
+    for action in ACTIONS:
+        text = (COLLECTION / f"plugins/modules/{action}.py").read_text()
+        assert "extends_documentation_fragment: fwpolicy.fwpolicy.host\n" in text
+        assert "How the host is asked" not in text
+
+
 def test_the_roles_defaults_are_those_that_it_documents():
     defaults = yaml.safe_load((COLLECTION / "roles/push/defaults/main.yml").read_text())
     specs = yaml.safe_load((COLLECTION / "roles/push/meta/argument_specs.yml").read_text())["argument_specs"]
@@ -118,6 +129,16 @@ def test_sanity(tmp_path):
     said = f"{done.stdout}{done.stderr}"
     assert done.returncode == 0, said
     assert all(f'Running sanity test "{each}"' in said for each in SANITY), said
+
+
+@pytest.mark.parametrize("told", ["", "{", "[1]", "7", "[" * 100_000])
+def test_what_a_host_has_damaged_is_nothing_that_is_known(told):
+    """Of what a host says nothing ends in a traceback on the controller."""
+    remote = plugin("plugin_utils.remote")
+    answer = remote.Answer({"rc": 0, "stdout": f"{remote.MARK}bundle {told}\n{told}"})
+    assert answer.mapping("bundle") == answer.mapping("manifest") == answer.report() == {}
+    whole = remote.Answer({"stdout": f'{remote.MARK}manifest {{\n{remote.MARK}manifest  "host": "a"}}\n'})
+    assert whole.mapping("manifest") == {"host": "a"}
 
 
 def test_the_controller_opens_bundles_as_the_program_makes_them(keys):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VERIFY = "verify"
 HERE = "."
+# The shell of a host without Python compares them, too.
+_HIGHEST = 10**18 - 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", metavar="HOST", help=text)
     operands.fleet_arguments(parser, policies=False)
     parser.add_argument("--inventory", metavar="FILE", default=HERE, help="of the hosts; or its folder (.)")
-    parser.add_argument("-o", dest="directory", metavar="DIR", help="where HOST.fwb is written")
+    text = "where HOST.fwb is written"
+    parser.add_argument("-o", dest="directory", type=operands.place, metavar="DIR", help=text)
     parser.add_argument(
         "--key", metavar="FILE", help="the private key that signs, or its public half (agent)"
     )
@@ -50,8 +53,8 @@ def _misses(options: argparse.Namespace) -> str:
         return "--all takes one inventory, or its folder"
     if not options.all and not options.what:
         return "the following arguments are required: HOST, or --all"
-    if options.sequence is not None and options.sequence < 0:
-        return "--sequence is a number from 0 on"
+    if options.sequence is not None and not 0 <= options.sequence <= _HIGHEST:
+        return f"--sequence is a number from 0 to {_HIGHEST}"
     return "" if options.directory and options.key else "-o DIR and --key FILE are needed"
 
 

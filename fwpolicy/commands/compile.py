@@ -26,7 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--without-u32", action="store_true", help="for an iptables without the u32 match")
     parser.add_argument("--beside-nat", action="store_true", help="for a host that translates addresses")
-    parser.add_argument("-o", dest="directory", metavar="DIR", help="write every artifact into DIR")
+    text = "write every artifact into DIR"
+    parser.add_argument("-o", dest="directory", type=operands.place, metavar="DIR", help=text)
     parser.add_argument("--explain-passes", action="store_true", help="what each pass did, to stderr")
     operands.prove_argument(parser)
     operands.offline_argument(parser)

@@ -50,7 +50,7 @@ def bundle_of(options: argparse.Namespace, machine: Machine) -> Bundle | None:
     from fwpolicy.errors import HostError  # noqa: PLC0415
 
     # Who says how a bundle is verified must not get something else applied.
-    only = options.bundle or options.signers or options.host or options.older
+    only = options.bundle or options.older or (options.signers, options.host) != (None, None)
     for operand in options.policy:
         name, data = texts.read_operand(operand) if only or operand != "-" else ("", b"")
         if not only and not looks_like_one(data):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from fwpolicy.commands import operands
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE",
         help=f"{', '.join(ROLES)}; default: what fits",
     )
-    parser.add_argument("-o", dest="file", metavar="FILE", help="write it there, where nothing is yet")
+    text = "write it there, where nothing is yet"
+    parser.add_argument("-o", dest="file", type=operands.text_place, metavar="FILE", help=text)
     parser.add_argument("--netns", metavar="NAME", help="of this network namespace (ip-netns(8))")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy.fleet.changes import NEW
 from fwpolicy.fleet.naming import spoken
 
 TYPE_CHECKING = False
@@ -63,10 +64,15 @@ def _blocks(found: Comparison, old: Inventory, new: Inventory) -> Iterator[str]:
 
 
 def _summary(found: Comparison, revision: str) -> Iterator[str]:
-    risky = sum(each.level > 0 for each, _ in found.traffic)
-    touched = len({host for _, hosts in found.traffic for host in hosts})
+    brought = [each for each, _ in found.traffic if each.old == NEW]
+    changed = [(each, hosts) for each, hosts in found.traffic if each.old != NEW]
+    risky = sum(each.level > 0 for each, _ in changed)
+    touched = len({host for _, hosts in changed for host in hosts})
     total = touched + len(found.same) + sum(len(hosts) for _, hosts in found.wrong)
-    number = len(found.traffic)
+    number = len(changed)
+    if brought:
+        what = f"{len(brought)} risky opening{'s' if len(brought) != 1 else ''}"
+        yield f"**{what}** of hosts that are new.\n"
     if not number and not found.wrong:
         yield f"No difference: on {total:,} hosts every packet meets the same end as in {code(revision)}."
         return

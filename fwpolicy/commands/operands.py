@@ -65,9 +65,26 @@ def prometheus_arguments(parser: argparse.ArgumentParser | argparse._MutuallyExc
     )
 
 
+def text_place(text: str) -> str | None:
+    """Where one text goes, for argparse; None is stdout, as everybody's `-`."""
+    return None if text == "-" else text
+
+
+def place(text: str) -> str:
+    """Where files go, for argparse."""
+    if text == "-":
+        import argparse  # noqa: PLC0415
+
+        raise argparse.ArgumentTypeError(
+            "files are written, and nothing to stdout; a place of that name is ./-"
+        )
+    return text
+
+
 def output_argument(parser: argparse.ArgumentParser) -> None:
     """Where what a collector reads is put."""
-    parser.add_argument("-o", dest="output", metavar="FILE", help="--prometheus: written there, whole or not")
+    text = "--prometheus: written there, whole or not"
+    parser.add_argument("-o", dest="output", type=text_place, metavar="FILE", help=text)
 
 
 def write_metrics(text: str, output: str | None) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", dest="output", metavar="FILE", help="save the plan, for apply FILE")
+    text = "save the plan, for apply FILE"
+    parser.add_argument("-o", dest="output", type=operands.place, metavar="FILE", help=text)
     same_as_apply(parser)
 
 
@@ -25,7 +26,9 @@ def same_as_apply(parser: argparse.ArgumentParser) -> None:
     """A plan is what apply would do with the same words."""
     operands.policy_arguments(parser)
     bundle_arguments(parser)
-    parser.add_argument("--replace", action="store_true", help="put this policy in another one's place")
+    parser.add_argument(
+        "--replace", action="store_true", help="put this policy in another one's or another host's place"
+    )
     parser.add_argument(
         "--force", action="store_true", help="even if your own SSH connection could not be opened again"
     )

@@ -23,7 +23,7 @@ _NAMED = 6
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inventory", nargs="?", metavar="INVENTORY", help="the inventory, or its folder (.)")
     operands.fleet_arguments(parser, policies=False)
-    parser.add_argument("-o", dest="output", metavar="FILE", help="where the page is written")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="where the page is written; - is stdout")
     parser.add_argument("--facts", metavar="DIR", help="what the hosts said of themselves (docs/fleet.md)")
     parser.add_argument(
         "--stale", type=_hours, metavar="HOURS", default=_HOURS, help="facts that are older say nothing (24)"
@@ -45,17 +45,29 @@ def run(options: argparse.Namespace) -> int:
         options.parsers()["report"].error("it is about every host of an inventory: --all")
     if not options.output:
         options.parsers()["report"].error("-o FILE is needed")
-    from fwpolicy.host.outputs import write_file  # noqa: PLC0415
+    if options.output == "-" and options.json:
+        options.parsers()["report"].error("-o - and --json both want stdout")
     from fwpolicy.view import page  # noqa: PLC0415
 
     overview, code = _overview(fleet.repository(options.inventory or "."), options)
     text = page.page(overview, _asset(page.__file__, "page.css"), _asset(page.__file__, "page.js"))
-    changed = write_file(options.output, text.encode(), 0o644)
+    changed = _write(options.output, text.encode())
     if options.json:
         operands.print_json({"changed": changed, "file": options.output, **_numbers(overview)})
     elif not options.quiet:
-        print(f"{options.output}: {_sentence(overview)}", file=sys.stderr)
+        where = "" if options.output == "-" else f"{options.output}: "
+        print(f"{where}{_sentence(overview)}", file=sys.stderr)
     return code
+
+
+def _write(output: str, text: bytes) -> bool:
+    """Whether it had to be written."""
+    if output == "-":
+        sys.stdout.buffer.write(text)
+        return True
+    from fwpolicy.host.outputs import write_file  # noqa: PLC0415
+
+    return write_file(output, text, 0o644)
 
 
 def _asset(beside: str, name: str) -> str:

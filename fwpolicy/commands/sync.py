@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
     machine = operands.machine_of(options)
     require_root(machine.live, "sync")
+    if options.netns and (options.enable or options.disable):
+        raise HostError("the timer is the host's: --netns goes with neither --enable nor --disable")
     if options.disable:
         return _disable(options, machine)
     if options.config:
@@ -215,7 +217,16 @@ class _Sync:
     def _known(self, commit: str) -> str:
         """The commit that counts, where this is that one under another signature."""
         good = self.state.good
-        return good if good and commit != good and self.mirror.same(good, commit) else commit
+        if not good or commit == good:
+            return commit
+        here, says = self.mirror.says(good), self.mirror.says(commit)
+        if not says or says != (self.state.says or here):
+            return commit
+        if here:
+            return good
+        # Its name was lost with a mirror; this one says the same.
+        self.state = replace(self.state, good=commit)
+        return commit
 
     def _refuse_again(self, commit: str) -> None:
         """What was found wrong with this very commit still is, by the same program and configuration."""
@@ -277,6 +288,7 @@ class _Sync:
         self.mirror.keep(news.commit)
         self.state = SyncState(
             good=news.commit,
+            says=self.mirror.says(news.commit),
             newest=news.commit,
             asked=self.asked,
             contents=news.contents,

@@ -12,6 +12,7 @@ from fwpolicy.deploy.flows import losing_clients
 from fwpolicy.deploy.foreign import interference, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
+from fwpolicy.deploy.provenance import of_another_host
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State
@@ -329,6 +330,7 @@ def _refusals(
                 f"the policy in force here is '{current.policy}', not '{policy.name}'; "
                 "--replace puts this one in its place"
             )
+        found += of_another_host(current.came, options.came)
         gone = [
             hook for hook in current.sections if hook not in {section.hook for section in policy.sections}
         ]

@@ -19,21 +19,25 @@ _NAME = "bundle.json"
 @record
 class Provenance:
     """`sequence`: a higher one is newer. `commit`, `author` and `time` (of the commit, Unix) are "" and 0
-    without a repository. `signer`: who signed it."""
+    without a repository. `signer`: who signed it; `host`: for whom. `contents`: a digest of the policy. The
+    last two are "" where they are not known."""
 
     sequence: int
     commit: str
     author: str
     time: int
     signer: str
+    host: str = ""
+    contents: str = ""
 
 
 @record
 class Seen:
-    """The newest that has counted on a host."""
+    """The newest that has counted on a host. `contents`: as in Provenance."""
 
     sequence: int
     commit: str
+    contents: str = ""
 
 
 def seen_path(machine: Machine) -> str:
@@ -49,8 +53,8 @@ def last_seen(machine: Machine) -> Seen | None:
         return None
     try:
         found = json.loads(text)
-        seen = Seen(found["sequence"], found["commit"])
-        if type(seen.sequence) is not int or type(seen.commit) is not str:
+        seen = Seen(found["sequence"], found["commit"], found.get("contents", ""))
+        if [type(each) for each in (seen.sequence, seen.commit, seen.contents)] != [int, str, str]:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise HostError(f"{path} is damaged; take it away, and any bundle is taken") from None
@@ -63,13 +67,28 @@ def newest(came: Provenance | None, machine: Machine) -> FileChange | None:
     if came is None:
         return None
     last = last_seen(machine)
-    if last is not None and last.sequence >= came.sequence:
+    if last is not None and last.sequence >= came.sequence and not _says_more(came, last):
         return None
     from fwpolicy.deploy.changes import FileChange  # noqa: PLC0415  (a status asks for none)
 
     path = seen_path(machine)
-    text = json.dumps({"sequence": came.sequence, "commit": came.commit}) + "\n"
-    return FileChange(path, machine.files.read(path), text, 0o600)
+    seen = {"sequence": came.sequence, "commit": came.commit, "contents": came.contents}
+    return FileChange(path, machine.files.read(path), json.dumps(seen) + "\n", 0o600)
+
+
+def _says_more(came: Provenance, last: Seen) -> bool:
+    """Whether it is the same as `last`, of which not all was known."""
+    same = (came.sequence, came.commit) == (last.sequence, last.commit)
+    return same and bool(came.contents) and not last.contents
+
+
+def of_another_host(before: Provenance | None, now: Provenance | None) -> tuple[str, ...]:
+    """Why not, where both are known and of two hosts: all hosts of a fleet may call their policies alike."""
+    one, other = (came.host if came else "" for came in (before, now))
+    # A name up to its first dot is the same host's.
+    if not one or not other or one in (other, other.partition(".")[0]) or other == one.partition(".")[0]:
+        return ()
+    return (f"the policy in force here is host {one}'s, not {other}'s; --replace puts this one in its place",)
 
 
 def sentence(came: Provenance) -> str:

@@ -33,12 +33,14 @@ _TOO_LARGE = f"the bundle is larger than {MOST_BYTES >> 20} MiB"
 
 @record
 class Bundle:
-    """A bundle whose signature holds. `signer`: who signed it; `digest`: of the archive; `files`: by name."""
+    """A bundle whose signature holds. `signer`: who signed it; `digest`: of the archive; `files`: by name.
+    `contents`: Manifest.contents, "" where it is the commit that was signed."""
 
     manifest: Manifest
     signer: str
     digest: str
     files: dict[str, bytes]
+    contents: str
 
     @property
     def operands(self) -> tuple[tuple[str, bytes], ...]:
@@ -83,7 +85,7 @@ def open_bundle(data: bytes, signers: str, host: Collection[str] | None) -> Bund
     manifest, files = payload.unpack(archive)
     if host is not None and manifest.host not in host:
         raise HostError(f"the bundle is {manifest.host}'s, and this is {' or '.join(sorted(host))}")
-    return Bundle(manifest, signer, digests.of_bytes(archive), files)
+    return Bundle(manifest, signer, digests.of_bytes(archive), files, manifest.contents)
 
 
 def _apart(data: bytes) -> tuple[bytes, bytes]:
@@ -101,13 +103,24 @@ def _apart(data: bytes) -> tuple[bytes, bytes]:
     return data[start:end], data[end:]
 
 
-def refuse_replay(manifest: Manifest, last: Seen) -> None:
-    """Raises HostError for one that is older than `last`."""
+def refuse_replay(bundle: Bundle, last: Seen) -> None:
+    """Raises HostError for one that is older than `last`, and for another one of the same number."""
+    manifest = bundle.manifest
     if manifest.sequence < last.sequence:
-        message = (
-            f"the bundle is number {manifest.sequence}, older than number {last.sequence}, which was here"
-        )
-        raise HostError(f"{message}: --older takes it all the same")
-    if manifest.sequence == last.sequence and manifest.commit != last.commit:
-        message = f"the bundle is number {manifest.sequence}, as was another commit ({last.commit or 'none'})"
-        raise HostError(f"{message}: --older takes it all the same")
+        raise _replay(manifest.sequence, f"older than number {last.sequence}, which was here")
+    if manifest.sequence > last.sequence or _is(bundle, last):
+        return
+    if manifest.commit != last.commit:
+        raise _replay(manifest.sequence, f"as was another commit ({last.commit or 'none'})")
+    raise _replay(manifest.sequence, "as was another policy, which was here")
+
+
+def _is(bundle: Bundle, last: Seen) -> bool:
+    """Whether one of the same number says what `last` did, as far as is known."""
+    if bundle.contents and last.contents:
+        return bundle.contents == last.contents
+    return bundle.manifest.commit == last.commit
+
+
+def _replay(number: int, why: str) -> HostError:
+    return HostError(f"the bundle is number {number}, {why}: --older takes it all the same")

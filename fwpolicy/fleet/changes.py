@@ -13,12 +13,14 @@ from fwpolicy.model.compare import changes
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import spoken
+from fwpolicy.policy.load import load
 from fwpolicy.policy.vocabulary import joined, vocabulary
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.run import Run
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from fwpolicy.model.compare import Change
     from fwpolicy.model.program import Program
     from fwpolicy.policy.vocabulary import Vocabulary
+
+    K = TypeVar("K")
 
 
 @record
@@ -36,10 +40,14 @@ class Side:
     by: str
 
 
+NEW = Side("nothing", "the host is new")
+_SHUT = b"version: 1\nname: shut\ninput: {default: drop}\n"
+
+
 @record
 class Traffic:
     """Packets that are newly allowed or denied: as model.compare.Change, in words. `level`, `risks`: how
-    risky, and why."""
+    risky, and why. Of a host that is new only what is risky, with NEW as the old side."""
 
     now: str
     hook: str
@@ -67,24 +75,33 @@ def compare(old: Repository, new: Repository, run: Run) -> Comparison:
     """What is different in `new`. Raises HostError."""
     before = {host: unit for unit in old.units for host in unit.hosts}
     after = {host: unit for unit in new.units for host in unit.hosts}
-    both = [host.name for host in new.inventory.hosts if host.name in before]
-    pairs: dict[tuple[str, str], list[str]] = {}
-    for host in both:
-        pairs.setdefault((before[host].key, after[host].key), []).append(host)
+    names = [host.name for host in new.inventory.hosts]
+    added = tuple(host for host in names if host not in before)
+    both = [host for host in names if host in before]
+    pairs = _grouped(both, lambda host: (before[host].key, after[host].key))
     found = _Found()
     for pair in _same(old, new, run, tuple(pairs)):
         found.same += pairs.pop(pair)
-    left = tuple(pairs.items())
+    left = (*pairs.values(), *_grouped(added, lambda host: after[host].key).values())
 
     def work(number: int) -> bytes:
-        host = left[number][1][0]
-        return json.dumps(_of_pair(old, before[host], new, after[host])).encode()
+        host = left[number][0]
+        same = before.get(host)
+        told = _of_pair(old, same, new, after[host]) if same else _of_new(new, after[host])
+        return json.dumps(told).encode()
 
     for number, data in worked(work, len(left), "policies compared", run.told):
-        found.take(json.loads(data), left[number][1])
-    added = tuple(host for host in after if host not in before)
+        found.take(json.loads(data), left[number])
     removed = tuple(host for host in before if host not in after)
-    return found.comparison({host: place for place, host in enumerate(both)}, added, removed)
+    found.same = [host for host in found.same if host in before]
+    return found.comparison({host: place for place, host in enumerate(names)}, added, removed)
+
+
+def _grouped(hosts: Iterable[str], key: Callable[[str], K]) -> dict[K, list[str]]:
+    found: dict[K, list[str]] = {}
+    for host in hosts:
+        found.setdefault(key(host), []).append(host)
+    return found
 
 
 class _Found:
@@ -142,6 +159,21 @@ def _of_pair(old: Repository, one: Unit, new: Repository, other: Unit) -> str | 
             return []
         found = changes(old_program, new_program, joined(new_names, old_names))
         return [_plain(change, before, after) for change in found]
+    except FwpolicyError as error:
+        return str(error)
+
+
+def _of_new(repository: Repository, unit: Unit) -> str | list[dict[str, object]]:
+    """The risky traffic that a new host lets in or through, as if it had let in nothing before; why it cannot
+    be told instead."""
+    try:
+        reading = Reading(repository.tree)
+        policy, sources = load_unit(unit, repository.inventory, reading)
+        passes = policy.forward is not None or policy.nat is not None
+        shut = load((("shut", _SHUT + (b"forward: {default: drop}\n" if passes else b"")),), reading.read)
+        found = changes(of_policy(shut), of_policy(policy), vocabulary(sources, reading.read))
+        told = (_plain(change, reading, reading) for change in found)
+        return [each | {"old": [NEW.verdict, NEW.by]} for each in told if each["level"]]
     except FwpolicyError as error:
         return str(error)
 

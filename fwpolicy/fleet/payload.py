@@ -49,6 +49,12 @@ class Manifest:
     without_script: dict[str, str]
     script_notes: tuple[str, ...]
 
+    @property
+    def contents(self) -> str:
+        """A digest of the policy: of all that it is made of, and of nothing that it compiles to."""
+        own = sorted(each for each in self.files.items() if not each[0].startswith("artifacts/"))
+        return digests.of_value([self.beside_nat, self.operands, own])
+
 
 _TYPES = {
     **dict.fromkeys(("host", "policy", "tool", "commit", "author"), str),
@@ -61,7 +67,8 @@ _LISTS, _OBJECTS = ("operands", "script_notes"), ("files", "without_script")
 def pack(manifest: Manifest, contents: Contents) -> bytes:
     """The archive: {name: (bytes, mode)}. Raises HostError for a name that it cannot hold."""
     plain = {name: getattr(manifest, name) for name in manifest.__slots__}  # type: ignore[attr-defined]
-    text = json.dumps(plain | {"format": FORMAT}, indent=1, sort_keys=True).encode() + b"\n"
+    plain |= {"format": FORMAT, "contents": manifest.contents}
+    text = json.dumps(plain, indent=1, sort_keys=True).encode() + b"\n"
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, (data, mode) in {MANIFEST: (text, 0o644), **dict(sorted(contents.items()))}.items():
@@ -123,6 +130,7 @@ def _manifest(data: bytes | None) -> Manifest:
         found = json.loads((data or b"").decode())
         if found.pop("format") != FORMAT:
             raise HostError("the bundle is of another version of the program: upgrade it")
+        contents = found.pop("contents", None)
         held: dict[str, Any] = {name: tuple(found.pop(name)) for name in _LISTS}
         held |= {name: dict(found.pop(name)) for name in _OBJECTS}
         texts = [text for each in held.values() for text in each]
@@ -134,6 +142,10 @@ def _manifest(data: bytes | None) -> Manifest:
             raise ValueError
         if not set(held["operands"]) <= held["files"].keys():
             raise ValueError
-        return Manifest(**found, **held)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        manifest = Manifest(**found, **held)
+        # A shell on a host without Python believes what is written there.
+        if contents not in (None, manifest.contents):
+            raise ValueError
+        return manifest
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HostError("the bundle has no manifest, or a wrong one") from None

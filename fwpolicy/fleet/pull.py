@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @record
 class News:
     """What a commit has for this host. `name`: of what was signed; `bundle`: that, verified; `signed_apart`:
-    it is a bundle's file, and no policy of the commit's own. `contents`: a digest of its files."""
+    it is a bundle's file, and no policy of the commit's own. `contents`: a digest of what it is made of."""
 
     commit: str
     name: str
@@ -43,7 +43,7 @@ def mirror_of(config: SyncConfig, place: str) -> Mirror:
 
 def require_forward(state: SyncState, commit: str, mirror: Mirror) -> None:
     """Raises HostError for a branch that was rewound, or is another one."""
-    if state.good and not mirror.leads_to(state.good, commit):
+    if state.good and not mirror.leads_to(state.good, state.says, commit):
         raise HostError(
             f"refused: commit {commit[:12]} does not follow {state.good[:12]}, which counts here: somebody "
             "has rewound or rewritten the branch (--retry takes another history)"
@@ -95,7 +95,7 @@ def _bundle(
         except OSError as error:
             raise HostError(f"{name}: refused: {error.strerror}") from None
         bundle = received.receive(name, data, machine, signers, config.host or None)
-        return News(commit, name, bundle, True, _digest(bundle.manifest.files))
+        return News(commit, name, bundle, True, _digest(bundle.manifest))
     raise HostError(f"commit {commit[:12]} has no bundle {config.bundles}/{hosts[0]}{ENDING}")
 
 
@@ -134,7 +134,7 @@ def _policies(
         without_script={},
         script_notes=(),
     )
-    return News(commit, name, Bundle(manifest, signer, commit, files), False, _digest(listed))
+    return News(commit, name, Bundle(manifest, signer, commit, files, ""), False, _digest(manifest))
 
 
 def _own(found: Repository, hosts: tuple[str, ...]) -> tuple[str, Unit]:
@@ -154,5 +154,5 @@ def _require_invariants(found: Repository, unit: Unit, host: str, now: int) -> N
         raise CheckFailedError("\n".join(f"{each.message}\n  on {host}" for each in judgement.broken))
 
 
-def _digest(files: dict[str, str]) -> str:
-    return digests.of_value(sorted(files.items()))
+def _digest(manifest: Manifest) -> str:
+    return digests.of_value([manifest.contents, sorted(manifest.files.items())])

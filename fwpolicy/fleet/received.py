@@ -34,7 +34,7 @@ def receive(
 
     Raises HostError for whatever is wrong with it, and has changed nothing.
     """
-    return _opened(path, data, machine, signers, (host,) if host else names(machine.files))
+    return _opened(path, data, machine, signers, names(machine.files) if host is None else (host,))
 
 
 def look_into(path: str, data: bytes, machine: Machine, signers: str | None = None) -> Bundle:
@@ -52,11 +52,11 @@ def _opened(
 
 
 def require_newer(path: str, bundle: Bundle, machine: Machine) -> None:
-    """Raises HostError for one that is older than the newest that counted here."""
+    """Raises HostError for one that is older than the newest that counted here, or another of its number."""
     last = last_seen(machine)
     try:
         if last is not None:
-            refuse_replay(bundle.manifest, last)
+            refuse_replay(bundle, last)
     except HostError as error:
         raise HostError(f"{path}: refused: {error}") from None
 
@@ -79,17 +79,27 @@ def require_as_compiled(path: str, bundle: Bundle, policy: Policy) -> str | None
 def provenance(bundle: Bundle) -> Provenance:
     """What is remembered with its generation."""
     manifest = bundle.manifest
-    return Provenance(manifest.sequence, manifest.commit, manifest.author, manifest.time, bundle.signer)
+    return Provenance(
+        manifest.sequence,
+        manifest.commit,
+        manifest.author,
+        manifest.time,
+        bundle.signer,
+        manifest.host,
+        bundle.contents,
+    )
 
 
 def signers_of(machine: Machine, asked: str | None) -> str:
     """The file of allowed signers. Who can write there decides what this host lets through."""
-    path = asked or SIGNERS
-    if not asked and (exposed := machine.files.exposed(path)):
+    path = SIGNERS if asked is None else asked
+    if asked is None and (exposed := machine.files.exposed(path)):
         raise HostError(f"{path}: others than root can change {exposed}")
-    place = asked or str(machine.files.locate(path))
+    place = str(machine.files.locate(path)) if asked is None else asked
     try:
         read_file(place)
     except OSError as error:
-        raise HostError(f"{path}: {error.strerror or error}; it has the keys that may sign") from None
+        raise HostError(
+            f"{path}: {error.strerror or error}; it has the keys that may sign (docs/fleet.md)"
+        ) from None
     return place

@@ -7,12 +7,13 @@ from fwpolicy.model import fields
 from fwpolicy.model.compare import ALLOWED
 from fwpolicy.model.hooks import TRANSLATED
 from fwpolicy.policy.groups import built_in
+from fwpolicy.policy.services import BUILT_IN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fwpolicy.addresses import Intervals
+    from fwpolicy.addresses import Interval, Intervals
     from fwpolicy.model.compare import Change
     from fwpolicy.model.describe import Cube
 
@@ -42,6 +43,26 @@ ADMINISTRATIVE: dict[str, tuple[tuple[int, int, int], ...]] = {
     "memcached": ((TCP, 11211, 11211), (UDP, 11211, 11211)),
     "mongodb": ((TCP, 27017, 27019),),
 }
+# UDP services that send more than they are sent, to whatever address a packet claims to come from; but for
+# those that are run for strangers: dns, and ntp, which has a role.
+AMPLIFIERS = {
+    "qotd": 17,
+    "chargen": 19,
+    "tftp": 69,
+    "rpcbind": 111,
+    "netbios": 137,
+    "snmp": 161,
+    "ldap": 389,
+    "ipmi": 623,
+    "ssdp": 1900,
+    "ws-discovery": 3702,
+    "mdns": 5353,
+    "memcached": 11211,
+}
+# A range of more ports is not meant for each service that has one in it, but for media or FTP, say; of more
+# services than these it is no accident.
+_NAMED, _BY_ACCIDENT = 1000, 2
+_RTP = tuple(int(port) for port in BUILT_IN["rtp"].removeprefix("udp/").split("-"))
 # More of the Internet than this is no partner's network: a /8, a /32.
 _WIDE = {4: 1 << 24, 6: 1 << 96}
 _EVERY = ((0, 65535),)
@@ -70,30 +91,66 @@ def of_cubes(cubes: Iterable[Cube], outside: Intervals | None = None) -> tuple[i
 def _of_class(values: Mapping[str, Intervals], outside: Intervals | None) -> tuple[int, tuple[str, ...]]:
     if not _has(values, "ctstate", _NEW):
         return NONE, ()
-    ports = tuple(_ports(values))
     inside = outside is not None and "iif" in values and not common(values["iif"], outside)
     wide = not inside and any(_from_internet(values, family) for family in (4, 6))
+    ports = tuple(_ports(values, wide))
     level = (FROM_INTERNET if wide else NONE) + (TO_ADMIN if ports else NONE)
-    return level, (("from the Internet",) if wide else ()) + ports
+    ranges = tuple(f"{each:,} ports" for each in _ranges(values)) if level else ()
+    return level, (("from the Internet",) if wide else ()) + ports + ranges
 
 
-def _ports(values: Mapping[str, Intervals]) -> Iterator[str]:
+def _ports(values: Mapping[str, Intervals], wide: bool) -> Iterator[str]:
+    """What the ports stand for; `wide`: whoever asks may be anybody, under any address."""
     protocols = [number for number in (TCP, UDP) if _has(values, "l4proto", number)]
     if not protocols or "icmptype" in values:
         return
-    number = sum(last - first + 1 for first, last in values.get("dport", _EVERY))
-    if number >= _MOST_PORTS:
+    opened = values.get("dport", _EVERY)
+    if _most(opened):
         yield "most ports"
         return
-    for name, parts in ADMINISTRATIVE.items():
-        opened = (
+    found = _administrative(protocols, [each for each in opened if _size(each) <= _NAMED])
+    among = _administrative(protocols, [each for each in opened if _size(each) > _NAMED])
+    found += among if len(among) > _BY_ACCIDENT else []
+    yield from (f"administrative: {name}" for name in dict.fromkeys(found))
+    if wide and UDP in protocols:
+        yield from (f"amplifier: {name}" for name in _amplifiers(opened) if name not in found)
+
+
+def _administrative(protocols: list[int], opened: list[Interval]) -> list[str]:
+    """The services that have a port of their own in it."""
+    return [
+        name
+        for name, parts in ADMINISTRATIVE.items()
+        if any(
             first <= last_open and first_open <= last
             for protocol, first, last in parts
             if protocol in protocols
-            for first_open, last_open in values.get("dport", ())
+            for first_open, last_open in opened
         )
-        if any(opened):
-            yield f"administrative: {name}"
+    ]
+
+
+def _amplifiers(opened: Intervals) -> Iterator[str]:
+    """Those in it, but for a range that says what it is for."""
+    ranges = [each for each in opened if each != _RTP]
+    for name, port in AMPLIFIERS.items():
+        if any(first <= port <= last for first, last in ranges):
+            yield name
+
+
+def _ranges(values: Mapping[str, Intervals]) -> Iterator[int]:
+    """How many ports each range has that names none of them."""
+    opened = values.get("dport", _EVERY)
+    if not _most(opened):
+        yield from (_size(each) for each in opened if _size(each) > _NAMED)
+
+
+def _most(opened: Intervals) -> bool:
+    return sum(map(_size, opened)) >= _MOST_PORTS
+
+
+def _size(ports: Interval) -> int:
+    return ports[1] - ports[0] + 1
 
 
 def _has(values: Mapping[str, Intervals], field: str, value: int) -> bool:

@@ -21,7 +21,7 @@ _DOUBLINGS = 10
 @record
 class SyncState:
     """`good`: the commit whose policy counts here, "" before the first, by `asked` (pull.asked), with
-    `contents`, a digest of its files, as `generation`. `newest`: the one fetched last.
+    `contents`, a digest of its files, as `generation`; `says`: Mirror.says. `newest`: the one fetched last.
 
     `bad`: what was taken back, as a digest of its files, with its `bad_commit` and `bad_why`.
     `refused`: by which pull.asked commit `newest` was refused for good, `since` when (Unix), with its
@@ -32,6 +32,7 @@ class SyncState:
     """
 
     good: str = ""
+    says: str = ""
     asked: str = ""
     contents: str = ""
     generation: int = 0

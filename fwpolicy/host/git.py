@@ -23,7 +23,7 @@ def run(what: str, *words: str) -> bytes:
         raise HostError(f"{what}: cannot run git: {error}") from None
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise HostError(f"{what}: {said[0] if said else 'git failed'}")
+        raise HostError(f"{what}: {said[0].removeprefix('fatal: ') if said else 'git failed'}")
     return done.stdout
 
 

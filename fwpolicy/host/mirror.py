@@ -13,15 +13,14 @@ import pwd
 import re
 import resource
 import shutil
-import signal
 import subprocess
-from contextlib import suppress
+from hashlib import sha256
 
 from fwpolicy.errors import HostError
 from fwpolicy.host import texts
 from fwpolicy.host.commits import Commit
 from fwpolicy.host.files import printable
-from fwpolicy.host.programs import ENVIRONMENT
+from fwpolicy.host.programs import ENVIRONMENT, started
 from fwpolicy.host.tree import BESIDE
 from fwpolicy.source import MAX_BYTES
 
@@ -32,6 +31,8 @@ _ASK_SECONDS = 60.0
 MOST_BYTES, _MOST_MEMORY = 1 << 30, 2 << 30
 # What `git cat-file --batch-check` says of a file.
 _BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
+# Its tree and its parents, with which a commit begins.
+_PLACE = re.compile(rb"tree [0-9a-f]+\n(?:parent [0-9a-f]+\n)*")
 # Headers of a commit, each with the lines that go on with it.
 _SIGNATURE = re.compile(rb"\ngpgsig[^\n]*(?:\n [^\n]*)*")
 # A file that git writes to, and names otherwise once it is whole.
@@ -145,29 +146,33 @@ class Mirror:
             return f"the repository is not reached: {error}"
         return ""
 
-    def leads_to(self, old: str, new: str) -> bool:
-        """Whether `new` is `old` with commits on top, or one that says the same. Raises HostError."""
+    def leads_to(self, old: str, says: str, new: str) -> bool:
+        """Whether `new` is `old`, which says `says`, with commits on top, or one that says the same; also
+        where nobody has `old` any more. Raises HostError."""
         # A commit that was never heard of leads to nothing here.
-        return self._run("merge-base", "--is-ancestor", old, new).returncode == 0 or self._has(old, new)
+        follows = self._run("merge-base", "--is-ancestor", old, new).returncode == 0
+        return follows or self._has(says or self.says(old), new)
 
-    def _has(self, commit: str, head: str) -> bool:
-        """Whether a commit that says the same leads to `head`."""
-        parents = self._run("rev-parse", f"{commit}^@")
-        if parents.returncode != 0:
-            return False
-        # Parents and tree first, by one git for all.
-        shown = ("--format=%T %P%x00%H", head, "--not", *parents.stdout.decode().split())
-        wanted = self._git("log", "-1", "--format=%T %P", commit).decode().strip("\n")
-        lines = (line.split("\0") for line in self._git("log", *shown).decode().splitlines())
-        return any(alike == wanted and self.same(commit, other) for alike, other in lines)
+    def _has(self, says: str, head: str) -> bool:
+        """Whether a commit that says so leads to `head`."""
+        wanted = says.split()[1:]
+        # Tree and parents first, by one git for all; it fails where it knows no such parents.
+        shown = self._run("log", "--format=%H %T %P", head, "--not", *wanted[1:]) if wanted else None
+        lines = (line.split() for line in shown.stdout.decode().splitlines()) if shown else ()
+        return any(alike == wanted and self.says(other) == says for other, *alike in lines)
 
-    def same(self, one: str, other: str) -> bool:
-        """Whether two commits say the same, whatever signatures hang on them. No signature covers those, and
-        of a commit that is signed anybody can make others, with other names. Raises HostError."""
-        texts = [self._run("cat-file", "commit", each) for each in (one, other)]
-        if any(text.returncode for text in texts):
-            return False
-        return _unsigned(texts[0].stdout) == _unsigned(texts[1].stdout)
+    def says(self, commit: str) -> str:
+        """What a commit says, as its digest, its tree and its parents; "" where it is not there.
+
+        Signatures are no part of it: none covers the headers that hold them, and of a commit that is signed
+        anybody can make others, with other names.
+        """
+        text = self._run("cat-file", "commit", commit).stdout
+        found = _PLACE.match(text)
+        if not found:
+            return ""
+        places = (word.decode() for word in found[0].split() if word not in (b"tree", b"parent"))
+        return " ".join((sha256(_unsigned(text)).hexdigest(), *places))
 
     def keep(self, commit: str) -> None:
         """The commit stays, whatever becomes of the branch. Raises HostError."""
@@ -249,29 +254,12 @@ class Mirror:
     ) -> subprocess.CompletedProcess[bytes]:
         """A git that is killed with all that it started when its time is over. Raises HostError."""
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-        command = ["git", f"--git-dir={self.place}", *settings, *before, *words]
+        command = [_git_program(), f"--git-dir={self.place}", *settings, *before, *words]
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env=self._environment(),
-                start_new_session=True,
-                preexec_fn=_limit,  # noqa: PLW1509  (there are no threads here)
-            )
-        except FileNotFoundError:
-            raise HostError("git is not installed, and sync fetches with it (Debian: git)") from None
-        with process:
-            try:
+            with started(command, self._environment(), _limit, asked=True) as process:
                 out, errors = process.communicate(input, timeout=seconds)
-            except BaseException as error:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise _TooSlowError(f"git {words[0]} did not end within {seconds:.0f} s") from None
-                raise
+        except subprocess.TimeoutExpired:
+            raise _TooSlowError(f"git {words[0]} did not end within {seconds:.0f} s") from None
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def _environment(self) -> dict[str, str]:
@@ -319,6 +307,14 @@ class CommitTree:
     def inside(self, name: str) -> str:
         """The file's path below the root."""
         return posixpath.normpath(name)
+
+
+def _git_program() -> str:
+    """Raises HostError where there is none."""
+    found = shutil.which("git", path=ENVIRONMENT["PATH"])
+    if found is None:
+        raise HostError("git is not installed, and sync fetches with it (Debian: git)")
+    return found
 
 
 def _limit() -> None:

@@ -26,7 +26,7 @@ class _Indexed:
     def __init__(self, folder: str, name: str) -> None:
         self.folder, self.index = folder, f"{folder}/{name}"
         try:
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            _make(folder)
             self.before = _index(self.index)
         except OSError as error:
             raise _refused(folder, error) from None
@@ -48,8 +48,7 @@ class Outputs(_Indexed):
         place = f"{self.folder}/{host}"
         try:
             _refuse_link(place)
-            with suppress(FileExistsError):
-                os.mkdir(place)  # noqa: PTH102
+            _make(place)
             changed = [_write(f"{place}/{name}", text, mode) for name, (text, mode) in files.items()]
             gone = [name for name in self.before.get(host, ()) if name not in files]
             removed = [_remove(f"{place}/{name}") for name in gone]
@@ -103,7 +102,7 @@ def write_file(path: str, content: bytes, mode: int) -> bool:
     folder = os.path.dirname(path)  # noqa: PTH120
     try:
         _refuse_others(path)
-        os.makedirs(folder or ".", exist_ok=True)  # noqa: PTH103
+        _make(folder or ".")
         return _replace(path, content, mode)
     except OSError as error:
         raise _refused(path, error) from None
@@ -116,6 +115,20 @@ def fresh_file(path: str, content: bytes, mode: int) -> None:
         _written(path, content, mode)
     except OSError as error:
         raise _refused(path, error) from None
+
+
+def _make(folder: str) -> None:
+    """The folder, and those above it, which others cannot write to whatever the umask. Raises OSError."""
+    missing = []
+    above = folder
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above) or "."  # noqa: PTH120
+    for each in reversed(missing):
+        with suppress(FileExistsError):  # somebody else's, at the same time
+            os.mkdir(each, 0o755)  # noqa: PTH102
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise FileExistsError(None, "is there, and is no folder", folder)
 
 
 def _index(path: str) -> dict[str, list[str]]:

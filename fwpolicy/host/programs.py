@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from contextlib import contextmanager, suppress
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import printable
@@ -13,6 +14,7 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from subprocess import Popen
 
 # Whoever starts us, and from wherever: a program that answers must answer the same.
@@ -45,29 +47,55 @@ def run(arguments: tuple[str, ...], seconds: float, kept: int = _KEPT) -> Ended:
     One that takes longer than `seconds` is killed, with all of its session. Raises HostError for that, and
     where it cannot be started.
     """
+    with started(arguments) as process:
+        out, errors = _heard(process, time.monotonic() + seconds, kept)
+    if out is None:
+        raise HostError(f"{printable(arguments[0])} did not end within {seconds:.0f} s")
+    return Ended(process.returncode, _text(out), _text(errors))
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] = ENVIRONMENT,
+    limit: Callable[[], None] | None = None,
+    *,
+    asked: bool = False,
+) -> Iterator[Popen[bytes]]:
+    """A program in a session of its own, in /, with pipes for what it says and, where it is `asked`
+    something, for that. `limit` is called in its process before it.
+
+    Where the block ends before it, or by an exception, all of its session is killed. Raises HostError where
+    it cannot be started.
+    """
     import subprocess  # noqa: PLC0415  (15 ms)
 
     try:
         process = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=ENVIRONMENT,
+            env=environment,
             start_new_session=True,
+            preexec_fn=limit,  # noqa: PLW1509  (there are no threads here)
         )
     except OSError as error:
         raise HostError(f"{printable(arguments[0])} cannot be started: {error.strerror}") from None
     with process:
         try:
-            out, errors = _heard(process, time.monotonic() + seconds, kept)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    if out is None:
-        raise HostError(f"{printable(arguments[0])} did not end within {seconds:.0f} s")
-    return Ended(process.returncode, _text(out), _text(errors))
+            yield process
+        except BaseException:
+            _kill(process)
+            raise
+        if process.poll() is None:
+            _kill(process)
+
+
+def _kill(process: Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _heard(process: Popen[bytes], end: float, kept: int) -> tuple[bytes | None, bytes]:

@@ -23,6 +23,7 @@ EXITS = (
     (
         "2",
         "plan, diff, status: there are differences, or nothing was ever applied; the latter counters, too. "
+        "sync: what it brought was removed by hand. "
         "sync --status: the newest commit is not what counts here.",
     ),
     (

@@ -72,8 +72,8 @@ def _lines(text: str) -> Iterator[Content]:
 def risky(overview: Overview) -> Markup:
     found = findings.openings(overview)
     said = (
-        "New connections that the policies let in or through: administrative ports from the Internet (high), "
-        "anything else from the Internet (medium), administrative ports from anywhere (low)."
+        "New connections that the policies let in or through: administrative ports or amplifiers from the "
+        "Internet (high), anything else from the Internet (medium), administrative ports from anywhere (low)."
     )
     lines = findings.line_at(overview)
     rows = [_opening(each, hosts, lines.get(each.at), overview) for each, hosts in found]

@@ -147,10 +147,39 @@ def test_compile_into_a_folder(tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in target.iterdir()} == first
 
 
-def test_a_full_disk_is_a_message():
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compile", "ntp-client", "-o", "-"],
+        ["compile", "--all", "-o", "-"],
+        ["bundle", "--all", "--key", "k", "-o", "-"],
+        ["plan", "ntp-client", "-o", "-"],
+        ["report", "--all", "-o", "-", "--json"],
+    ],
+)
+def test_no_place_is_called_as_stdout_is(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 64
+    assert "stdout" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["init"], ["status", "--prometheus"]])
+def test_stdout_may_be_said(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = ["--root", str(tmp_path)] if words[0] == "status" else []
+    main([*words, *root, "-o", "-"])
+    assert capsys.readouterr().out.startswith(("# ", "version: ")) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["--version"], ["check", "--help"], ["services"], ["schema"]]
+)
+def test_a_full_disk_is_a_message(words):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "fwpolicy", "schema"],
+            [sys.executable, "-m", "fwpolicy", *words],
             cwd=CHECKOUT,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -158,6 +187,40 @@ def test_a_full_disk_is_a_message():
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "fwpolicy: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["services"], ["check", "ntp-client"]])
+def test_who_closed_the_output_hears_nothing(words):
+    command = [sys.executable, "-m", "fwpolicy", *words]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=CHECKOUT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_input_is_an_empty_one():
+    for words in (["check", "-"], ["plan", "--bundle", "-", "--signers", "/dev/null"]):
+        command = [sys.executable, "-m", "fwpolicy", *words]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *command], cwd=CHECKOUT, capture_output=True, check=False
+        )
+        assert done.returncode == 1 and done.stderr.startswith((b"<stdin>:1:1: error", b"fwpolicy: "))
+        assert b"Traceback" not in done.stderr
+
+
+def test_no_error_goes_where_the_output_goes():
+    command = [sys.executable, "-m", "fwpolicy", "check", "./nowhere"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=CHECKOUT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_without_its_only_library(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert main(["check", "ntp-client"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"fwpolicy: {sys.executable} has no PyYAML: install it (Debian: python3-yaml)\n"
 
 
 def test_an_encoding_that_lacks_a_character_is_no_traceback(tmp_path):

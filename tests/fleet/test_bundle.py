@@ -270,7 +270,8 @@ def test_replays(fleet, make, image, keys, capsys):
     assert last_seen(here) is None
     remember(receive("out2/web-01.fwb", here, signers), here)
     seen = last_seen(here)
-    assert seen == Seen(2, fleet.git("rev-parse", "HEAD"))
+    bundle = receive("out2/web-01.fwb", here, signers)
+    assert seen == Seen(2, fleet.git("rev-parse", "HEAD"), bundle.contents)
     assert "number 1, older than number 2, which was here: --older takes it" in refused(
         "out1/web-01.fwb", image, keys, capsys
     )
@@ -284,9 +285,69 @@ def test_replays(fleet, make, image, keys, capsys):
     fleet.write(policies__web=WEB.replace("https", "imaps"))
     make("web-01", out="out3")
     assert "number 2, as was another commit" in refused("out3/web-01.fwb", image, keys, capsys)
-    for damage in ("", "{", "[]", '{"sequence": "2", "commit": ""}', '{"sequence": 2}'):
+    wrong = '{"sequence": 2, "commit": "", "contents": null}'
+    for damage in ("", "{", "[]", '{"sequence": "2", "commit": ""}', '{"sequence": 2}', wrong):
         (image / "var/lib/fwpolicy/bundle.json").write_text(damage)
         assert "is damaged" in refused("out2/web-01.fwb", image, keys, capsys)
+
+
+def outside_of_git(fleet, keys, out: str, web: str) -> None:
+    """A bundle of number 7, of no commit."""
+    fleet.write(policies__web=web)
+    words = ["-o", out, "--key", str(keys / "release"), "--sequence", "7", "--quiet"]
+    assert main(["bundle", "web-01", *words]) == 0
+
+
+def test_two_of_one_number_cannot_be_swapped(fleet, keys, image, capsys):
+    """Where nobody knows a commit what they say tells them apart."""
+    outside_of_git(fleet, keys, "out1", WEB)
+    outside_of_git(fleet, keys, "out2", WEB.replace("https", "telnet"))
+    here = machine(str(image), None, None)
+    remember(receive("out1/web-01.fwb", here, str(keys / "signers")), here)
+    assert "number 7, as was another policy, which was here: --older takes it" in refused(
+        "out2/web-01.fwb", image, keys, capsys
+    )
+    assert verify("out2/web-01.fwb", image, keys, "--older") == 0
+    # Asked for once, it does not become what is remembered.
+    remember(receive("out2/web-01.fwb", here, str(keys / "signers")), here)
+    refused("out2/web-01.fwb", image, keys, capsys)
+    assert verify("out1/web-01.fwb", image, keys) == 0
+
+
+def test_what_was_remembered_without_its_contents(fleet, keys, image, capsys):
+    outside_of_git(fleet, keys, "out1", WEB)
+    outside_of_git(fleet, keys, "out2", WEB.replace("https", "telnet"))
+    here = machine(str(image), None, None)
+    here.files.make_directory(here.state_dir, 0o700)
+    here.files.write(f"{here.state_dir}/bundle.json", '{"sequence": 7, "commit": ""}\n', 0o600)
+    assert verify("out2/web-01.fwb", image, keys) == 0
+    # From the next apply on they are known.
+    remember(receive("out1/web-01.fwb", here, str(keys / "signers")), here)
+    assert verify("out1/web-01.fwb", image, keys) == 0
+    assert "as was another policy" in refused("out2/web-01.fwb", image, keys, capsys)
+
+
+def test_one_commit_and_two_inventories(fleet, make, image, keys, capsys):
+    """Both have a host of that name, the number and the commit are the same, and the policies are not."""
+    fleet.write(staging=INVENTORY.replace("policies/web.yaml", "policies/db.yaml"))
+    make("web-01")
+    words = ["web-01", "--inventory", "staging.yaml", "-o", "other", "--key", str(keys / "release")]
+    assert main(["bundle", *words, "--quiet"]) == 0
+    here = machine(str(image), None, None)
+    remember(receive("out/web-01.fwb", here, str(keys / "signers")), here)
+    assert "as was another policy" in refused("other/web-01.fwb", image, keys, capsys)
+
+
+def test_another_version_makes_another_bundle_of_the_same_policy(fleet, make, image, keys, monkeypatch):
+    make("web-01")
+    here = machine(str(image), None, None)
+    first = receive("out/web-01.fwb", here, str(keys / "signers"))
+    remember(first, here)
+    monkeypatch.setattr("fwpolicy.fleet.making.VERSION", "9.9.9")
+    make("web-01", out="out2", commit=False)
+    again = receive("out2/web-01.fwb", here, str(keys / "signers"))
+    assert again.digest != first.digest and again.contents == first.contents
+    assert verify("out2/web-01.fwb", image, keys) == 0
 
 
 def test_what_is_not_committed_is_not_bundled(fleet, make, keys, capsys):
@@ -348,6 +409,15 @@ def test_the_inventory_that_is_said_is_taken(fleet, make, keys, tmp_path, capsys
     with pytest.raises(SystemExit) as ended:
         main([*words, "--inventory", "inventory.yaml", "."])
     assert ended.value.code == 64
+
+
+@pytest.mark.parametrize("number", [-1, 10**18])
+def test_a_number_that_no_shell_can_compare(number, fleet, keys, capsys):
+    words = ["bundle", "--all", "-o", "out", "--key", str(keys / "release"), "--sequence", str(number)]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 64
+    assert "--sequence is a number from 0 to 999999999999999999" in capsys.readouterr().err
 
 
 def test_nothing_is_made_where_a_host_is_wrong(fleet, make, capsys):
@@ -442,7 +512,9 @@ def named(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile
         (archive_of(text=b"{}"), "no manifest, or a wrong one"),
         (archive_of(text=b"[1]"), "no manifest, or a wrong one"),
         (archive_of(text=b"\xff"), "no manifest, or a wrong one"),
+        (archive_of(text=b"[" * 100_000), "no manifest, or a wrong one"),
         (archive_of(text=b'{"format": 2}'), "another version"),
+        (pack(manifest(), {}).replace(manifest().contents.encode(), b"0" * 64), "no manifest, or a wrong"),
         (pack(manifest(files={"repository/a": "0" * 64}), {"repository/a": (b"x", 0o644)}), "is not the one"),
         (pack(manifest(files={"repository/a": "0"}), {}), "manifest and its files differ"),
         (pack(manifest(operands=("repository/a",)), {}), "no manifest, or a wrong one"),

@@ -98,6 +98,31 @@ def test_risky_widenings_come_first(fleet, capsys):
         ("{from: internet}", 3, ("from the Internet", "most ports")),
         ("ping", 2, ("from the Internet",)),
         ("{service: ssh, from: any}", 3, ("from the Internet", "administrative: ssh")),
+        # A range is what it is, and not each service that has a port in it ...
+        ("{service: rtp, from: 192.0.2.0/24}", 0, ()),
+        ("{service: udp/10000-20000, from: any}", 2, ("from the Internet", "10,001 ports")),
+        ("{service: tcp/10000-20000, from: 192.0.2.0/24}", 0, ()),
+        ("{service: tcp/9000-10000}", 2, ("from the Internet", "1,001 ports")),
+        # ... unless it is small, or there are several of them,
+        ("{service: udp/11000-11999, from: 192.0.2.0/24}", 1, ("administrative: memcached",)),
+        ("{service: tcp/9001-10000}", 3, ("from the Internet", "administrative: elasticsearch")),
+        (
+            "{service: [tcp/1500-3300, tcp/6300-7300], from: 192.0.2.0/24}",
+            1,
+            (
+                *("administrative: sql", "administrative: nfs", "administrative: docker"),
+                *("administrative: etcd", "administrative: redis", "administrative: kubernetes"),
+                *("1,801 ports", "1,001 ports"),
+            ),
+        ),
+        # or one of them answers under an address that is not the one who asks.
+        ("{service: udp/10000-19999}", 3, ("from the Internet", "amplifier: memcached", "10,000 ports")),
+        ("{service: udp/10000-19999, from: 192.0.2.0/24}", 0, ()),
+        ("{service: udp/1900}", 3, ("from the Internet", "amplifier: ssdp")),
+        ("{service: udp/1900, from: 192.0.2.0/24}", 0, ()),
+        ("{service: [tcp/1900, dns, ntp]}", 2, ("from the Internet",)),
+        ("{service: memcached, from: any}", 3, ("from the Internet", "administrative: memcached")),
+        ("{service: udp/11211, from: any}", 3, ("from the Internet", "administrative: memcached")),
     ],
 )
 def test_what_is_risky(line, level, why):
@@ -129,6 +154,41 @@ def test_hosts_that_come_and_go(fleet, capsys):
     main(["diff", "--all", "git:HEAD"])
     text = capsys.readouterr().out
     assert "### Hosts added\n\nweb-04" in text and "### Hosts removed\n\nweb-01" in text
+    # What the new one brings is new, as far as it is risky.
+    https, ssh = report["changes"]
+    assert [(each["risk"], each["now"], each["hosts"]) for each in (https, ssh)] == [
+        (2, "allowed", ["web-04"]),
+        (1, "allowed", ["web-04"]),
+    ]
+    assert https["old"] == ssh["old"] == {"verdict": "nothing", "by": "the host is new"}
+    assert "**2 risky openings** of hosts that are new.\n\nNo difference: on 4 hosts" in text
+    assert ":warning: Risky" in text and "#### web-04\n\n- newly allowed: `input tcp/443 (https)`" in text
+    assert "  - before nothing: `the host is new`" in text
+
+
+def test_a_new_host_that_opens_what_no_review_would_let_through(fleet, capsys):
+    fleet.commit()
+    new = "        web-99: {fwpolicy_policies: [policies/base.yaml, policies/open.yaml]}\n"
+    fleet.write(inventory=INVENTORY.replace("    db:\n", f"{new}    db:\n"))
+    for policy, level in (
+        ("input: {allow: [telnet]}", 3),
+        ("input: {allow: [{service: telnet, from: 192.0.2.0/24}]}", 1),
+        ("zones: {wan: eth0}\nforward: {default: drop, allow: [{service: ssh, in: wan}]}", 3),
+        ("forward: {default: drop}", 1),
+    ):
+        fleet.write(policies__open=f"version: 1\n{policy}\n")
+        report = diff(capsys)
+        assert max(each["risk"] for each in report["changes"]) == level, policy
+        assert main(["diff", "--all", "git:HEAD", "--quiet", "--risk", "3"]) == (3 if level == 3 else 2)
+    # Whoever says nothing of input leaves it to others: that is no better.
+    fleet.write(
+        inventory=INVENTORY.replace("    db:\n", f"{new.replace('policies/base.yaml, ', '')}    db:\n")
+    )
+    fleet.write(policies__open="version: 1\nroles: {ntp: client-only}\n")
+    assert max(each["risk"] for each in diff(capsys)["changes"]) == 3
+    fleet.write(policies__open="version: 1\ninput: {allow: [nosuch]}\n")
+    found = diff(capsys)
+    assert found["code"] == 1 and found["wrong"][0]["hosts"] == ["web-99"]
 
 
 def test_a_host_that_moves_to_other_policies(fleet, capsys):

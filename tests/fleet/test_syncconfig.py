@@ -164,6 +164,12 @@ def test_root_runs_only_what_is_its_own(image, capsys):
     assert "\nExecStart=/usr/local/bin/fwpolicy sync --timed\n" in service.read_text()
 
 
+@pytest.mark.parametrize("word", ["--enable", "--disable"])
+def test_the_timer_is_no_namespaces(word, capsys):
+    assert main(["sync", word, "--netns", "nowhere"]) == 1
+    assert "the timer is the host's: --netns goes with neither" in capsys.readouterr().err
+
+
 def test_words_that_a_unit_would_quote():
     with pytest.raises(HostError, match="cannot stand in a unit"):
         syncunits.units(parse("sync.yaml", LEAST.encode()), ("--config", "/etc/a b.yaml"))

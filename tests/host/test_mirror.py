@@ -12,6 +12,7 @@ import pytest
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.mirror import GOOD, INCOMING, CommitTree, Mirror, UnreachableError
+from fwpolicy.host.programs import ENVIRONMENT
 from fwpolicy.host.texts import SHIPPED
 from tests.fleet.conftest import repo
 from tests.fleet.signing import allowed, keys
@@ -134,7 +135,11 @@ def test_what_a_dead_git_left(repo):
     inode = place.stat().st_ino
     found.tidy()
     assert {path for path in place.rglob("*") if path.is_file()} == whole
-    assert found.fetch() == second and found.leads_to(first, second)
+    assert found.fetch() == second and found.leads_to(first, "", second)
+    # What nobody has, and of which nobody remembers what it said, leads to nothing.
+    assert not found.leads_to("0" * 40, "", second) and found.says("0" * 40) == ""
+    assert found.leads_to("0" * 40, found.says(first), second)
+    assert not found.leads_to("0" * 40, found.says(second), first)
     found.keep(second)
     assert place.stat().st_ino == inode
 
@@ -183,7 +188,7 @@ def test_a_mirror_that_grew_too_large(repo, small):
     repo.git("reset", "-q", "--hard", first)
     found.tidy()
     assert not Path(found.place).exists()
-    assert found.fetch() == first and found.leads_to(first, first)
+    assert found.fetch() == first and found.leads_to(first, "", first)
     size = sum(path.stat().st_size for path in Path(found.place).rglob("*") if path.is_file())
     assert size < 100_000
 
@@ -229,6 +234,12 @@ def test_transports_that_the_url_does_not_name(repo, tmp_path):
         with pytest.raises(UnreachableError, match="not allowed"):
             mirror(repo, url).fetch()
     assert not ran.exists()
+
+
+def test_where_git_is_not_installed(repo, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
+    with pytest.raises(HostError, match="git is not installed, and sync fetches with it"):
+        mirror(repo).fetch()
 
 
 def test_nobodys_configuration_counts(repo, tmp_path, monkeypatch):

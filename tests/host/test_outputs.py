@@ -7,7 +7,7 @@ import os
 import pytest
 
 from fwpolicy.errors import HostError
-from fwpolicy.host.outputs import fresh_file, write_file
+from fwpolicy.host.outputs import FlatOutputs, Outputs, fresh_file, write_file
 
 
 def names(folder):
@@ -28,6 +28,23 @@ def test_what_is_no_file_stays_as_it_is(tmp_path, write):
             write(str(tmp_path / name), b"new", 0o644)
     assert names(tmp_path) == before
     assert (tmp_path / "target").read_text() == "old"
+
+
+def test_nobody_else_can_write_to_the_folders_that_are_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0)
+    try:
+        write_file("a/b/c", b"new", 0o644)
+        assert Outputs("all/hosts").write("web-01", {"ruleset.nft": ("new", 0o644)})
+        FlatOutputs(str(tmp_path / "bundles"), b"head")
+    finally:
+        os.umask(before)
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(made) == 6 and {path.stat().st_mode & 0o777 for path in made} == {0o755}
+    (tmp_path / "link").symlink_to("nowhere")
+    for place in ("a/b/c", "link", "a/b/c/d"):
+        with pytest.raises(HostError, match=r"no folder|Not a directory"):
+            Outputs(place)
 
 
 @pytest.mark.parametrize("write", [write_file, fresh_file])

@@ -128,6 +128,12 @@ def test_nothing_but_a_good_one_is_taken(here, fleet, make):
         assert "refused: this is no bundle" in here.refused("--bundle", write(bad, data))
     # Who says how to verify it gets no policy that nobody verified.
     assert "refused: this is no bundle" in here.refused(fleet.path / "policies/web.yaml")
+    # ... nor who says nothing of it, in a variable that is empty.
+    plain = fleet.path / "policies/web.yaml"
+    for words in (["--signers", ""], ["--host", ""], ["--older"]):
+        before = here.everything()
+        assert "refused: " in here("apply", *words, plain, code=1) and here.everything() == before
+    assert "the bundle is web-01's, and this is " in here.refused("out/web-01.fwb", host="")
     assert "it is applied alone" in here.refused("out/web-01.fwb", "out/web-02.fwb")
     # On purpose; and what is remembered stays.
     here.apply("--older", "out1/web-01.fwb")
@@ -180,6 +186,41 @@ def test_another_commit_that_says_the_same(here, fleet, make):
     assert (status["generation"], status["provenance"]["sequence"], here.seen()) == (1, 2, 2)
     assert here.rules() == rules
     assert "older than number 2" in here.refused("out/web-01.fwb")
+
+
+def test_two_of_one_number_cannot_be_swapped(here, fleet, make):
+    words = ["-o", "out1", "--key", str(here.keys / "release"), "--sequence", "7", "--quiet"]
+    assert main(["bundle", "web-01", *words]) == 0
+    here.apply("out1/web-01.fwb")
+    fleet.write(policies__web=WEB.replace("https", "telnet"))
+    words[1] = "out2"
+    assert main(["bundle", "web-01", *words]) == 0
+    assert "number 7, as was another policy" in here.refused("out2/web-01.fwb")
+    assert here.apply("out1/web-01.fwb").startswith("base: nothing to change\n")
+    here.apply("--older", "out2/web-01.fwb")
+    # What is remembered stays the first.
+    assert "number 7, as was another policy" in here.refused("out2/web-01.fwb")
+    here.apply("out1/web-01.fwb")
+
+
+def test_another_hosts_policy_is_in_force(here, fleet, make):
+    """All hosts of the fleet call theirs alike."""
+    make("web-01", out="out1")
+    here.apply("out1/web-01.fwb")
+    fleet.write(policies__web=WEB + "description: of web servers\n")
+    make("--all")
+    why = "the policy in force here is host web-01's, not db-01's; --replace puts this one in its place"
+    assert why in here.refused("out/db-01.fwb", host="db-01")
+    # Also where the other's says the same.
+    assert "host web-01's, not web-02's" in here.refused("out/web-02.fwb", host="web-02")
+    assert "443" in here.rules() and "5432" not in here.rules()
+    here.apply("--replace", "out/db-01.fwb", host="db-01")
+    assert "5432" in here.rules()
+    assert "host db-01's, not web-01's" in here.refused("--older", "out/web-01.fwb")
+    # Who was here before is back after a rollback, as ever.
+    here("rollback")
+    assert "443" in here.rules()
+    here.apply("--older", "out/web-01.fwb")
 
 
 def test_it_is_remembered_when_it_counts(here, fleet, make):

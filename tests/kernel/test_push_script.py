@@ -125,6 +125,31 @@ def test_what_is_confirmed_by_hand_counts_and_what_is_taken_back_does_not(one, k
     assert '"sequence": 1, "commit": "c1"' in one.ask("status")
 
 
+def test_another_of_the_same_number(one, keys):
+    """Of no commit, as outside of git: what they are made of tells them apart."""
+    none = {"commit": ""}
+    first, other = made(keys, CLIENT, 7, **none), made(keys, SERVER, 7, **none, beside_nat=True)
+    one.push("apply", first, "seconds=0")
+    assert "number 7, as was another policy" in one.push("apply", other, "seconds=0", ok=False)
+    assert "changed 0" in one.push("apply", first, "seconds=0")
+    assert APPLIED in one.push("plan", other, "older=1")
+    commit = made(keys, SERVER, 7, commit="c7", beside_nat=True)
+    assert "number 7, as was another commit ()" in one.push("plan", commit, ok=False)
+    for number in (10**18, 10**30):
+        assert "none that a shell can compare" in one.push("plan", made(keys, SERVER, number), ok=False)
+
+
+def test_another_hosts_policy_is_in_force(one, keys):
+    one.push("apply", made(keys, CLIENT, 1), "seconds=0")
+    other = made(keys, SERVER, 2, host="pby")
+    assert "host pbx's, not pby's: replace: true" in one.push("apply", other, "host=pby", ok=False)
+    one.push("apply", other, "host=pby", "seconds=0", "replace=1")
+    assert "host pby's, not pbx's" in one.push("plan", made(keys, CLIENT, 3), ok=False)
+    # What is there no more keeps nobody out.
+    one.run("/var/lib/fwpolicy-script/tool/tool.sh", "undo")
+    assert APPLIED in one.push("plan", made(keys, CLIENT, 3))
+
+
 def test_nothing_but_a_good_one(one, keys):
     good = made(keys, CLIENT, 1)
     wrong = {
@@ -147,4 +172,11 @@ def test_nothing_but_a_good_one(one, keys):
     remembered.parent.rmdir()
     (one.folder / "var/signers").chmod(0o666)
     assert "others than root can change it" in one.push("apply", good, ok=False)
+    # Nor where fwpolicy itself is there, which believes whatever file it is told.
+    (one.folder / "tools/fwpolicy").write_text("#!/bin/sh\necho asked\n")
+    (one.folder / "tools/fwpolicy").chmod(0o755)
+    said = one.push("apply", good, "way=fwpolicy", ok=False)
+    assert "others than root can change it" in said and "asked" not in said
+    (one.folder / "var/signers").chmod(0o644)
+    assert "asked" in one.push("apply", good, "way=fwpolicy")
     assert (one.left(), one.rules()) == (["signers"], "")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.cli import main
-from fwpolicy.fleet import syncstate
+from fwpolicy.deploy.machine import machine
+from fwpolicy.fleet import pull, syncconfig, syncstate
 from fwpolicy.host import mirror
 from tests.fleet.conftest import INVENTORY, WEB, fleet, repo
 from tests.fleet.signing import allowed, keys, make
@@ -174,7 +175,7 @@ def test_only_forward(here, fleet):
     here.push(policies__web=WEB.replace("https", "imaps"))
     assert "somebody has rewound" in here.refused()
     # Nor is another history taken that only looks longer, with a mirror that was lost.
-    subprocess.run(["rm", "-rf", str(here.state / "sync/repository.git")], check=True)
+    lose_mirror(here)
     here.push(), here.push()
     assert "somebody has rewound" in here.refused()
 
@@ -209,6 +210,32 @@ def test_the_same_commit_under_another_name_stops_nothing(here, fleet, root):
     assert f"commit {newer[:12]}: applied" in here.sync()
     fleet.git("checkout", "-q", "--orphan", "other")
     here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    assert "somebody has rewound" in here.refused()
+
+
+def lose_mirror(here):
+    subprocess.run(["rm", "-rf", str(here.state / "sync/repository.git")], check=True)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_nor_where_the_mirror_was_lost_since(here, fleet, more):
+    """What counts here is known by what it says, also where nobody has its name any more."""
+    here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    commit = here.push()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{twin(fleet, commit)}:refs/heads/main")
+    here.sync()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{commit}:refs/heads/main")
+    lose_mirror(here)
+    if more:
+        newer = here.push(policies__web=WEB.replace("https", "smtp"))
+        assert f"commit {newer[:12]}: applied" in here.sync()
+    else:
+        assert "nothing new" in here.sync() and here.remembered()["good"] == commit
+    # Another history is still another one.
+    lose_mirror(here)
+    fleet.git("reset", "-q", "--hard", f"{commit}^")
+    here.push(force=True, policies__web=WEB.replace("https", "imaps"))
+    here.push(), here.push()
     assert "somebody has rewound" in here.refused()
 
 
@@ -291,6 +318,21 @@ def test_a_gate_that_does_not_hold_is_not_tried_again(here):
     assert "taken back, a gate does not hold" in here.sync("--retry", code=3)
     here.push(policies__web=GATED.replace("GATE", "/bin/true"))
     assert "applied" in here.sync() and here.rules() != before
+
+
+def test_what_the_inventory_says_of_a_host_is_part_of_what_is_tried(here):
+    """The same files, and another policy: what was taken back as the one is not known of the other."""
+    place = machine("/", None, str(here.state))
+    config = syncconfig.load(str(here.config), place.files)
+    pulled = pull.mirror_of(config, str(here.folder / "mirror.git"))
+
+    def contents(**files):
+        here.push(**files)
+        return pull.news(config, pulled, pulled.fetch(), place, int(time.time())).contents
+
+    first = contents()
+    beside = INVENTORY.replace("all:\n", "all:\n  vars: {fwpolicy_beside_nat: true}\n")
+    assert contents(policies__db="version: 1\n") == first != contents(inventory=beside)
 
 
 def test_what_is_wrong_is_refused_quickly_the_second_time(here, monkeypatch):
@@ -376,9 +418,12 @@ def test_another_configuration_is_judged_anew(here, monkeypatch):
     assert "nothing to change" in here.sync()
     monkeypatch.setattr("fwpolicy.fleet.pull.news", lambda *_: pytest.fail("read again"))
     assert "nothing new" in here.sync()
-    # A policy for another host is another policy.
+    # A policy for another host is another policy, and comes over this one only where that is said.
     monkeypatch.undo()
-    here.config.write_text(good[0].replace("host: web-01", "host: db-01"))
+    other = good[0].replace("host: web-01", "host: db-01")
+    here.config.write_text(other)
+    assert "the policy in force here is host web-01's, not db-01's; --replace puts" in here.refused()
+    here.config.write_text(f"{other}replace: true\n")
     assert "applied" in here.sync()
 
 

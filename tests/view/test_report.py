@@ -66,6 +66,17 @@ def test_without_facts_nothing_is_fine(fleet, capsys):  # noqa: F811
     assert "From files that are in no git repository." in text and "Every host is as applied" not in text
 
 
+def test_the_page_on_stdout(fleet, capsysbinary):  # noqa: F811
+    assert main(["report", "--all", "-o", "r.html"]) == 0
+    capsysbinary.readouterr()
+    assert main(["report", "--all", "-o", "-"]) == 0
+    said = capsysbinary.readouterr()
+    written = (fleet.path / "r.html").read_bytes()
+    assert said.out.startswith(b"<!DOCTYPE html>") and len(said.out) == len(written)
+    assert said.err.startswith(b"5 hosts of 3 different policies")
+    assert not (fleet.path / "-").exists()
+
+
 def test_a_wrong_policy_is_on_the_page_and_the_others_too(fleet, capsys):  # noqa: F811
     fleet.write(policies__web="version: 1\ninput: {allow: [nosuch]}\n")
     assert main(["report", "--all", "-o", "r.html"]) == 1

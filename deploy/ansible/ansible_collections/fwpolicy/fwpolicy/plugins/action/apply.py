@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +27,7 @@ class ActionModule(HostAction):
         "signers": {"type": "str"},
         "controller_signers": {"type": "path"},
         "older": {"type": "bool", "default": False},
+        "replace": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "confirm": {"type": "int", "default": 60},
         "hold": {"type": "bool", "default": False},
@@ -38,7 +38,10 @@ class ActionModule(HostAction):
     def carry_out(self) -> dict:
         if wrong := self._wrong():
             return failed(wrong)
-        self.data = Path(self._find_needle("files", self.args["bundle"])).read_bytes()
+        try:
+            self.data = Path(self._find_needle("files", self.args["bundle"])).read_bytes()
+        except OSError as error:
+            return failed(f"{self.args['bundle']}: {error.strerror}")
         self.signer = None
         if self.args["controller_signers"]:
             self.signer = bundle.verified(self.data, self.args["controller_signers"])
@@ -62,7 +65,7 @@ class ActionModule(HostAction):
         verify = self.args["verify"]
         if verify == "auto" and not self.args["controller_signers"]:
             verify = "host"
-        same = ("way", "backend", "signers", "older", "force")
+        same = ("way", "backend", "signers", "older", "replace", "force")
         return {
             **{name: self.args[name] for name in same},
             "verify": verify,
@@ -108,7 +111,7 @@ class ActionModule(HostAction):
             **common,
             "changed": changed,
             "generation": report.get("generation"),
-            "before": int(answer.one("before")) if answer.one("before") else None,
+            "before": int(answer.one("before")) if answer.one("before").isdecimal() else None,
             "why": difference.reasons(report) if changed else [],
             "said": [*(report.get("notes") or []), *answer.errors],
         }
@@ -129,7 +132,7 @@ class ActionModule(HostAction):
         """The manifest, where somebody has verified the bundle."""
         if self.signer or self._taken(answer):
             return bundle.manifest(self.data)
-        return json.loads("\n".join(answer.told.get("manifest", ["{}"])))
+        return answer.mapping("manifest")
 
     @staticmethod
     def _taken(answer) -> bool:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import ClassVar
 
 from ansible_collections.fwpolicy.fwpolicy.plugins.plugin_utils.action import WAY, HostAction, failed
@@ -27,7 +26,7 @@ class ActionModule(HostAction):
             "applied": bool(applied),
             "as_applied": bool(applied) and answer.code == 0,
             "waits": answer.one("waits") == "1",
-            "bundle": json.loads(answer.one("bundle", "null")),
+            "bundle": answer.mapping("bundle") or None,
             "report": report,
             "said": [] if report else answer.said.splitlines(),
         }

@@ -29,15 +29,6 @@ options:
       - The host that the bundle must be for, C(inventory_hostname) if left out. The inventory decides
         which machine that is.
     type: str
-  way:
-    description:
-      - How the host is asked.
-      - V(fwpolicy) by the command of this name there. V(script) by the shell script that the bundle
-        holds, on a host without it.
-      - V(auto) is V(fwpolicy) where the command is there and no script has applied anything.
-    type: str
-    choices: [auto, fwpolicy, script]
-    default: auto
   backend:
     description:
       - What loads the rules. V(auto) is what a script has used before, else V(nft) where there is that
@@ -63,7 +54,11 @@ options:
       - A file of allowed signers on the controller. If given, nothing is sent that it does not allow.
     type: path
   older:
-    description: Take a bundle with a lower number than one that was in force here.
+    description: Take a bundle with a lower number than one that was in force here, or another of its number.
+    type: bool
+    default: false
+  replace:
+    description: Put this policy in the place of another one, or of another host's.
     type: bool
     default: false
   force:
@@ -88,17 +83,10 @@ options:
     description: On a host whose kernel has no IPv6, if RV(way=script).
     type: bool
     default: false
+extends_documentation_fragment: fwpolicy.fwpolicy.host
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status without modifying the target.
-    support: full
   diff_mode:
-    description: Returns details on what has changed, or would change in check_mode.
     support: full
-notes:
-  - An action plugin does the work. The host needs root (O(ignore:become)), POSIX sh, awk, sed and tar;
-    no Python.
-  - A raw connection is enough; neither sftp nor scp is used.
 author:
   - the fwpolicy authors (!UNKNOWN)
 seealso:

@@ -54,7 +54,7 @@ def manifest(data: bytes) -> dict:
             entry = members.next()
             stream = members.extractfile(entry) if entry and entry.name == "manifest.json" else None
             found = json.loads(stream.read().decode()) if stream else None
-    except (tarfile.TarError, ValueError) as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:
         raise AnsibleError(f"the bundle cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise AnsibleError("the bundle has no manifest")

@@ -49,11 +49,11 @@ make_work() {
 }
 
 options() {
-    host='' size='' seconds=0 way=auto backend=auto verify=host signers='' older=0 force=0 diff=0 extra='' generation='' before=''
+    host='' size='' seconds=0 way=auto backend=auto verify=host signers='' older=0 replace=0 force=0 diff=0 extra='' generation='' before=''
     while [ $# -gt 0 ]; do
         case "$1" in
-        host=* | size=* | seconds=* | way=* | backend=* | verify=* | signers=* | older=* | force=* | diff=* | extra=* | \
-            generation=* | before=*)
+        host=* | size=* | seconds=* | way=* | backend=* | verify=* | signers=* | older=* | replace=* | force=* | \
+            diff=* | extra=* | generation=* | before=*)
             # Only a name of ours is left of the first =.
             eval "${1%%=*}=\${1#*=}"
             ;;
@@ -80,8 +80,12 @@ receive() {
 # VERB, plan or apply. It takes the bundle from standard input, and writes nothing of it before it is verified.
 by_fwpolicy() {
     set -- "$1" --bundle - --json --host "$host"
-    if [ -n "$signers" ]; then set -- "$@" --signers "$signers"; fi
+    if [ -n "$signers" ]; then
+        trusted "$signers"
+        set -- "$@" --signers "$signers"
+    fi
     if [ "$older" = 1 ]; then set -- "$@" --older; fi
+    if [ "$replace" = 1 ]; then set -- "$@" --replace; fi
     if [ "$force" = 1 ]; then set -- "$@" --force; fi
     if [ "$backend" != auto ]; then set -- "$@" --backend "$backend"; fi
     if [ "$1" = apply ] && [ "$seconds" = 0 ]; then set -- "$@" --no-confirm; fi
@@ -117,12 +121,7 @@ verified() {
     fi
     verifies || refuse "ssh-keygen on this host cannot verify (before OpenSSH 8.2, or not there): verify: controller"
     allowed="${signers:-/etc/fwpolicy/allowed_signers}"
-    case "$allowed" in
-    /*) ;;
-    *) refuse "$allowed: signers is a path from / on" ;;
-    esac
-    [ -f "$allowed" ] || refuse "$allowed is not there; it has the keys that may sign"
-    if exposed "$allowed"; then refuse "$allowed: others than root can change it"; fi
+    trusted "$allowed"
     ssh-keygen -Y find-principals -f "$allowed" -s "$work/sig" > "$work/principals" 2>/dev/null ||
         refuse "the signature is of nobody in $allowed"
     while IFS= read -r principal; do
@@ -134,6 +133,16 @@ verified() {
         fi
     done < "$work/principals"
     refuse "the signature does not hold: $(tail -n 1 "$work/errors")"
+}
+
+# A file that says who may sign.
+trusted() {
+    case "$1" in
+    /*) ;;
+    *) refuse "$1: signers is a path from / on" ;;
+    esac
+    [ -f "$1" ] || refuse "$1 is not there; it has the keys that may sign"
+    if exposed "$1"; then refuse "$1: others than root can change it"; fi
 }
 
 # Where it does not know the verb it complains of the option.
@@ -168,23 +177,37 @@ wanted() {
     sed "s/^/fwpolicy-push: manifest /" "$work/manifest"
     if [ "$(field format)" != 1 ]; then refuse "the bundle is of another version of the program"; fi
     if [ "$(field host)" != "$host" ]; then refuse "the bundle is $(field host)'s, and this is $host"; fi
-    number=$(field sequence) commit=$(field commit)
+    before_it=$(of "$state/now/host")
+    if [ "$replace" != 1 ] && [ -d "$script_state/current" ] && [ "${before_it:-$host}" != "$host" ]; then
+        refuse "the policy in force here is host $before_it's, not $host's: replace: true puts this one in its place"
+    fi
+    number=$(field sequence) commit=$(field commit) contents=$(field contents)
     case "$number" in
-    '' | *[!0-9]*) refuse "the bundle has no number" ;;
+    '' | *[!0-9]* | ???????????????????*) refuse "the bundle has no number, or none that a shell can compare" ;;
     esac
     if [ "$older" != 1 ] && [ -e "$tool_state/bundle.json" ] &&
         ! grep -q "\"sequence\": [0-9]\{1,18\}[^0-9]" "$tool_state/bundle.json"; then
         refuse "$tool_state/bundle.json is damaged: which bundle was here last is not known"
     fi
-    seen=$(sed -n "s/.*\"sequence\": \([0-9]*\).*/\1/p" "$tool_state/bundle.json" 2>/dev/null)
-    seen_commit=$(sed -n "s/.*\"commit\": \"\([^\"]*\)\".*/\1/p" "$tool_state/bundle.json" 2>/dev/null)
+    seen=$(remembered sequence) seen_commit=$(remembered commit) seen_contents=$(remembered contents)
     if [ "$older" = 1 ] || [ -z "$seen" ]; then return 0; fi
     if [ "$number" -lt "$seen" ]; then
         refuse "the bundle is number $number, older than number $seen, which was here: older: true takes it all the same"
     fi
-    if [ "$number" = "$seen" ] && [ "$commit" != "$seen_commit" ]; then
-        refuse "the bundle is number $number, as was another commit ($seen_commit): older: true takes it all the same"
+    if [ "$number" -gt "$seen" ]; then return 0; fi
+    if [ -n "$contents" ] && [ -n "$seen_contents" ]; then
+        if [ "$contents" = "$seen_contents" ]; then return 0; fi
+    elif [ "$commit" = "$seen_commit" ]; then
+        return 0
     fi
+    what="policy, which was here"
+    if [ "$commit" != "$seen_commit" ]; then what="commit ($seen_commit)"; fi
+    refuse "the bundle is number $number, as was another $what: older: true takes it all the same"
+}
+
+# What is known of the newest that counted here.
+remembered() {
+    sed -n "s/.*\"$1\": \"\{0,1\}\([^\",}]*\).*/\1/p" "$tool_state/bundle.json" 2>/dev/null
 }
 
 # What loads rules here, and the bundle's script for it.
@@ -216,13 +239,15 @@ by_script() {
     esac
     if [ "$1" = plan ]; then return 0; fi
     if [ $code = 0 ]; then
-        remember "$number" "$commit"
+        remember "$number" "$commit" "$contents"
         return 0
     fi
     rm -rf "$state/waits"
     if ! { mkdir "$state/waits" && cp "$work/script" "$state/waits/script"; }; then refuse "cannot write to $state"; fi
     echo "$number" > "$state/waits/number"
     echo "$commit" > "$state/waits/commit"
+    echo "$contents" > "$state/waits/contents"
+    echo "$host" > "$state/waits/host"
     echo "$extra" > "$state/waits/extra"
     of "$tool_state/bundle.json" > "$state/waits/seen"
     if [ "$seconds" = 0 ]; then set -- --no-confirm; else set -- --confirm "$seconds"; fi
@@ -254,18 +279,18 @@ digest_of() {
 # What waited is in force; what was before it is kept for a way back.
 counts() {
     if [ ! -d "$state/waits" ]; then return 0; fi
-    remember "$(of "$state/waits/number")" "$(of "$state/waits/commit")"
+    remember "$(of "$state/waits/number")" "$(of "$state/waits/commit")" "$(of "$state/waits/contents")"
     rm -rf "$state/before"
     if [ -d "$state/now" ]; then mv "$state/now" "$state/before"; fi
     mv "$state/waits" "$state/now"
 }
 
-# NUMBER COMMIT: as fwpolicy itself remembers it.
+# NUMBER COMMIT CONTENTS: as fwpolicy itself remembers it.
 remember() {
-    seen=$(sed -n "s/.*\"sequence\": \([0-9]*\).*/\1/p" "$tool_state/bundle.json" 2>/dev/null)
+    seen=$(remembered sequence)
     if [ -n "$seen" ] && [ "$seen" -ge "$1" ]; then return 0; fi
     mkdir -p "$tool_state"
-    printf '{"sequence": %s, "commit": "%s"}\n' "$1" "$2" > "$tool_state/bundle.json.new"
+    printf '{"sequence": %s, "commit": "%s", "contents": "%s"}\n' "$1" "$2" "$3" > "$tool_state/bundle.json.new"
     mv "$tool_state/bundle.json.new" "$tool_state/bundle.json" || refuse "cannot write to $tool_state"
 }
 

@@ -44,11 +44,11 @@ class Answer:
 
     def report(self) -> dict:
         """What `--json` gave; {} where it is none."""
-        try:
-            found = json.loads(self.said)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return _object(self.said)
+
+    def mapping(self, name: str) -> dict:
+        """What was told of that name, as JSON; {} where it is none."""
+        return _object("\n".join(self.told.get(name, [])))
 
     def reason(self) -> str:
         """Why it failed, in the words of who knows."""
@@ -56,6 +56,14 @@ class Answer:
             return self.one("why")
         words = [line[len("fwpolicy: ") :] if line.startswith("fwpolicy: ") else line for line in self.errors]
         return "\n".join(words) or self.said or f"exit status {self.code}"
+
+
+def _object(text: str) -> dict:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def ask(action: object, verb: str, options: dict[str, object], data: bytes = b"\n") -> Answer:
