@@ -11,11 +11,11 @@ DEB_TOOLS := dpkg-dev debhelper dh-python pybuild-plugin-pyproject python3-all p
 APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrack procps \
        util-linux e2fsprogs git ipset openssh-client mmdebstrap systemd-container strace zsh fish man-db mandoc \
        busybox dash shellcheck $(DEB_TOOLS)
-# Two workers. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
+# Three workers on two cores: one boots hosts, and waits for them as often as not. A module is one worker's, for its tests share what is booted once; tests/conftest.py says
 # which ones begin.
 # What counts answers within milliseconds has the machine to itself.
 ALONE := tests/kernel/test_probe_wire.py
-SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
 # A browser is large, and only the report's page needs one.
 BROWSER := chromium chromium-driver
 PEERS := nftgen aerleon capirca
