@@ -54,6 +54,8 @@ _GRAMMAR = {
     for hook, keys in MATCH_KEYS.items()
     for kind in ("allow", "block")
 }
+# The key of a destination, and how messages call it.
+_TO = {"input": ("local", "'local'"), "output": ("to", "'to'"), "forward": ("to", "'to'")}
 # What most lines have none of.
 _RARE = frozenset((*LABEL_KEYS, *LIMIT_KEYS))
 _RARE_MATCHES = frozenset(("sport", "in", "out", "published", "family"))
@@ -103,9 +105,9 @@ def _label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
 
 def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
     words, key = reader.words, found.get
-    to = "local" if hook == "input" else "to"
+    to, what = _TO[hook]
     span = reader.text.span(node)
-    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), f"'{to}'")
+    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), what)
     if _RARE_MATCHES.isdisjoint(found):
         return MatchText(span, *ends)
     return MatchText(

@@ -113,6 +113,8 @@ class Reader:
 
     def word(self, node: Node | None, what: str) -> Word | None:
         """A non-empty word; a YAML 1.1 boolean without quotes is refused."""
+        if node.__class__ is Scalar and _is_word(node):
+            return Word(node.value, self.text.span(node))
         word = self.line(node, what)
         if word is None:
             return None
@@ -232,6 +234,13 @@ class Reader:
             self.error(f"{what} must be a mapping (NAME: VALUE), not {kind(node)}", node)
             return []
         return node.pairs
+
+
+def _is_word(node: Scalar) -> bool:
+    """Whether there is nothing to complain of: what nearly every scalar is, in one look."""
+    text = node.value
+    plain = text.isprintable() and text.strip() == text != ""
+    return plain and not (node.plain and text.lower() in _YAML_1_1_WORDS)
 
 
 def kind(node: Node) -> str:
