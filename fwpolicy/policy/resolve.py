@@ -294,7 +294,7 @@ def _match(text: MatchText, names: Names) -> Match:
 def _side(
     words: tuple[Word, ...] | None, names: Names
 ) -> tuple[AddressSet | None, str | None, tuple[str, ...]]:
-    """The addresses of `from` or `to`, the one group that they are, and the groups that are filled at run time."""
+    """Addresses of `from` or `to`, the one group that they are, and those that are filled at run time."""
     if words is None:
         return None, None, ()
     return names.addresses(words), names.group_name(words), names.filled_by(words)
