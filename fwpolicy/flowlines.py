@@ -27,9 +27,9 @@ _TEXT = rf"""(?:{_WORD}|"[ !#-\[\]-~]*"|'[ -&(-~]*')"""
 _LIST = rf"\[{_TEXT}(?:, {_TEXT}){{0,500}}\]"
 _KEY = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 _INNER = rf"{_KEY}: (?:{_TEXT}|{_LIST})"
-_PAIR = rf"({_KEY}): ({_TEXT}|{_LIST}|\{{{_INNER}(?:, {_INNER}){{0,20}}\}})"
-_LINE = re.compile(rf"\n( *)- (\{{{_PAIR}(?:, {_PAIR}){{0,20}}\}})(?: +#[ -~]*)?(?=\n)")
-_PAIRS = re.compile(_PAIR)
+_VALUE = rf"(?:{_TEXT}|{_LIST}|\{{{_INNER}(?:, {_INNER}){{0,20}}\}})"
+_LINE = re.compile(rf"\n( *)- (\{{{_KEY}: {_VALUE}(?:, {_KEY}: {_VALUE}){{0,20}}\}})(?: +#[ -~]*)?(?=\n)")
+_PAIRS = re.compile(rf"({_KEY}): ({_VALUE})")
 _TEXTS = re.compile(_TEXT)
 
 
