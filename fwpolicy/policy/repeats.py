@@ -70,7 +70,8 @@ def _whole(rule: Rule) -> object:
 
 def _meaning(match: Match) -> tuple[object, ...]:
     """In numbers and texts: they are found among ten thousand without a call for each record."""
-    served = None if match.services is None else frozenset([_served(service) for service in match.services])
+    services = match.services
+    served = services and (_served(services[0]) if len(services) == 1 else frozenset(map(_served, services)))
     # A group's name and not its addresses: a thousand lines may name one of a hundred thousand.
     addresses = (
         match.source_group or _members(match.source),

@@ -246,19 +246,21 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
-    holes = [(hole, _hole(hole, hook, names)) for hole in text.holes]
+    holes = tuple([_hole(hole, hook, names) for hole in text.holes]) if text.holes else ()
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
-    for hole_text, hole in holes:
-        warn_of_hole(hole_text.span, hole, match, names)
+    if holes:
+        for written, hole in zip(text.holes, holes, strict=True):
+            warn_of_hole(written.span, hole, match, names)
+        holes = tuple([hole for hole in holes if not is_empty(hole)])
     if not families:
         return None
     label = text.label
     return Rule(
         "accept" if kind == "allow" else (text.action.text if text.action else "drop"),
         match,
-        tuple([hole for _, hole in holes if not is_empty(hole)]),
+        holes,
         families,
         text.match.span,
         label.comment,
@@ -333,9 +335,8 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     """The families in which one of `services` exists; empty where nothing says."""
     if not services:
         return ()
-    if len(services) == 1:
-        family = services[0].family
-        return BOTH if family is None else (family,)
+    if len(services) == 1 and services[0].family is None:
+        return BOTH
     families = {service.family for service in services}
     return BOTH if None in families else tuple(sorted(filter(None, families)))
 
