@@ -20,21 +20,17 @@ if TYPE_CHECKING:
 
     Runs = dict[tuple[int, int], list[Node]]
 
+_LINE = re.compile(r"\n( *)- (\{[ -~]*\})(?: +#[ -~]*)?(?=\n)")
 # No word begins like something else, and none has a ':' or '#' in it; a key is no longer than libyaml's. How
-# often something comes is bounded, for each time costs the search memory.
+# often a part comes is bounded, for each time costs the search memory.
 _WORD = r"[A-Za-z0-9_.][A-Za-z0-9_./+%@*-]*(?: [A-Za-z0-9_./+%@*-]+){0,50}"
-_TEXT = rf"""(?:{_WORD}|"[ !#-\[\]-~]*"|'[ -&(-~]*')"""
-_LIST = rf"\[{_TEXT}(?:, {_TEXT}){{0,500}}\]"
-_KEY = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
-_INNER = rf"{_KEY}: (?:{_TEXT}|{_LIST})"
-_VALUE = rf"(?:{_TEXT}|{_LIST}|\{{{_INNER}(?:, {_INNER}){{0,20}}\}})"
-_LINE = re.compile(rf"\n( *)- (\{{{_KEY}: {_VALUE}(?:, {_KEY}: {_VALUE}){{0,20}}\}})(?: +#[ -~]*)?(?=\n)")
-_PAIRS = re.compile(rf"({_KEY}): ({_VALUE})")
-_TEXTS = re.compile(_TEXT)
+_TEXT = rf"""{_WORD}|"[ !#-\[\]-~]*"|'[ -&(-~]*'"""
+_PAIRS = re.compile(rf"(?:\A\{{|, )([A-Za-z][A-Za-z0-9_-]{{0,63}}): ({_TEXT}|\[[^][{{}}]*\]|\{{[^{{}}]*\}})")
+_ITEMS = re.compile(rf"(?:\A\[|, )({_TEXT})")
 
 
-class _RepeatedKeyError(ValueError):
-    """A key is in a mapping twice, which is a mistake to tell."""
+class _OtherTextError(ValueError):
+    """Something else is there, too, or a key is there twice: libyaml's to read."""
 
 
 def cut(content: str) -> tuple[str, Runs]:
@@ -53,7 +49,7 @@ def cut(content: str) -> tuple[str, Runs]:
         place = number, len(indent) + 2
         try:
             node = _mapping(found[2], *place)
-        except _RepeatedKeyError:
+        except _OtherTextError:
             indent = None
             continue
         if follows:
@@ -72,16 +68,18 @@ def most_nodes(content: str) -> int:
 
 
 def _mapping(text: str, line: int, column: int) -> Mapping:
-    found = _PAIRS.findall(text, 1)
-    if len(dict(found)) < len(found):
-        raise _RepeatedKeyError
+    found = _PAIRS.findall(text)
     pairs: list[tuple[Scalar, Node]] = []
     at = column + 1
     for key, value in found:
         begin = at + len(key) + 2
         pairs.append((Scalar(key, True, (line, at, line, begin - 2)), _value(value, line, begin)))
         at = begin + len(value) + 2
-    return Mapping(pairs, (line, column, line, column + len(text)))
+    end = column + len(text)
+    _require_all(at, end)
+    if len(dict(found)) < len(found):
+        raise _OtherTextError
+    return Mapping(pairs, (line, column, line, end))
 
 
 def _value(text: str, line: int, column: int) -> Node:
@@ -97,7 +95,15 @@ def _value(text: str, line: int, column: int) -> Node:
 def _list(text: str, line: int, column: int) -> Sequence:
     items: list[Node] = []
     at = column + 1
-    for item in _TEXTS.findall(text):
+    for item in _ITEMS.findall(text):
         items.append(_value(item, line, at))
         at += len(item) + 2
-    return Sequence(items, (line, column, line, column + len(text)))
+    end = column + len(text)
+    _require_all(at, end)
+    return Sequence(items, (line, column, line, end))
+
+
+def _require_all(at: int, end: int) -> None:
+    """Whatever a search has skipped is missing in front of the closing bracket."""
+    if at != end + 1:
+        raise _OtherTextError
