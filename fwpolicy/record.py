@@ -87,6 +87,9 @@ def record(cls: type[T]) -> type[T]:
         "__hash__": _hash,
         "__repr__": _repr,
     }
+    if not fields:
+        number = hash(cls.__name__)
+        namespace["__hash__"] = lambda _: number
     return type(cls.__name__, cls.__bases__, namespace)
 
 

@@ -61,11 +61,11 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
     fields: list[str] = []
     members: list[Intervals] = []
     rest: list[Match] = []
-    count = 1
+    count, exact = 1, True
     for match in rule.matches:
         if isinstance(match, Port):
             field = _FIELDS[match.protocol, match.side]
-            values = match.ports if _single(match.ports) else _spelt(match.ports)
+            values = _spelt(match.ports)
         elif isinstance(match, Address) and _in_place(match) and not (beside and match in beside):
             field, values = _FIELDS[match.family, match.side], match.intervals
         elif isinstance(match, _ORDERED):
@@ -78,10 +78,10 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
         fields.append(field)
         members.append(values)
         count *= len(values)
+        exact = exact and _single(values)
     if not fields or not 0 < count <= _MOST:
         return None
-    keys = (tuple([each[0] for each in members]),) if count == 1 else tuple(product(*members))
-    return Keyed(tuple(fields), keys, members[0], tuple(rest), all(map(_single, members)))
+    return Keyed(tuple(fields), tuple(product(*members)), members[0], tuple(rest), exact)
 
 
 def _in_place(match: Address) -> bool:
@@ -91,13 +91,14 @@ def _in_place(match: Address) -> bool:
 
 def _single(intervals: Intervals) -> bool:
     if len(intervals) == 1:
-        return intervals[0][0] == intervals[0][1]
+        ((first, last),) = intervals
+        return first == last
     return all(first == last for first, last in intervals)
 
 
 def _spelt(ports: Intervals) -> Intervals:
     """Short ranges port by port: a hash can hold them."""
-    if any(last - first >= _FEW // 2 for first, last in ports):
+    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
         return ports
     return tuple((port, port) for first, last in ports for port in range(first, last + 1))
 

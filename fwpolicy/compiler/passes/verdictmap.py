@@ -196,11 +196,12 @@ class _Filling:
 
     def pass_over(self, rule: Rule, mine: _Bucket | None) -> None:
         """Whatever joins the other buckets after this moves before it."""
-        others = [bucket for bucket in self.filling if bucket is not mine]
-        if not others:
+        if self.filling in ([], [mine]):
             return
         theirs = self.reach(rule)
-        for bucket in others:
+        for bucket in self.filling:
+            if bucket is mine:
+                continue
             bucket.passed = bucket.passed or Passed(reach(bucket.first))
             bucket.passed.add(theirs)
 
