@@ -124,7 +124,11 @@ class Text:
 
     def span(self, node: Node) -> Span:
         """`node`'s first line, as a span."""
-        line, column, end_line, end = node.place
+        return self.span_of(node.place)
+
+    def span_of(self, place: Place) -> Span:
+        """The first line of what stands there, as a span."""
+        line, column, end_line, end = place
         if end_line != line:
             return self.span_between(line, column, end_line, end)
         return Span(self.file, line + 1, column + 1, (end if end > column else column + 1) + 1)

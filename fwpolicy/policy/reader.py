@@ -109,12 +109,12 @@ class Reader:
         return next(self.as_word(name) for name, _ in parent.pairs if name.value == key)
 
     def as_word(self, scalar: Scalar) -> Word:
-        return Word(scalar.value, self.text.span(scalar))
+        return Word(scalar.value, self.text, scalar.place)
 
     def word(self, node: Node | None, what: str) -> Word | None:
         """A non-empty word; a YAML 1.1 boolean without quotes is refused."""
         if node.__class__ is Scalar and _is_word(node):
-            return Word(node.value, self.text.span(node))
+            return Word(node.value, self.text, node.place)
         word = self.line(node, what)
         if word is None:
             return None
@@ -143,7 +143,7 @@ class Reader:
         if not node.value or node.value.isspace():
             self.error(f"{what} is empty", node)
             return None
-        return Word(node.value, self.text.span(node))
+        return Word(node.value, self.text, node.place)
 
     def _not_a_word(self, node: Node, what: str) -> None:
         text = _ipv6_without_quotes(node)
