@@ -16,6 +16,8 @@ from fwpolicy.source import Mapping, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fwpolicy.source import Node
 
     Runs = dict[tuple[int, int], list[Node]]
@@ -38,28 +40,38 @@ def cut(content: str) -> tuple[str, Runs]:
     lines say, by the place (line, column) of the mapping in the line before the first of them."""
     rest: list[str] = []
     runs: Runs = {}
-    run: list[Node] = []
-    number = end = kept = 0
-    indent = None
+    kept = 0
+    for place, begin, end, nodes in _runs(content):
+        rest += (content[kept:begin], "\n" * len(nodes))
+        runs[place] = nodes
+        kept = end
+    return "".join((*rest, content[kept:])), runs
+
+
+def _runs(content: str) -> Iterator[tuple[tuple[int, int], int, int, list[Node]]]:
+    """(place of its first mapping, where the other lines begin and end in `content`, what they say)."""
+    number = end = begin = last = 0
+    indent, place = None, (0, 0)
+    nodes: list[Node] = []
     for found in _LINE.finditer(content):
         start = found.start()
         follows = start == end and found[1] == indent
-        number += content.count("\n", end, start + 1)
+        number += 1 if follows else content.count("\n", end, start + 1)
         end, indent = found.end(), found[1]
-        place = number, len(indent) + 2
         try:
-            node = _mapping(found[2], *place)
+            node = _mapping(found[2], number, len(indent) + 2)
         except _OtherTextError:
             indent = None
             continue
         if follows:
-            run.append(node)
-            rest.append(content[kept : start + 1])
-            kept = end
-        else:
-            run = runs[place] = []
-    rest.append(content[kept:])
-    return "".join(rest), {place: run for place, run in runs.items() if run}
+            nodes.append(node)
+            last = end
+            continue
+        if nodes:
+            yield place, begin, last, nodes
+        place, begin, nodes = node.place[:2], end, []
+    if nodes:
+        yield place, begin, last, nodes
 
 
 def most_nodes(content: str) -> int:
