@@ -90,9 +90,9 @@ def _said(line: Rule) -> str:
     """
     match = line.match
     parts = _parts(match)
-    words, left_out = zip(*parts, strict=True) if parts else (("any",), (None,))
+    words, left_out = zip(*parts, strict=True) if parts else ((), ())
     if line.verdict == "reject":
-        words = ("reject", *words) if parts else ("reject",)
+        words = ("reject", *words)
     unsaid: list[tuple[str, object]] = []
     # Beside addresses the families follow from what groups hold, and that may change.
     if line.families not in ((4, 6), ()) and not _has_addresses(match):
@@ -105,7 +105,7 @@ def _said(line: Rule) -> str:
         unsaid.append(("published", True))
     if match.sports:
         unsaid.append(("sports", match.sports))
-    return shortened(words, unsaid or None)
+    return shortened(words or ("any",), unsaid or None)
 
 
 def _has_addresses(match: Match) -> bool:
