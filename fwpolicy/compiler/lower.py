@@ -185,10 +185,11 @@ class _Table:
 def _counters(of: tuple[Chain, ...], regular: dict[str, Chain]) -> list[str]:
     """Every counter in the order in which a packet meets it; takes each chain of `regular` once."""
     found: list[str] = []
-    for rule in (rule for chain in of for rule in chain.rules):
-        if isinstance(rule.counter, str):
-            found.append(rule.counter)
-        if isinstance(rule.verdict, Jump) and (target := regular.pop(rule.verdict.chain, None)):
+    for rule in [rule for chain in of for rule in chain.rules]:
+        counter, verdict = rule.counter, rule.verdict
+        if isinstance(counter, str):
+            found.append(counter)
+        if isinstance(verdict, Jump) and (target := regular.pop(verdict.chain, None)):
             found += _counters((target,), regular)
     return found
 

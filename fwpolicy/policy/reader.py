@@ -225,7 +225,7 @@ class Reader:
                 "a list is written [A, B], or a line each with '- '",
             )
             return ()
-        return tuple(value for item in node.items if (value := read(item)) is not None)
+        return tuple([value for item in node.items if (value := read(item)) is not None])
 
     def pairs(self, node: Node | None, what: str) -> list[tuple[Scalar, Node]]:
         if node is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import repeat, starmap
+from itertools import accumulate, repeat, starmap
 from operator import ne
 
 from fwpolicy.artifact import Artifact
@@ -63,13 +63,12 @@ def artifact(lines: Lines, source: str) -> Artifact:
     # A newline in a policy's name would end the comment; the name's own grammar has none.
     header = _HEADER.format(source=" ".join(source.split())).splitlines()
     whole = [*((line, None) for line in header), *lines]
-    text = "\n".join([line for line, _ in whole]) + "\n"
-    origins, number = [], 1
-    for line, span in whole:
-        if span is not None:
-            origins.append((number, span))
-        number += 1 + line.count("\n")
-    return Artifact(FILE_NAME, text, 0o600, tuple(origins))
+    texts = [f"{line}\n" for line, _ in whole]
+    numbers = accumulate(map(str.count, texts, repeat("\n")), initial=1)
+    origins = tuple(
+        [(number, span) for number, (_, span) in zip(numbers, whole, strict=False) if span is not None]
+    )
+    return Artifact(FILE_NAME, "".join(texts), 0o600, origins)
 
 
 def table_lines(table: Table, filled: frozenset[str] = frozenset()) -> list[Line]:

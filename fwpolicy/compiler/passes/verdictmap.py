@@ -103,14 +103,14 @@ class _Maps:
         """The rules of one step; order matters between them where they overlap only."""
         if len(rules) < min(_ENOUGH.values()):
             return rules
-        kept = dict(enumerate(rules))
+        kept: list[Rule | None] = [*rules]
         for bucket in _Filling(self.ends).buckets(rules):
             if bucket.worthwhile():
-                first, _ = bucket.members[0]
                 for index, _ in bucket.members:
-                    del kept[index]
+                    kept[index] = None
+                first, _ = bucket.members[0]
                 kept[first] = bucket.rule(self.map(chain, bucket))
-        return [kept[index] for index in sorted(kept)]
+        return [rule for rule in kept if rule is not None]
 
     def map(self, chain: str, bucket: _Bucket) -> str:
         fields = bucket.shape.fields
