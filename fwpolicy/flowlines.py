@@ -28,6 +28,7 @@ _LINE = re.compile(r"\n( *)- (\{[ -~]*\})(?: +#[ -~]*)?(?=\n)")
 _WORD = r"[A-Za-z0-9_.][A-Za-z0-9_./+%@*-]*(?: [A-Za-z0-9_./+%@*-]+){0,50}"
 _TEXT = rf"""{_WORD}|"[ !#-\[\]-~]*"|'[ -&(-~]*'"""
 _PAIRS = re.compile(rf"(?:\A\{{|, )([A-Za-z][A-Za-z0-9_-]{{0,63}}): ({_TEXT}|\[[^][{{}}]*\]|\{{[^{{}}]*\}})")
+_MARKS = "{[\"'"
 _ITEMS = re.compile(rf"(?:\A\[|, )({_TEXT})")
 
 
@@ -85,8 +86,14 @@ def _mapping(text: str, line: int, column: int) -> Mapping:
     at = column + 1
     for key, value in found:
         begin = at + len(key) + 2
-        pairs.append((Scalar(key, True, (line, at, line, begin - 2)), _value(value, line, begin)))
-        at = begin + len(value) + 2
+        after = begin + len(value)
+        node = (
+            _marked(value, line, begin)
+            if value[0] in _MARKS
+            else Scalar(value, True, (line, begin, line, after))
+        )
+        pairs.append((Scalar(key, True, (line, at, line, begin - 2)), node))
+        at = after + 2
     end = column + len(text)
     _require_all(at, end)
     if len(dict(found)) < len(found):
@@ -94,22 +101,24 @@ def _mapping(text: str, line: int, column: int) -> Mapping:
     return Mapping(pairs, (line, column, line, end))
 
 
-def _value(text: str, line: int, column: int) -> Node:
-    first = text[0]
-    if first == "{":
+def _marked(text: str, line: int, column: int) -> Node:
+    """What begins with one of _MARKS."""
+    if text[0] == "{":
         return _mapping(text, line, column)
-    if first == "[":
+    if text[0] == "[":
         return _list(text, line, column)
-    plain = first not in "\"'"
-    return Scalar(text if plain else text[1:-1], plain, (line, column, line, column + len(text)))
+    return Scalar(text[1:-1], False, (line, column, line, column + len(text)))
 
 
 def _list(text: str, line: int, column: int) -> Sequence:
     items: list[Node] = []
     at = column + 1
     for item in _ITEMS.findall(text):
-        items.append(_value(item, line, at))
-        at += len(item) + 2
+        after = at + len(item)
+        items.append(
+            _marked(item, line, at) if item[0] in _MARKS else Scalar(item, True, (line, at, line, after))
+        )
+        at = after + 2
     end = column + len(text)
     _require_all(at, end)
     return Sequence(items, (line, column, line, end))
