@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fwpolicy.source import Node
+    from fwpolicy.source import Node, Place
 
     Runs = dict[tuple[int, int], list[Node]]
 
@@ -58,9 +58,10 @@ def _runs(content: str) -> Iterator[tuple[tuple[int, int], int, int, list[Node]]
         start = found.start()
         follows = start == end and found[1] == indent
         number += 1 if follows else content.count("\n", end, start + 1)
-        end, indent = found.end(), found[1]
+        end, indent, text = found.end(), found[1], found[2]
+        column = len(indent) + 2
         try:
-            node = _mapping(found[2], number, len(indent) + 2)
+            node = _mapping(text, (number, column, number, column + len(text)))
         except _OtherTextError:
             indent = None
             continue
@@ -80,48 +81,40 @@ def most_nodes(content: str) -> int:
     return 2 * content.count("{") + sum(map(content.count, ",:["))
 
 
-def _mapping(text: str, line: int, column: int) -> Mapping:
+def _mapping(text: str, place: Place) -> Mapping:
+    line, at, _, end = place
+    at += 1
     found = _PAIRS.findall(text)
     pairs: list[tuple[Scalar, Node]] = []
-    at = column + 1
     for key, value in found:
         begin = at + len(key) + 2
-        after = begin + len(value)
-        node = (
-            _marked(value, line, begin)
-            if value[0] in _MARKS
-            else Scalar(value, True, (line, begin, line, after))
-        )
+        there = line, begin, line, begin + len(value)
+        node = _marked(value, there) if value[0] in _MARKS else Scalar(value, True, there)
         pairs.append((Scalar(key, True, (line, at, line, begin - 2)), node))
-        at = after + 2
-    end = column + len(text)
+        at = begin + len(value) + 2
     _require_all(at, end)
     if len(dict(found)) < len(found):
         raise _OtherTextError
-    return Mapping(pairs, (line, column, line, end))
+    return Mapping(pairs, place)
 
 
-def _marked(text: str, line: int, column: int) -> Node:
+def _marked(text: str, place: Place) -> Node:
     """What begins with one of _MARKS."""
     if text[0] == "{":
-        return _mapping(text, line, column)
-    if text[0] == "[":
-        return _list(text, line, column)
-    return Scalar(text[1:-1], False, (line, column, line, column + len(text)))
+        return _mapping(text, place)
+    return _list(text, place) if text[0] == "[" else Scalar(text[1:-1], False, place)
 
 
-def _list(text: str, line: int, column: int) -> Sequence:
+def _list(text: str, place: Place) -> Sequence:
+    line, at, _, end = place
+    at += 1
     items: list[Node] = []
-    at = column + 1
     for item in _ITEMS.findall(text):
-        after = at + len(item)
-        items.append(
-            _marked(item, line, at) if item[0] in _MARKS else Scalar(item, True, (line, at, line, after))
-        )
-        at = after + 2
-    end = column + len(text)
+        there = line, at, line, at + len(item)
+        items.append(_marked(item, there) if item[0] in _MARKS else Scalar(item, True, there))
+        at += len(item) + 2
     _require_all(at, end)
-    return Sequence(items, (line, column, line, end))
+    return Sequence(items, place)
 
 
 def _require_all(at: int, end: int) -> None:
