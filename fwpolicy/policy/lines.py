@@ -58,6 +58,7 @@ _GRAMMAR = {
 _TO = {"input": ("local", "'local'"), "output": ("to", "'to'"), "forward": ("to", "'to'")}
 # What most lines have none of.
 _RARE = frozenset((*LABEL_KEYS, *LIMIT_KEYS))
+_BESIDE = frozenset((*_RARE, "except", "action", "comment"))
 _RARE_MATCHES = frozenset(("sport", "in", "out", "published", "family"))
 TEST_KEYS = ("allow", "deny", "from", "to", "state", "mode")
 TEST_MORE = ("in", "out", "local", "sport", "published", "at", "source-in", "destination-in")
@@ -75,8 +76,11 @@ def rule(reader: Reader, node: Node, hook: str, kind: str) -> RuleText | None:
         return None
     if found.keys().isdisjoint(NEEDED[hook]) and all_known(node, found):
         reader.error(f"{what} says nothing about the traffic: it needs {_or(NEEDED[hook])}", node)
+    match = _match(reader, node, found, hook)
+    if _BESIDE.isdisjoint(found):
+        return RuleText(match)
     return RuleText(
-        _match(reader, node, found, hook),
+        match,
         _holes(reader, found.get("except"), hook),
         reader.choice(found.get("action"), "'action'", ("drop", "reject")),
         _label(reader, node, found),

@@ -313,14 +313,15 @@ def _hole(text: MatchText, hook: str, names: Names) -> Match:
 
 def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     """The families of which every address key has a member; LANGUAGE: a rule never widens."""
-    if is_empty(match):
-        names.warn("this line matches nothing: its group is empty", text.span)
-        return ()
     families = BOTH
     for addresses, dynamic in match.sides:
-        if addresses is not None and not (dynamic or (addresses.v4 and addresses.v6)):
-            only = 4 if addresses.v4 else 6
-            families = (only,) if only in families else ()
+        if addresses is None or dynamic or (addresses.v4 and addresses.v6):
+            continue
+        if not (addresses.v4 or addresses.v6):
+            names.warn("this line matches nothing: its group is empty", text.span)
+            return ()
+        only = 4 if addresses.v4 else 6
+        families = (only,) if only in families else ()
     served = families_of(match.services)
     if not families or text.family or (len(served) == 1 and served[0] not in families):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
