@@ -39,7 +39,8 @@ def quickly(text: Text, content: str, tagged: bool) -> Document | None:
     """The same in less time; None where that is not certain, or there is something to complain of."""
     from fwpolicy.flowlines import cut, most_nodes  # noqa: PLC0415  (most policies are short)
 
-    most = most_nodes(content)
+    # A character makes two nodes at most.
+    most = most_nodes(content) if len(content) > MAX_NODES // 2 else 0
     if most > MAX_NODES:
         return None
     rest, runs = cut(content)

@@ -73,10 +73,9 @@ def distinct(ruleset: Ruleset) -> Ruleset:
 def shortened(words: Iterable[str], whole: object) -> str:
     """`words` as a name; with a checksum of `whole` where they are not all of it."""
     text = "_".join(words)
-    name = _plain(text)[:_LONGEST]
-    if name == text and whole is None:
-        return name
-    return f"{name}_{crc32(repr((text, whole)).encode()):08x}".lstrip("_")
+    if whole is None and len(text) <= _LONGEST and not _OTHERS.search(text):
+        return text
+    return f"{_plain(text)[:_LONGEST]}_{crc32(repr((text, whole)).encode()):08x}".lstrip("_")
 
 
 def _plain(text: str) -> str:
