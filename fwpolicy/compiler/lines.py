@@ -49,8 +49,13 @@ class Lines:
         self.denial = denial
         self.names = names
         self.chains: list[Chain] = []
+        self._called: set[str] = set()
         self.limits: dict[str, LimitObject] = {}
         self._cores: dict[str, tuple[Rule, ...]] = {}
+
+    def add(self, chain: Chain) -> None:
+        self.chains.append(chain)
+        self._called.add(chain.name)
 
     def rules(self, line: model.Rule, step: str, name: str, redirected: bool = False) -> list[Rule]:
         """The rules of `line`; `redirected`: those of the forward hook that a `published` line has, too."""
@@ -88,13 +93,13 @@ class Lines:
             for way in legs(self.sets, hole, (4, 6), redirected)
         ]
         chain = self._chain_name(name, "forward" if redirected else "except")
-        self.chains.append(Chain(chain, (*returns, *core)))
+        self.add(Chain(chain, (*returns, *core)))
         return chain
 
     def _chain_name(self, name: str, suffix: str) -> str:
         """The line's own name for its first chain. What is made of a name may be another line's name: two
         chains of one name would be one chain, with the holes and limits of one of the lines."""
-        own = suffix != "forward" and all(chain.name != name for chain in self.chains)
+        own = suffix != "forward" and name not in self._called
         return name if own else self.names.take(f"{name}_{suffix}")
 
     def _core(self, line: model.Rule, step: str, name: str, *, several: bool) -> tuple[Rule, ...]:
@@ -114,7 +119,7 @@ class Lines:
         return rules
 
     def _in_chain(self, name: str, rules: tuple[Rule, ...], step: str, line: model.Rule) -> tuple[Rule, ...]:
-        self.chains.append(Chain(name, rules))
+        self.add(Chain(name, rules))
         return (Rule((), Jump(name), step, line.origin),)
 
     def _ending(self, line: model.Rule, step: str, name: str) -> tuple[Rule, ...]:

@@ -141,7 +141,7 @@ class _Table:
             ]
         returns = [Rule(matches, Return(), NTP_STEP, origin) for matches in guard.passes]
         end = Rule((), drop, NTP_STEP, origin, f"{counter}_drop")
-        self.lines.chains.append(Chain(name, (*returns, end)))
+        self.lines.add(Chain(name, (*returns, end)))
         return [Rule((selector,), Jump(name), NTP_STEP, origin) for selector in guard.selectors]
 
     def role_accepts(self, hook: str) -> tuple[Rule, ...]:
