@@ -125,7 +125,9 @@ def _mask_hint(text: str, mask: str) -> str | None:
 
 def format_address(family: int, value: int) -> str:
     """The canonical text of one address (RFC 5952 for IPv6)."""
-    return inet_ntop(_AF[family], value.to_bytes(BITS[family] // 8, "big"))
+    if family == 4:
+        return inet_ntop(AF_INET, value.to_bytes(4, "big"))
+    return inet_ntop(AF_INET6, value.to_bytes(16, "big"))
 
 
 def merge(intervals: Iterable[Interval]) -> Intervals:

@@ -14,6 +14,7 @@ from _operator import attrgetter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
     from typing import Any, NoReturn, TypeVar, dataclass_transform
 
     T = TypeVar("T")
@@ -47,18 +48,41 @@ def _repr(self: Any) -> str:
     return f"{type(self).__name__}({fields})"
 
 
+# By the number of fields.
+_CODES: dict[int, CodeType] = {}
+# types.FunctionType, without the import.
+_Function: Any = type(_refuse)
+
+
+def _code(count: int) -> CodeType:
+    """The code of a `__new__` for so many fields, `_0` and so on: to rename them is a twentieth of compiling.
+
+    It fills an object of a class with the same slots that is not frozen, and makes that one of `cls`: half
+    the time of passing by `__setattr__` for each field.
+    """
+    if count not in _CODES:
+        fields = [f"_{number}" for number in range(count)]
+        body = "".join(f" self.{field} = {field}\n" for field in fields)
+        scope: dict[str, Any] = {}
+        # A number is all that varies in this text.
+        head = f"def __new__({', '.join(['cls', *fields])}):\n self = draft()\n"
+        exec(f"{head}{body} self.__class__ = cls\n return self", scope)  # noqa: S102
+        _CODES[count] = scope["__new__"].__code__
+    return _CODES[count]
+
+
 def _compile_new(cls: type) -> None:
-    """Give `cls` its `__new__`. It fills an object of a class with the same slots that is not frozen, and
-    makes that one of `cls`: half the time of passing by `__setattr__` for each field."""
-    names = cls.__slots__  # type: ignore[attr-defined]
-    defaults = cls._defaults  # type: ignore[attr-defined]
-    parameters = "".join(f", {name}=_{name}" if name in defaults else f", {name}" for name in names)
-    body = "".join(f"\n self.{name} = {name}" for name in names)
-    scope: dict[str, Any] = {f"_{name}": value for name, value in defaults.items()}
-    scope["_draft"] = type(cls.__name__, cls.__bases__, {"__slots__": names})
-    # The names are class attributes of this source tree, never input.
-    exec(f"def __new__(cls{parameters}):\n self = _draft(){body}\n self.__class__ = cls\n return self", scope)  # noqa: S102
-    cls.__new__ = scope["__new__"]  # type: ignore[method-assign]
+    """Give `cls` its `__new__`."""
+    names: tuple[str, ...] = cls.__slots__  # type: ignore[attr-defined]
+    called = {f"_{number}": name for number, name in enumerate(names)}
+    code = _code(len(names))
+    code = code.replace(
+        co_varnames=tuple([called.get(word, word) for word in code.co_varnames]),
+        co_names=tuple([called.get(word, word) for word in code.co_names]),
+    )
+    scope = {"draft": type(cls.__name__, cls.__bases__, {"__slots__": names})}
+    defaults = tuple(cls._defaults.values())  # type: ignore[attr-defined]
+    cls.__new__ = _Function(code, scope, "__new__", defaults)  # type: ignore[method-assign]
 
 
 def _first_new(cls: Any, *args: object, **kwargs: object) -> object:
@@ -87,6 +111,9 @@ def record(cls: type[T]) -> type[T]:
         "__hash__": _hash,
         "__repr__": _repr,
     }
+    if not fields:
+        number = hash(cls.__name__)
+        namespace["__hash__"] = lambda _: number
     return type(cls.__name__, cls.__bases__, namespace)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.source import IPV6, MAX_DEPTH
+from fwpolicy.yamltree import IPV6, MAX_DEPTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -56,12 +56,12 @@ class Denial:
 
     def chains(self, used: Iterable[Chain]) -> tuple[Chain, ...]:
         """The chains that log and deny, those of them that `used` jumps to."""
+        if not self.log:
+            return ()
         targets = {
             rule.verdict.chain for chain in used for rule in chain.rules if isinstance(rule.verdict, Jump)
         }
-        return tuple(
-            _chain(verdict, self.log) for verdict in _DENIALS if self.log and f"log_{verdict}" in targets
-        )
+        return tuple(_chain(verdict, self.log) for verdict in _DENIALS if f"log_{verdict}" in targets)
 
     def limits(self) -> tuple[LimitObject, ...]:
         return (LimitObject(LIMIT, self.rate),) if self.log else ()

@@ -49,8 +49,13 @@ class Lines:
         self.denial = denial
         self.names = names
         self.chains: list[Chain] = []
+        self._called: set[str] = set()
         self.limits: dict[str, LimitObject] = {}
         self._cores: dict[str, tuple[Rule, ...]] = {}
+
+    def add(self, chain: Chain) -> None:
+        self.chains.append(chain)
+        self._called.add(chain.name)
 
     def rules(self, line: model.Rule, step: str, name: str, redirected: bool = False) -> list[Rule]:
         """The rules of `line`; `redirected`: those of the forward hook that a `published` line has, too."""
@@ -59,15 +64,22 @@ class Lines:
             ways = [(*way, Before(line.expires)) for way in ways]
         if not ways:
             return []
+        if _is_simple(line):
+            return self._simple(line, step, name, ways)
         core = self._core(line, step, name, several=len(ways) > 1)
         if line.holes:
             jump = Jump(self._excepted(line, step, name, core, redirected))
             core = (Rule((), jump, step, line.origin),)
+        return [_behind(way, rule) for way in ways for rule in core if not _contradicts(way, rule.matches)]
+
+    def _simple(self, line: model.Rule, step: str, name: str, ways: list[tuple[Match, ...]]) -> list[Rule]:
+        """Of a line that is nothing but its matches and its verdict."""
+        pairs = self.denial.verdicts(line.verdict)
         return [
-            _behind(way, rule)
+            Rule((*way, *guard), verdict, step, line.origin, name, line.comment)
             for way in ways
-            for rule in core
-            if not rule.matches or not _contradicts(way, rule.matches)
+            for guard, verdict in pairs
+            if not _contradicts(way, guard)
         ]
 
     def _excepted(
@@ -81,13 +93,13 @@ class Lines:
             for way in legs(self.sets, hole, (4, 6), redirected)
         ]
         chain = self._chain_name(name, "forward" if redirected else "except")
-        self.chains.append(Chain(chain, (*returns, *core)))
+        self.add(Chain(chain, (*returns, *core)))
         return chain
 
     def _chain_name(self, name: str, suffix: str) -> str:
         """The line's own name for its first chain. What is made of a name may be another line's name: two
         chains of one name would be one chain, with the holes and limits of one of the lines."""
-        own = suffix != "forward" and all(chain.name != name for chain in self.chains)
+        own = suffix != "forward" and name not in self._called
         return name if own else self.names.take(f"{name}_{suffix}")
 
     def _core(self, line: model.Rule, step: str, name: str, *, several: bool) -> tuple[Rule, ...]:
@@ -107,17 +119,16 @@ class Lines:
         return rules
 
     def _in_chain(self, name: str, rules: tuple[Rule, ...], step: str, line: model.Rule) -> tuple[Rule, ...]:
-        self.chains.append(Chain(name, rules))
+        self.add(Chain(name, rules))
         return (Rule((), Jump(name), step, line.origin),)
 
     def _ending(self, line: model.Rule, step: str, name: str) -> tuple[Rule, ...]:
-        logs: tuple[Rule, ...] = ()
-        if line.log is not None:
-            log = Log(log_prefix(line.log or f"{self.denial.prefix} {name}"), self.denial.group)
-            logs = (Rule((self.denial.rate,), Continue(), step, line.origin, None, None, log),)
         pairs = self.denial.verdicts(line.verdict, logged=line.log is None)
-        ends = [Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs]
-        return (*logs, *ends)
+        ends = tuple([Rule(guard, v, step, line.origin, name, line.comment) for guard, v in pairs])
+        if line.log is None:
+            return ends
+        log = Log(log_prefix(line.log or f"{self.denial.prefix} {name}"), self.denial.group)
+        return Rule((self.denial.rate,), Continue(), step, line.origin, None, None, log), *ends
 
     def _gates(self, limit: model.Limit, families: tuple[int, ...], name: str) -> list[tuple[Match, ...]]:
         """The conditions of a limit: first the one that a packet beyond it must not use up."""
@@ -145,6 +156,11 @@ class Lines:
         return tuple(gate)
 
 
+def _is_simple(line: model.Rule) -> bool:
+    """What most are: no part of it needs a chain, or is another line's, too."""
+    return not (line.holes or line.limit or line.match.published) and line.log is None
+
+
 def _behind(matches: tuple[Match, ...], rule: Rule) -> Rule:
     """`rule` where `matches` hold, too. Not by replace(): there is one for each line at least."""
     return Rule(
@@ -158,6 +174,8 @@ def _counts_alone(rules: tuple[Rule, ...]) -> bool:
 
 def _contradicts(way: tuple[Match, ...], more: tuple[Match, ...]) -> bool:
     """A rule on UDP ports needs no TCP reset, nor one of IPv4 a limit for each IPv6 source."""
+    if not more:
+        return False
     protocols = {match.protocol for match in way if isinstance(match, Port | IcmpType)}
     for match in more:
         if isinstance(match, L4Proto) and protocols and not protocols & set(match.protocols):

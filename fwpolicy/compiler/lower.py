@@ -141,7 +141,7 @@ class _Table:
             ]
         returns = [Rule(matches, Return(), NTP_STEP, origin) for matches in guard.passes]
         end = Rule((), drop, NTP_STEP, origin, f"{counter}_drop")
-        self.lines.chains.append(Chain(name, (*returns, end)))
+        self.lines.add(Chain(name, (*returns, end)))
         return [Rule((selector,), Jump(name), NTP_STEP, origin) for selector in guard.selectors]
 
     def role_accepts(self, hook: str) -> tuple[Rule, ...]:
@@ -185,10 +185,11 @@ class _Table:
 def _counters(of: tuple[Chain, ...], regular: dict[str, Chain]) -> list[str]:
     """Every counter in the order in which a packet meets it; takes each chain of `regular` once."""
     found: list[str] = []
-    for rule in (rule for chain in of for rule in chain.rules):
-        if isinstance(rule.counter, str):
-            found.append(rule.counter)
-        if isinstance(rule.verdict, Jump) and (target := regular.pop(rule.verdict.chain, None)):
+    for rule in [rule for chain in of for rule in chain.rules]:
+        counter, verdict = rule.counter, rule.verdict
+        if isinstance(counter, str):
+            found.append(counter)
+        if isinstance(verdict, Jump) and (target := regular.pop(verdict.chain, None)):
             found += _counters((target,), regular)
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from fwpolicy.addresses import EVERYWHERE, merge
 from fwpolicy.ir.ruleset import (
     Address,
@@ -35,22 +37,23 @@ def legs(sets: Sets, match: model.Match, families: tuple[int, ...], redirected: 
 
     `redirected`: in the forward hook, for connections that some chain sends elsewhere (`published`).
     """
+    plain = _legs(sets, match, families)
     if not match.published:
-        return _plain(sets, match, families)
+        return plain
     original = _legs(sets, match, families, redirected=redirected, original=True)
-    plain = _plain(sets, match, families)
     if redirected or original == plain:
         return original
     # What is not tracked is not redirected either, and has no original port to look at.
     return original + [(*leg, CtState(("untracked",))) for leg in plain]
 
 
-def _plain(sets: Sets, match: model.Match, families: tuple[int, ...]) -> Legs:
-    return _legs(sets, match, families, redirected=False, original=False)
-
-
 def _legs(
-    sets: Sets, match: model.Match, families: tuple[int, ...], *, redirected: bool, original: bool
+    sets: Sets,
+    match: model.Match,
+    families: tuple[int, ...],
+    *,
+    redirected: bool = False,
+    original: bool = False,
 ) -> Legs:
     status: tuple[Match, ...] = (CtStatus("dnat"),) if redirected else ()
     ways = _ways(match)
@@ -98,12 +101,15 @@ def _addresses(
     from_, to = match.source_dynamic, match.destination_dynamic
     if families == BOTH and _is_anything(source, from_) and _is_anything(destination, to):
         return [((), None)]
-    return [
-        (_without_family((*one, *other)), family)
-        for family in families
-        for one in _side(sets, (family, "saddr", False), source, match.source_group, from_)
-        for other in _side(sets, (family, "daddr", original), destination, match.destination_group, to)
-    ]
+    found: list[tuple[tuple[Match, ...], int | None]] = []
+    for family in families:
+        sides = []
+        if source is not None or from_:
+            sides.append(_side(sets, (family, "saddr", False), source, match.source_group, from_))
+        if destination is not None or to:
+            sides.append(_side(sets, (family, "daddr", original), destination, match.destination_group, to))
+        found += [(_without_family(way), family) for way in product(*sides)]
+    return found
 
 
 def _is_anything(addresses: AddressSet | None, dynamic: tuple[str, ...]) -> bool:
@@ -124,19 +130,17 @@ def _side(
     addresses: AddressSet | None,
     group: str | None,
     dynamic: tuple[str, ...],
-) -> Legs:
+) -> list[Match]:
     """The alternatives of one side (family, "saddr" or "daddr", original): members known now, and sets filled
     at run time. None where the side has no member of the family."""
-    if addresses is None and not dynamic:
-        return [()]
     family, side, original = which
-    found: Legs = []
+    found: list[Match] = []
     if addresses is not None and addresses.of(family):
-        found.append((sets.match(family, side, addresses, group, False, original),))
+        found.append(sets.match(family, side, addresses, group, False, original))
     if not dynamic or addresses == EVERYWHERE:
         return found
     names = [f"{name}_v{family}" for name in dynamic]
-    return found + [(Address(family, side, (), name, original=original),) for name in names]
+    return found + [Address(family, side, (), name, original=original) for name in names]
 
 
 def services(

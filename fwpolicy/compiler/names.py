@@ -73,10 +73,9 @@ def distinct(ruleset: Ruleset) -> Ruleset:
 def shortened(words: Iterable[str], whole: object) -> str:
     """`words` as a name; with a checksum of `whole` where they are not all of it."""
     text = "_".join(words)
-    name = _plain(text)[:_LONGEST]
-    if name == text and whole is None:
-        return name
-    return f"{name}_{crc32(repr((text, whole)).encode()):08x}".lstrip("_")
+    if whole is None and len(text) <= _LONGEST and not _OTHERS.search(text):
+        return text
+    return f"{_plain(text)[:_LONGEST]}_{crc32(repr((text, whole)).encode()):08x}".lstrip("_")
 
 
 def _plain(text: str) -> str:
@@ -90,22 +89,22 @@ def _said(line: Rule) -> str:
     """
     match = line.match
     parts = _parts(match)
-    words = [word for word, _ in parts]
+    words, left_out = zip(*parts, strict=True) if parts else ((), ())
     if line.verdict == "reject":
-        words.insert(0, "reject")
+        words = ("reject", *words)
     unsaid: list[tuple[str, object]] = []
     # Beside addresses the families follow from what groups hold, and that may change.
     if line.families not in ((4, 6), ()) and not _has_addresses(match):
         unsaid.append(("families", line.families))
     if line.holes:
         unsaid.append(("holes", [_told(hole) for hole in line.holes]))
-    if left_out := [part for _, part in parts if part is not None]:
-        unsaid.append(("parts", left_out))
+    if left_out.count(None) < len(left_out):
+        unsaid.append(("parts", [part for part in left_out if part is not None]))
     if match.published:
         unsaid.append(("published", True))
     if match.sports:
         unsaid.append(("sports", match.sports))
-    return shortened(words or ["any"], unsaid or None)
+    return shortened(words or ("any",), unsaid or None)
 
 
 def _has_addresses(match: Match) -> bool:
@@ -167,7 +166,7 @@ def service_words(service: Service) -> list[str]:
 def _of_addresses(word: str, addresses: AddressSet) -> tuple[str, object]:
     """The first prefix of a set, as a reminder of which it is. It is all there is to say of a set that is one
     prefix with a plain text, which one of IPv6 has not, for its colons."""
-    if addresses == EVERYWHERE:
+    if addresses.v4 and addresses.v6 and addresses == EVERYWHERE:
         return f"{word}_any", None
     family = 4 if addresses.v4 else 6
     intervals = addresses.v4 or addresses.v6

@@ -67,4 +67,4 @@ class Sets:
 
 def is_whole(family: int, intervals: Intervals) -> bool:
     """Every address of the family."""
-    return intervals == EVERYWHERE.of(family)
+    return intervals == (EVERYWHERE.v4 if family == 4 else EVERYWHERE.v6)

@@ -91,9 +91,9 @@ def load(file: str, data: bytes, read_file: ReadFile, known: Collection[str]) ->
 
 def _names(document: Document, read_file: ReadFile) -> Names:
     """The names that the file declares and includes."""
+    assert document.root is not None  # noqa: S101  (an empty file is refused before)
     pairs = document.root.pairs if isinstance(document.root, Mapping) else []
-    own = [pair for pair in pairs if pair[0].value in NAMES]
-    root = Mapping(own, document.root, document.root)
+    root = Mapping([pair for pair in pairs if pair[0].value in NAMES], document.root.start)
     text = parse(source.Document(document.text, root, ()))
     gathering = Gathering([text], read_file)
     gathering.follow(text)

@@ -114,8 +114,8 @@ def load_unit(
 def _given(unit: Unit, inventory: Inventory) -> PolicyText:
     """The hosts' own groups and zones, as a file of the policy that has nothing else."""
     pairs = [
-        (Scalar("groups" if variable == GROUPS else "zones", True, value.node, value.node), value.node)
+        (Scalar("groups" if variable == GROUPS else "zones", True, value.node.start), value.node)
         for variable, value in unit.given
     ]
-    root = Mapping([*pairs], unit.given[0][1].node, unit.given[0][1].node)
+    root = Mapping([*pairs], unit.given[0][1].node.start)
     return parse(Document(inventory.text, root, ()), included=True)

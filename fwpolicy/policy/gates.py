@@ -97,7 +97,7 @@ def confirm(reader: Reader, node: Node) -> Word | None:
         hint = "to ask nobody: confirm: false"
         reader.error(f"'confirm' is {word.text}; it can be 5s to 1h", word.span, hint)
         return None
-    return Word(f"{seconds}s", word.span)
+    return replace(word, text=f"{seconds}s")
 
 
 def seconds(word: Word | None) -> int | None:

@@ -54,8 +54,11 @@ _GRAMMAR = {
     for hook, keys in MATCH_KEYS.items()
     for kind in ("allow", "block")
 }
+# The key of a destination, and how messages call it.
+_TO = {"input": ("local", "'local'"), "output": ("to", "'to'"), "forward": ("to", "'to'")}
 # What most lines have none of.
 _RARE = frozenset((*LABEL_KEYS, *LIMIT_KEYS))
+_BESIDE = frozenset((*_RARE, "except", "action", "comment"))
 _RARE_MATCHES = frozenset(("sport", "in", "out", "published", "family"))
 TEST_KEYS = ("allow", "deny", "from", "to", "state", "mode")
 TEST_MORE = ("in", "out", "local", "sport", "published", "at", "source-in", "destination-in")
@@ -73,8 +76,11 @@ def rule(reader: Reader, node: Node, hook: str, kind: str) -> RuleText | None:
         return None
     if found.keys().isdisjoint(NEEDED[hook]) and all_known(node, found):
         reader.error(f"{what} says nothing about the traffic: it needs {_or(NEEDED[hook])}", node)
+    match = _match(reader, node, found, hook)
+    if _BESIDE.isdisjoint(found):
+        return RuleText(match)
     return RuleText(
-        _match(reader, node, found, hook),
+        match,
         _holes(reader, found.get("except"), hook),
         reader.choice(found.get("action"), "'action'", ("drop", "reject")),
         _label(reader, node, found),
@@ -103,9 +109,9 @@ def _label(reader: Reader, node: Node, found: dict[str, Node]) -> LabelText:
 
 def _match(reader: Reader, node: Node, found: dict[str, Node], hook: str) -> MatchText:
     words, key = reader.words, found.get
-    to = "local" if hook == "input" else "to"
+    to, what = _TO[hook]
     span = reader.text.span(node)
-    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), f"'{to}'")
+    ends = words(key("service"), "'service'"), words(key("from"), "'from'"), words(key(to), what)
     if _RARE_MATCHES.isdisjoint(found):
         return MatchText(span, *ends)
     return MatchText(

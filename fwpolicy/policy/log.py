@@ -23,13 +23,13 @@ def parse(reader: Reader, node: Node) -> tuple[tuple[str, Word], ...]:
     words: dict[str, Word] = {}
     if "denied" in found:
         denied = reader.boolean(found["denied"], "'denied'")
-        words["denied"] = Word("true" if denied else "false", reader.text.span(found["denied"]))
+        words["denied"] = Word("true" if denied else "false", reader.text, found["denied"].place)
     if (rate := values.rate(reader, found.get("rate"), "'rate'")) is not None:
-        words["rate"] = Word(f"{rate[0]}/{rate[1]}", reader.text.span(found["rate"]))
+        words["rate"] = Word(f"{rate[0]}/{rate[1]}", reader.text, found["rate"].place)
     if (prefix := values.prefix(reader, found.get("prefix"), "'prefix'")) is not None:
         words["prefix"] = prefix
     if (group := values.count(reader, found.get("group"), "'group'", 0, 65535)) is not None:
-        words["group"] = Word(str(group), reader.text.span(found["group"]))
+        words["group"] = Word(str(group), reader.text, found["group"].place)
     return tuple(words.items())
 
 

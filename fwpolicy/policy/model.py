@@ -41,6 +41,11 @@ class Match:
     outgoing: tuple[str, ...] | None = None
     published: bool = False
 
+    @property
+    def sides(self) -> tuple[tuple[AddressSet | None, tuple[str, ...]], ...]:
+        """(addresses, groups that are filled at run time) of the source, and of the destination."""
+        return (self.source, self.source_dynamic), (self.destination, self.destination_dynamic)
+
 
 @record
 class Limit:

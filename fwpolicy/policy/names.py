@@ -204,8 +204,12 @@ class Names:
             if word.text not in self.groups and _looks_like_address(word.text):
                 self._literal(word, items)
             else:
-                found |= self._named(word, others)
-        return found | collect(items) if items else found
+                named = self._named(word, others)
+                found = named if found is NOWHERE else found | named
+        if not items:
+            return found
+        written = collect(items)
+        return written if found is NOWHERE else found | written
 
     def group_name(self, words: tuple[Word, ...] | None) -> str | None:
         """The group's name when `words` are exactly one group with members of the policy's own."""

@@ -65,7 +65,7 @@ def parse(document: Document, included: bool = False) -> PolicyText:
     reader = Reader(document.text)
     reader.problems += document.problems
     if document.root is None or _is_null(document.root):
-        root: Node = Mapping([], _START, _START)
+        root: Node = Mapping([], (0, 0, 0, 0))
         reader.error("the file is empty; a policy begins with 'version: 1'", root)
         return _policy(reader, {}, None)
     top = reader.keys(document.root, "a policy", TOP)
@@ -76,13 +76,6 @@ def parse(document: Document, included: bool = False) -> PolicyText:
 
 def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.plain and not node.value
-
-
-class _Start:
-    line = column = 0
-
-
-_START = _Start()
 
 
 def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyText:
@@ -117,7 +110,8 @@ def _policy(reader: Reader, top: dict[str, Node], root: Node | None) -> PolicyTe
 
 def _version(reader: Reader, root: Node, node: Node | None) -> None:
     if node is None:
-        span = reader.text.span_between(root.line, root.column, root.line, root.column + 1)
+        line, column, *_ = root.place
+        span = reader.text.span_between(line, column, line, column + 1)
         reader.error("'version' is missing", span, "begin the file with: version: 1")
     elif not isinstance(node, Scalar) or node.value != "1":
         reader.error(f"version must be 1, the one that this program knows, not {kind(node)}", node)

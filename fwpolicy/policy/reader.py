@@ -109,10 +109,12 @@ class Reader:
         return next(self.as_word(name) for name, _ in parent.pairs if name.value == key)
 
     def as_word(self, scalar: Scalar) -> Word:
-        return Word(scalar.value, self.text.span(scalar))
+        return Word(scalar.value, self.text, scalar.place)
 
     def word(self, node: Node | None, what: str) -> Word | None:
         """A non-empty word; a YAML 1.1 boolean without quotes is refused."""
+        if node.__class__ is Scalar and _is_word(node):
+            return Word(node.value, self.text, node.place)
         word = self.line(node, what)
         if word is None:
             return None
@@ -141,7 +143,7 @@ class Reader:
         if not node.value or node.value.isspace():
             self.error(f"{what} is empty", node)
             return None
-        return Word(node.value, self.text.span(node))
+        return Word(node.value, self.text, node.place)
 
     def _not_a_word(self, node: Node, what: str) -> None:
         text = _ipv6_without_quotes(node)
@@ -223,7 +225,7 @@ class Reader:
                 "a list is written [A, B], or a line each with '- '",
             )
             return ()
-        return tuple(value for item in node.items if (value := read(item)) is not None)
+        return tuple([value for item in node.items if (value := read(item)) is not None])
 
     def pairs(self, node: Node | None, what: str) -> list[tuple[Scalar, Node]]:
         if node is None:
@@ -232,6 +234,13 @@ class Reader:
             self.error(f"{what} must be a mapping (NAME: VALUE), not {kind(node)}", node)
             return []
         return node.pairs
+
+
+def _is_word(node: Scalar) -> bool:
+    """Whether there is nothing to complain of: what nearly every scalar is, in one look."""
+    text = node.value
+    plain = text.isprintable() and text.strip() == text != ""
+    return plain and not (node.plain and text.lower() in _YAML_1_1_WORDS)
 
 
 def kind(node: Node) -> str:

@@ -69,12 +69,24 @@ def _whole(rule: Rule) -> object:
 
 
 def _meaning(match: Match) -> tuple[object, ...]:
-    several = match.services is not None and len(match.services) > 1
-    services = frozenset(match.services or ()) if several else match.services
+    """In numbers and texts: they are found among ten thousand without a call for each record."""
+    services = match.services
+    served = services and (_served(services[0]) if len(services) == 1 else frozenset(map(_served, services)))
     # A group's name and not its addresses: a thousand lines may name one of a hundred thousand.
-    addresses = match.source_group or match.source, match.destination_group or match.destination
+    addresses = (
+        match.source_group or _members(match.source),
+        match.destination_group or _members(match.destination),
+    )
     dynamic = match.source_dynamic, match.destination_dynamic
-    return services, addresses, dynamic, match.sports, match.incoming, match.outgoing, match.published
+    return served, addresses, dynamic, match.sports, match.incoming, match.outgoing, match.published
+
+
+def _served(service: Service) -> tuple[object, ...]:
+    return service.protocol, service.ports, service.icmp_types, service.family
+
+
+def _members(addresses: AddressSet | None) -> tuple[Intervals, Intervals] | None:
+    return None if addresses is None else (addresses.v4, addresses.v6)
 
 
 def _holes(rule: Rule) -> frozenset[object]:
@@ -128,7 +140,7 @@ def _serves(wanted: tuple[Service, ...] | None, excepted: tuple[Service, ...] | 
 
 def is_empty(match: Match) -> bool:
     """A group without members, now or at run time, matches nothing."""
-    source, destination = match.source, match.destination
-    if source is not None and not source and not match.source_dynamic:
-        return True
-    return destination is not None and not destination and not match.destination_dynamic
+    for addresses, dynamic in match.sides:
+        if addresses is not None and not (addresses.v4 or addresses.v6 or dynamic):
+            return True
+    return False

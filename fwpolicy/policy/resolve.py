@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fwpolicy.addresses import AddressSet
     from fwpolicy.policy.model import Log, Nat, Test
     from fwpolicy.policy.names import ReadFile
     from fwpolicy.policy.services import Service
@@ -245,19 +246,21 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     """None for a rule that matches nothing, or has a mistake: others would follow from it."""
     before = len(names.problems)
     match = _match(text.match, names)
-    holes = [(hole, _hole(hole, hook, names)) for hole in text.holes]
+    holes = tuple([_hole(hole, hook, names) for hole in text.holes]) if text.holes else ()
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
-    for hole_text, hole in holes:
-        warn_of_hole(hole_text.span, hole, match, names)
+    if holes:
+        for written, hole in zip(text.holes, holes, strict=True):
+            warn_of_hole(written.span, hole, match, names)
+        holes = tuple([hole for hole in holes if not is_empty(hole)])
     if not families:
         return None
     label = text.label
     return Rule(
         "accept" if kind == "allow" else (text.action.text if text.action else "drop"),
         match,
-        tuple([hole for _, hole in holes if not is_empty(hole)]),
+        holes,
         families,
         text.match.span,
         label.comment,
@@ -271,21 +274,32 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
 
 
 def _match(text: MatchText, names: Names) -> Match:
-    sources, destinations = text.sources, text.destinations
+    services = None if text.services is None else names.service(text.services)
+    source, source_group, source_dynamic = _side(text.sources, names)
+    destination, destination_group, destination_dynamic = _side(text.destinations, names)
     match = Match(
-        None if text.services is None else names.service(text.services),
-        None if sources is None else names.addresses(sources),
-        None if destinations is None else names.addresses(destinations),
-        names.group_name(sources),
-        names.group_name(destinations),
-        names.filled_by(sources),
-        names.filled_by(destinations),
+        services,
+        source,
+        destination,
+        source_group,
+        destination_group,
+        source_dynamic,
+        destination_dynamic,
     )
     if text.sports or text.incoming or text.outgoing or text.published:
         from fwpolicy.policy.matches import narrowed  # noqa: PLC0415
 
         return narrowed(match, text, names)
     return match
+
+
+def _side(
+    words: tuple[Word, ...] | None, names: Names
+) -> tuple[AddressSet | None, str | None, tuple[str, ...]]:
+    """Addresses of `from` or `to`, the one group that they are, and those that are filled at run time."""
+    if words is None:
+        return None, None, ()
+    return names.addresses(words), names.group_name(words), names.filled_by(words)
 
 
 def _hole(text: MatchText, hook: str, names: Names) -> Match:
@@ -299,18 +313,17 @@ def _hole(text: MatchText, hook: str, names: Names) -> Match:
 
 def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     """The families of which every address key has a member; LANGUAGE: a rule never widens."""
-    if is_empty(match):
-        names.warn("this line matches nothing: its group is empty", text.span)
-        return ()
     families = BOTH
-    for addresses, dynamic in (
-        (match.source, match.source_dynamic),
-        (match.destination, match.destination_dynamic),
-    ):
-        if addresses is not None and not (dynamic or (addresses.v4 and addresses.v6)):
-            families = tuple([family for family in families if addresses.of(family)])
+    for addresses, dynamic in match.sides:
+        if addresses is None or dynamic or (addresses.v4 and addresses.v6):
+            continue
+        if not (addresses.v4 or addresses.v6):
+            names.warn("this line matches nothing: its group is empty", text.span)
+            return ()
+        only = 4 if addresses.v4 else 6
+        families = (only,) if only in families else ()
     served = families_of(match.services)
-    if not families or text.family or (served and set(served).isdisjoint(families)):
+    if not families or text.family or (len(served) == 1 and served[0] not in families):
         from fwpolicy.policy.matches import legs  # noqa: PLC0415
 
         return legs(text, families, served, match, names)
@@ -323,6 +336,8 @@ def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
     """The families in which one of `services` exists; empty where nothing says."""
     if not services:
         return ()
+    if len(services) == 1 and services[0].family is None:
+        return BOTH
     families = {service.family for service in services}
     return BOTH if None in families else tuple(sorted(filter(None, families)))
 

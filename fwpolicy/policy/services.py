@@ -181,8 +181,8 @@ def _number_hint(text: str) -> str | None:
 
 def ports(text: str) -> tuple[int, int]:
     """`PORT` or `FIRST-LAST`. Raises ServiceError."""
-    if text.isdigit() and text.isascii() and len(text) <= 4 and text[0] != "0":
-        return (port := int(text)), port
+    if text.isdigit() and text.isascii() and text[0] != "0" and (port := int(text[:6])) <= 65535:
+        return port, port
     first_text, dash, last_text = text.partition("-")
     first = number(first_text, 1, 65535, "the port")
     last = number(last_text, 1, 65535, "the range's last port") if dash else first

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from fwpolicy.policy.model import Limit
     from fwpolicy.policy.nat import NatText
     from fwpolicy.policy.zones import ZoneText
+    from fwpolicy.source import Place
 
 
 @record
 class Word:
-    """A scalar and where it stands."""
+    """A scalar, and where it stands: in `source`, at `place`."""
 
     text: str
-    span: Span
+    source: Text
+    place: Place
+
+    @property
+    def span(self) -> Span:
+        """Made when it is asked for: only mistakes and names ask."""
+        return self.source.span_of(self.place)
 
     def __str__(self) -> str:
         return self.text

@@ -6,13 +6,14 @@ import re
 
 from fwpolicy.policy import services
 from fwpolicy.policy.services import ServiceError
-from fwpolicy.policy.syntax import Word
+from fwpolicy.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.addresses import Intervals
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
+    from fwpolicy.policy.syntax import Word
     from fwpolicy.source import Node
 
 UNITS = ("second", "minute", "hour", "day")
@@ -51,7 +52,7 @@ def rate(reader: Reader, node: Node | None, what: str) -> tuple[int, str] | None
         hint = f"write {amount if amount.isdigit() else 5}/{near}"
         reader.error(f"{what} is '{word.text}'; it must be N/{', N/'.join(UNITS)}", word.span, hint)
         return None
-    value = number(reader, Word(amount, word.span), 1, MOST, what)
+    value = number(reader, replace(word, text=amount), 1, MOST, what)
     return None if value is None else (value, unit)
 
 
@@ -65,7 +66,7 @@ def duration(reader: Reader, node: Node | None, what: str) -> int | None:
         hint = "write 90s, 30m, 1h or 7d; 0 is without end"
         reader.error(f"{what} is '{word.text}', not a duration", word.span, hint)
         return None
-    value = number(reader, Word(amount, word.span), 1, MOST, what)
+    value = number(reader, replace(word, text=amount), 1, MOST, what)
     if value is not None and value * SECONDS[unit] > LONGEST:
         reader.error(f"{what} is longer than 30 days", word.span, "0 is without end")
         return None

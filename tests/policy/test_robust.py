@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwpolicy import source
+from fwpolicy import source, yamltree
 from fwpolicy.cli import main
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError
 from fwpolicy.host import texts
@@ -302,6 +302,8 @@ MIB = 1 << 20
 HUGE = {
     "blank lines": b"\n",
     "items": b"- 1\n",
+    "lines": b"- {a: b}\n",
+    "words": b"- {a: b c d e}\n- {a: " + b"b " * 100_000,
     "comments": b"# " + b"x" * 77 + b"\n",
     "flow": b"[],",
     "one word": b"w",
@@ -345,7 +347,7 @@ def test_a_group_file_over_64_mib_and_one_of_a_million_lines(monkeypatch):
 
 
 def test_more_nodes_than_a_policy_may_have(monkeypatch):
-    monkeypatch.setattr(source, "MAX_NODES", 1000)
+    monkeypatch.setattr(yamltree, "MAX_NODES", 1000)
     problems = _problems(b"a: [" + b"1, " * 1000 + b"1]")
     assert "more than 1,000 words, lists and mappings in one file" in problems[0].message
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, repeat, starmap
+from operator import ne
+
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, interval_texts, port_text, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_texts, port_texts, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -24,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fwpolicy.addresses import Intervals
     from fwpolicy.errors import Span
 
     Line = tuple[str, Span | None]
@@ -59,13 +63,12 @@ def artifact(lines: Lines, source: str) -> Artifact:
     # A newline in a policy's name would end the comment; the name's own grammar has none.
     header = _HEADER.format(source=" ".join(source.split())).splitlines()
     whole = [*((line, None) for line in header), *lines]
-    text = "\n".join([line for line, _ in whole]) + "\n"
-    origins, number = [], 1
-    for line, span in whole:
-        if span is not None:
-            origins.append((number, span))
-        number += 1 + line.count("\n")
-    return Artifact(FILE_NAME, text, 0o600, tuple(origins))
+    texts = [f"{line}\n" for line, _ in whole]
+    numbers = accumulate(map(str.count, texts, repeat("\n")), initial=1)
+    origins = tuple(
+        [(number, span) for number, (_, span) in zip(numbers, whole, strict=False) if span is not None]
+    )
+    return Artifact(FILE_NAME, "".join(texts), 0o600, origins)
 
 
 def table_lines(table: Table, filled: frozenset[str] = frozenset()) -> list[Line]:
@@ -114,23 +117,23 @@ def _callees_first(table: Table) -> list[Lines]:
 def _map(each: Map) -> Lines:
     yield f"\tmap {each.name} {{", None
     yield f"\t\ttype {' . '.join(each.types)} : {each.holds}", None
-    if any(first != last for element in each.elements for first, last in element.key):
+    # A field at a time, as there may be ten thousand elements.
+    columns = tuple(zip(*[element.key for element in each.elements], strict=True))
+    if any(any(starmap(ne, column)) for column in columns):
         yield "\t\tflags interval", None
-    texts = _listed([_element(each, element) for element in each.elements])
+    keys = map(" . ".join, zip(*map(_field_texts, each.types, columns), strict=True))
+    texts = _listed(list(map(_element, repeat(each.holds), keys, each.elements)))
     yield from zip(texts, [element.origin for element in each.elements], strict=True)
     yield "\t}", None
 
 
-def _element(of: Map, element: Element) -> str:
-    key = " . ".join(
-        [
-            port_text(interval) if kind == "inet_service" else interval_text(_FAMILIES[kind], interval)
-            for kind, interval in zip(of.types, element.key, strict=True)
-        ]
-    )
+def _field_texts(kind: str, intervals: Intervals) -> list[str]:
+    return port_texts(intervals) if kind == "inet_service" else interval_texts(_FAMILIES[kind], intervals)
+
+
+def _element(holds: str, key: str, element: Element) -> str:
     comment = f' comment "{element.comment}"' if element.comment else ""
-    to = f'"{element.to}"' if of.holds == "counter" else f"jump {element.to}"
-    return f"{key}{comment} : {to}"
+    return f'{key}{comment} : "{element.to}"' if holds == "counter" else f"{key}{comment} : jump {element.to}"
 
 
 def _limit(limit: LimitObject) -> Lines:

@@ -132,11 +132,13 @@ class _Dispatch:
 def _runs(rules: Sequence[Rule], kind: Kind) -> list[list[Rule]]:
     """Neighbours that are all of some kind, or all of none."""
     runs: list[list[Rule]] = []
+    before = None
     for rule in rules:
         known = _known(rule, kind)
-        if not runs or _known(runs[-1][-1], kind) != known:
+        if known != before:
             runs.append([])
         runs[-1].append(rule)
+        before = known
     return runs
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     Key = tuple[Interval, ...]
 
-_ADDRESSES = {4: "ip", 6: "ip6"}
+# What a map looks up, by (protocol or family, side).
+_FIELDS = {(number, side): f"{name} {side}" for number, name in NAMES.items() for side in ("sport", "dport")}
+_FIELDS |= {(4, side): f"ip {side}" for side in ("saddr", "daddr")}
+_FIELDS |= {(6, side): f"ip6 {side}" for side in ("saddr", "daddr")}
 # A rule of more keys is a set of its own already, and as an element no better.
 _MOST = 64
 _FEW = 8
@@ -30,11 +33,13 @@ _ORDERED = NtpMode | OriginalPort | WithMemory
 class Keyed:
     """A rule taken apart: `fields` and `keys` for a map, `rest` for the rule that looks it up.
 
-    `exact`: a hash can hold the keys; else the map has intervals.
+    `firsts`: what `keys` have in their first field. `exact`: a hash can hold the keys; else the map has
+    intervals.
     """
 
     fields: tuple[str, ...]
     keys: tuple[Key, ...]
+    firsts: Intervals
     rest: tuple[Match, ...]
     exact: bool
 
@@ -56,24 +61,27 @@ def keyed(rule: Rule, beside: frozenset[Match] = frozenset()) -> Keyed | None:
     fields: list[str] = []
     members: list[Intervals] = []
     rest: list[Match] = []
+    count, exact = 1, True
     for match in rule.matches:
         if isinstance(match, Port):
-            fields.append(f"{NAMES[match.protocol]} {match.side}")
-            members.append(match.ports if _single(match.ports) else _spelt(match.ports))
+            field = _FIELDS[match.protocol, match.side]
+            values = _spelt(match.ports)
         elif isinstance(match, Address) and _in_place(match) and not (beside and match in beside):
-            fields.append(f"{_ADDRESSES[match.family]} {match.side}")
-            members.append(match.intervals)
+            field, values = _FIELDS[match.family, match.side], match.intervals
         elif isinstance(match, _ORDERED):
             return None
         else:
             rest.append(match)
-    count = 1
-    for each in members:
-        count *= len(each)
-    if not fields or not 0 < count <= _MOST or len(set(fields)) < len(fields):
+            continue
+        if field in fields:
+            return None
+        fields.append(field)
+        members.append(values)
+        count *= len(values)
+        exact = exact and _single(values)
+    if not fields or not 0 < count <= _MOST:
         return None
-    exact = all(map(_single, members))
-    return Keyed(tuple(fields), tuple(product(*members)), tuple(rest), exact)
+    return Keyed(tuple(fields), tuple(product(*members)), members[0], tuple(rest), exact)
 
 
 def _in_place(match: Address) -> bool:
@@ -83,15 +91,29 @@ def _in_place(match: Address) -> bool:
 
 def _single(intervals: Intervals) -> bool:
     if len(intervals) == 1:
-        return intervals[0][0] == intervals[0][1]
+        ((first, last),) = intervals
+        return first == last
     return all(first == last for first, last in intervals)
 
 
 def _spelt(ports: Intervals) -> Intervals:
     """Short ranges port by port: a hash can hold them."""
-    if any(last - first >= _FEW // 2 for first, last in ports):
+    if _single(ports) or any(last - first >= _FEW // 2 for first, last in ports):
         return ports
     return tuple((port, port) for first, last in ports for port in range(first, last + 1))
+
+
+def crowded(intervals: Iterable[Interval]) -> set[Interval]:
+    """Those that meet another one."""
+    found = set()
+    farthest = (-1, -1)
+    for each in sorted(intervals):
+        if each[0] <= farthest[1]:
+            found.add(each)
+            found.add(farthest)
+        if each[1] > farthest[1]:
+            farthest = each
+    return found
 
 
 class Room:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fwpolicy.addresses import Intervals
+    from fwpolicy.errors import Span
     from fwpolicy.ir.ruleset import Ruleset, Table
 
 NAME = "merge"
@@ -58,7 +59,7 @@ def _rules(rules: Sequence[Rule]) -> list[Rule]:
 
 
 def _joined(one: Rule, other: Rule) -> Rule | None:
-    if other.origin is None or one.origin != other.origin:
+    if not _of_one_line(one.origin, other.origin):
         return None
     if _leaves_nothing(one, other):
         return one
@@ -75,6 +76,11 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
     if both is None:
         return None
     return replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
+
+
+def _of_one_line(one: Span | None, other: Span | None) -> bool:
+    """Numbers first: most neighbours are of two lines."""
+    return one is not None and other is not None and one.line == other.line and one == other
 
 
 def _leaves_nothing(one: Rule, other: Rule) -> bool:

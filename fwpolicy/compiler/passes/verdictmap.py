@@ -12,7 +12,7 @@ from functools import partial
 
 from fwpolicy.compiler.passes.chains import each_table, step_by_step
 from fwpolicy.compiler.passes.conflicts import Passed, reach
-from fwpolicy.compiler.passes.keys import Keyed, Room, keyed, shared
+from fwpolicy.compiler.passes.keys import Keyed, Room, crowded, keyed, shared
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap, type_of
 from fwpolicy.ir.ruleset import Accept, Chain, Continue, Drop, Jump, Reject, Return, Rule
 from fwpolicy.record import replace
@@ -21,9 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fwpolicy.addresses import Interval
     from fwpolicy.compiler.passes.conflicts import Reach
     from fwpolicy.compiler.passes.keys import Key
-    from fwpolicy.ir.ruleset import Match, Ruleset, Table
+    from fwpolicy.ir.ruleset import Ruleset, Table
 
 NAME = "verdictmap"
 ABOUT = "rules that differ in addresses and ports become one lookup in a map"
@@ -58,15 +59,17 @@ class _Bucket:
     def has_room(self, found: Keyed) -> bool:
         return self.owned or not any(map(self.room.overlapped, found.keys))
 
-    def add(self, index: int, rule: Rule, keys: Iterable[Key]) -> None:
-        """There is room for all `keys`, or those without are an earlier rule's."""
+    def add(self, index: int, rule: Rule, keys: Iterable[Key], *, alone: bool) -> None:
+        """There is room for all `keys`, or those without are an earlier rule's; `alone`: no other rule's meet
+        them."""
         self.members.append((index, rule))
         to = rule.counter if self.final else rule.verdict.chain if isinstance(rule.verdict, Jump) else None
-        room = self.room
         for key in keys:
-            if not (self.owned and room.overlapped(key)):
-                room.take(key)
-                self.elements.append(Element(key, str(to), rule.comment, rule.origin))
+            if not alone:
+                if self.owned and self.room.overlapped(key):
+                    continue
+                self.room.take(key)
+            self.elements.append(Element(key, str(to), rule.comment, rule.origin))
 
     def worthwhile(self) -> bool:
         return len(self.members) >= _ENOUGH[self.room.exact, len(self.shape.fields) == 1]
@@ -100,14 +103,14 @@ class _Maps:
         """The rules of one step; order matters between them where they overlap only."""
         if len(rules) < min(_ENOUGH.values()):
             return rules
-        kept = dict(enumerate(rules))
+        kept: list[Rule | None] = [*rules]
         for bucket in _Filling(self.ends).buckets(rules):
             if bucket.worthwhile():
-                first, _ = bucket.members[0]
                 for index, _ in bucket.members:
-                    del kept[index]
+                    kept[index] = None
+                first, _ = bucket.members[0]
                 kept[first] = bucket.rule(self.map(chain, bucket))
-        return [kept[index] for index in sorted(kept)]
+        return [rule for rule in kept if rule is not None]
 
     def map(self, chain: str, bucket: _Bucket) -> str:
         fields = bucket.shape.fields
@@ -127,33 +130,37 @@ class _Filling:
 
     def __init__(self, ends: set[str]) -> None:
         self.ends = ends
-        self.beside: frozenset[Match] = frozenset()
+        self.crowded: dict[tuple[str, ...], set[Interval]] = {}
         self.open: dict[object, list[_Bucket]] = {}
         self.filling: list[_Bucket] = []
         self.all: list[_Bucket] = []
         self.reached: tuple[Rule, Reach] | None = None
 
     def buckets(self, rules: Sequence[Rule]) -> list[_Bucket]:
-        self.beside = shared(rules)
-        for index, rule in enumerate(rules):
-            self.put(index, rule)
+        beside = shared(rules)
+        taken_apart = [keyed(rule, beside) for rule in rules]
+        self.crowded = _crowded(taken_apart)
+        for index, (rule, found) in enumerate(zip(rules, taken_apart, strict=True)):
+            self.put(index, rule, found)
         return self.all
 
-    def put(self, index: int, rule: Rule) -> None:
-        final = self.final(rule)
-        found = None if final is None else keyed(rule, self.beside)
+    def put(self, index: int, rule: Rule, found: Keyed | None) -> None:
+        final = None if found is None else self.final(rule)
         if found is None or final is None:
             self.pass_over(rule, None)
             return
+        alone = not found.exact and self.crowded[found.fields].isdisjoint(found.firsts)
         shape = (found.fields, found.exact, found.rest, final, final and rule.verdict)
-        bucket = next((each for each in self.open.get(shape, ()) if self.admits(each, found, rule)), None)
-        if bucket is None:
+        for bucket in self.open.get(shape, ()):
+            if (alone or bucket.has_room(found)) and self.admits(bucket, rule):
+                break
+        else:
             bucket = self.begin(shape, found, rule, final=final)
-        bucket.add(index, rule, found.keys)
+        bucket.add(index, rule, found.keys, alone=alone)
         self.pass_over(rule, bucket)
 
-    def admits(self, bucket: _Bucket, found: Keyed, rule: Rule) -> bool:
-        return bucket.has_room(found) and (bucket.passed is None or not bucket.passed.meets(self.reach(rule)))
+    def admits(self, bucket: _Bucket, rule: Rule) -> bool:
+        return bucket.passed is None or not bucket.passed.meets(self.reach(rule))
 
     def reach(self, rule: Rule) -> Reach:
         """Once for all that ask of the rule at hand."""
@@ -189,13 +196,24 @@ class _Filling:
 
     def pass_over(self, rule: Rule, mine: _Bucket | None) -> None:
         """Whatever joins the other buckets after this moves before it."""
-        others = [bucket for bucket in self.filling if bucket is not mine]
-        if not others:
+        if self.filling in ([], [mine]):
             return
         theirs = self.reach(rule)
-        for bucket in others:
+        for bucket in self.filling:
+            if bucket is mine:
+                continue
             bucket.passed = bucket.passed or Passed(reach(bucket.first))
             bucket.passed.add(theirs)
+
+
+def _crowded(rules: Iterable[Keyed | None]) -> dict[tuple[str, ...], set[Interval]]:
+    """By the fields of keys: what of their first field meets that of another rule. The rest, which is most
+    of a large policy, has room in any map."""
+    firsts: dict[tuple[str, ...], list[Interval]] = {}
+    for found in rules:
+        if found is not None and not found.exact:
+            firsts.setdefault(found.fields, []).extend(found.firsts)
+    return {fields: crowded(intervals) for fields, intervals in firsts.items()}
 
 
 def _ends(chain: Chain) -> bool:
