@@ -161,9 +161,11 @@ class _Watch:
                 print(f"fwpolicy: {error}", file=sys.stderr)
             self._said, self.code = str(error), 1
             return
-        if healed or _content(status) != self._said:
-            _report_change(self._options, status, healed, by)
+        news = healed or _content(status) != self._said
+        # First: whoever reads the report may interrupt at once.
         self._said, self.code = _content(status), _code(status)
+        if news:
+            _report_change(self._options, status, healed, by)
 
 
 def _content(status: Status) -> object:
