@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_text, interval_texts, port_text, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_text, joined_intervals, port_text, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -159,7 +159,7 @@ def _set(each: Set | DynamicSet, filled: bool) -> Lines:
 
 def _elements(each: Set) -> Lines:
     if each.intervals:
-        elements = ",\n\t\t\t     ".join(interval_texts(each.family, each.intervals))
+        elements = joined_intervals(each.family, each.intervals, ",\n\t\t\t     ")
         yield f"\t\telements = {{ {elements} }}", None
 
 
