@@ -7,7 +7,7 @@ from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import AUTO, NFT, chosen
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, Runner, is_turned, runner
+from fwpolicy.deploy.drift import IGNORE, Runner, is_turned, runner, unasked
 from fwpolicy.deploy.foreign import interference, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
@@ -15,7 +15,6 @@ from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, with
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State
 from fwpolicy.errors import HostError
-from fwpolicy.host.files import printable
 from fwpolicy.host.services import NoServices
 from fwpolicy.record import record
 
@@ -384,17 +383,6 @@ def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:
     return (
         "the policy translates addresses and this host does not forward: sysctl -w net.ipv4.ip_forward=1",
     )
-
-
-def unasked(machine: Machine, mode: str, drift: Runner) -> tuple[str, ...]:
-    """What root would run unasked, and others than root can change."""
-    found = [f"apply: {{drift: {mode}}}: {drift.trouble}"] if drift.trouble else []
-    if exposed := machine.files.exposed(machine.state_dir):
-        found.append(
-            f"root runs scripts in the state directory {machine.state_dir}, and others than root can change "
-            f"{printable(exposed)}"
-        )
-    return tuple(found)
 
 
 def _allows_on(policy: Policy, hook: str) -> bool:
