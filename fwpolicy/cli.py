@@ -62,6 +62,20 @@ A policy of your own to begin with: fwpolicy init
 """
 
 
+def program() -> NoReturn:
+    """main() as a process of its own, which is over once all is said: the kernel takes back as a whole what
+    Python would take apart object by object, in a tenth of the time of compiling 100,000 addresses."""
+    import os  # noqa: PLC0415
+
+    code = main()
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except OSError:
+        sys.exit(code)  # as Python ends where nobody reads
+    os._exit(code)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code of docs/cli.md."""
     _open_closed()

@@ -8,13 +8,27 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fwpolicy.addresses import collect, format_address, parse
-from fwpolicy.addresslists import format_addresses, networks
+from fwpolicy import addresslists
+from fwpolicy.addresses import collect, merge, parse
+from fwpolicy.addresslists import listed, networks, written
+from fwpolicy.backends.nft.words import interval_text
 
 laws = settings(derandomize=True, deadline=None, max_examples=300)
 TOP = (1 << 32) - 1
 # Few numbers, so that networks touch, overlap and nest; the bounds often.
 values = st.one_of(st.integers(0, TOP), st.integers(0, 300), st.integers(TOP - 300, TOP))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_at_once():
+    """Short lists in several parts, too, and what is remembered of them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(addresslists, "_STRIDE", 40)
+        patched.setattr(addresslists, "_AT_ONCE", 5)
+        patched.setattr(addresslists, "_LONG", 1)
+        patched.setattr(addresslists, "_MOST_LISTS", 2)
+        patched.setattr(addresslists, "_MOST_INTERVALS", 12)
+        yield
 
 
 @st.composite
@@ -32,9 +46,72 @@ def test_a_list_is_what_its_addresses_are(texts):
 
 
 @laws
-@given(st.lists(values, max_size=40))
-def test_each_text_is_the_one_of_the_address(numbers):
-    assert format_addresses(numbers) == [format_address(4, number) for number in numbers]
+@example(["0.0.0.0/0", "255.255.255.255/32"], True)
+@example(["0.0.0.0/1", "0.0.0.0/32", "1.0.0.0/8", "128.0.0.0/8"], False)
+@given(st.lists(entries(), min_size=1, max_size=40), st.booleans())
+def test_a_text_of_prefixes_is_the_list_of_its_lines(texts, ends):
+    prefixes = [text if "/" in text else f"{text}/32" for text in texts]
+    text = "\n".join(prefixes) + "\n" * ends
+    assert listed(text, len(texts)) == networks(texts)
+    assert listed(text, len(texts) - 1) is None
+    plain = "\n".join(prefix.partition("/")[0] for prefix in prefixes)
+    assert listed(plain, len(texts)) == networks(plain.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "", "\n", "10.0.0.0/8\n\n", "10.0.0.0/8\r\n", " 10.0.0.0/8", "10.0.0.0/8 ", "10.0.0.1/8",
+        "10.0.0.0/33", "10.0.0.0/", "1..0.0/8", "10.0.0.0/8\n10.0.0.0/08", "256.0.0.0/8", "10.0.0.0/8 # x",
+        "10.0.0.0\n10.0.0.0/8", "10.0.0", "10.0.0.0 ", "10.0.0.256", "10.0.0.0\n\n", "a.b.c.d", "...",
+        "\ufeff10.0.0.0/8", "10.0.0.0/8\x0b11.0.0.0/8", "01.0.0.0/8", "/10.0.0\n.8", "\u0661.0.0.0/8",
+    ],
+)  # fmt: skip
+def test_a_text_of_anything_else_is_left_to_others(wrong):
+    assert listed(wrong, 10) is None
+
+
+@laws
+@example([(0, TOP)])
+@example([(0, 0), (2, 3), (5, 6), (8, 10), (TOP - 1, TOP)])
+@given(st.lists(st.tuples(values, values).map(sorted), max_size=40))
+def test_each_text_is_the_one_of_the_interval(pairs):
+    for intervals in (merge(map(tuple, pairs)), tuple(map(tuple, pairs))):
+        for separator in (",", ", ", ",\n\t\t "):
+            texts = (interval_text(4, interval) for interval in intervals)
+            assert written(intervals, separator) == separator.join(texts)
+
+
+@laws
+@example([()])
+@given(st.lists(st.lists(st.tuples(values, values).map(sorted), max_size=9), max_size=5))
+def test_each_list_is_packed_as_it_is(lists):
+    """More lists than are remembered, one after the other and once more."""
+    every = [tuple(map(tuple, pairs)) for pairs in lists]
+    for intervals in (*every, *every):
+        made = addresslists.packed(intervals)
+        assert made == b"".join(value.to_bytes(4, "big") for pair in intervals for value in pair)
+        again = addresslists.unpacked(made)
+        assert again == intervals and addresslists.packed(again) == made
+        assert addresslists.are_single(intervals) is all(first == last for first, last in intervals)
+        firsts = [first for first, _ in intervals]
+        single = addresslists.singles(firsts)
+        assert single == tuple((first, first) for first in firsts) and addresslists.are_single(single)
+    kept = [len(each) for each, _ in addresslists._PACKED.values()]
+    assert len(kept) <= 2 and sum(kept) <= 12
+
+
+@laws
+@given(st.lists(values, min_size=1, max_size=40), st.integers(0, 32))
+def test_addresses_of_which_some_bits_count_are_prefixes(numbers, length):
+    hosts = (1 << 32 - length) - 1
+    texts = [interval_text(4, (each & ~hosts, each & ~hosts)) for each in numbers]
+    assert networks(texts, length) == merge((each & ~hosts, each | hosts) for each in numbers)
+    assert networks([*texts, f"10.0.0.0/{length}"], length) == (
+        None if length < 32 else networks([*texts, "10.0.0.0"])
+    )
+    if length < 32:
+        assert networks(["255.255.255.255"], length) is None
 
 
 @pytest.mark.parametrize(

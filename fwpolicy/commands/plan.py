@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands import difftext, operands, outlooktext, plantext, savedplans, who
+from fwpolicy.commands import operands, plantext, who
 from fwpolicy.commands.given import bundle_arguments, bundle_of, given
 
 TYPE_CHECKING = False
@@ -45,6 +45,7 @@ def same_as_apply(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from time import time  # noqa: PLC0415
 
+    from fwpolicy.commands import difftext, outlooktext, savedplans  # noqa: PLC0415
     from fwpolicy.deploy.outlook import look_ahead  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
 
@@ -72,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(plan: Plan, outlook: Outlook, traffic: tuple[Change, ...]) -> dict[str, object]:
+    from fwpolicy.commands import difftext, outlooktext  # noqa: PLC0415
+
     report = plantext.as_json(plan) | outlooktext.as_json(outlook) | {"traffic": difftext.as_json(traffic)}
     return report | {"notes": [*plan.notes, *outlook.notes]}
 
@@ -103,6 +106,7 @@ def planned(options: argparse.Namespace, machine: Machine, found: Given) -> Plan
         backend=options.backend,
         said=Said(found.named, found.files),
         came=found.came,
+        told=bool(options.json or not options.quiet or getattr(options, "output", None)),
     )
     with operands.quoting():
         plan = make_plan(found.policy, machine, how)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.commands.outlooktext import foreign_json
 from fwpolicy.deploy.foreign import order
-from fwpolicy.deploy.purge import flow_text
 from fwpolicy.deploy.starters import starter
 
 TYPE_CHECKING = False
@@ -62,6 +60,8 @@ def _daemon(daemon: DaemonPlan) -> list[str]:
 def _flows(flows: tuple[Flow, ...]) -> list[str]:
     if not flows:
         return []
+    from fwpolicy.deploy.purge import flow_text  # noqa: PLC0415
+
     shown = [f"  {flow_text(flow)}" for flow in flows[:5]]
     more = [f"  ... and {len(flows) - 5} more"] if len(flows) > 5 else []
     return [f"connections to delete: {len(flows)}", *shown, *more]
@@ -73,6 +73,9 @@ def _indented(lines: list[str]) -> list[str]:
 
 def as_json(plan: Plan) -> dict[str, object]:
     """Stable keys (docs/cli.md)."""
+    from fwpolicy.commands.outlooktext import foreign_json  # noqa: PLC0415
+    from fwpolicy.deploy.purge import flow_text  # noqa: PLC0415
+
     return {
         "changed": plan.changed,
         "policy": plan.policy.name,

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from fwpolicy.host.files import printable
 from fwpolicy.markedtext import PREFIX
 from fwpolicy.record import record
-
-# A line of a diff, behind our own mark and in a comment, too.
-_START = rf"^([ +-]\s*(?:{re.escape(PREFIX)})*[#!%;\s]*"
-# The one directive with a secret in place, ntp.org's `crypto [option VALUE]... pw PASSWORD` (its ntp.conf).
-# The others name files, and keys by number: no secrets.
-_PASSWORD = re.compile(rf"{_START}crypto\s(?:.*?\s)?pw(?:\s+|=|(?=\")))\S.*$", re.IGNORECASE | re.DOTALL)
-# Keys themselves stand in files of their own, `NUMBER [TYPE] KEY` (ntp.keys(5), chrony.conf(5), keyfile), but
-# who knows what somebody includes; no directive begins with a number.
-_TYPES = r"M|N|A|S|MD4|MD5|SHA\S*|RMD\S*|RIPEMD\S*|TIGER|WHIRLPOOL|AES\S*|DES|\S*CMAC\S*"
-_KEY = re.compile(rf"{_START}\d+\s+(?:{_TYPES})\s+)\S.*$", re.IGNORECASE)
-_BARE_KEY = re.compile(rf"^([ +-]\s*(?:{re.escape(PREFIX)})*\s*\d+\s+)\S+\s*$")
-# https://USER:PASSWORD@HOST, as in a constraint of openntpd's.
-_USER = re.compile(r"(://)[^/\s@]+(?=@)")
 
 
 @record
@@ -47,9 +35,27 @@ class FileChange:
 
 
 def _without_secrets(line: str) -> str:
-    for secret in (_PASSWORD, _KEY, _BARE_KEY, _USER):
+    for secret in _secrets():
         line = secret.sub(r"\1(redacted)", line)
     return line
+
+
+@cache
+def _secrets() -> tuple[re.Pattern[str], ...]:
+    # A line of a diff, behind our own mark and in a comment, too.
+    start = rf"^([ +-]\s*(?:{re.escape(PREFIX)})*[#!%;\s]*"
+    # Keys themselves stand in files of their own, `NUMBER [TYPE] KEY` (ntp.keys(5), chrony.conf(5), keyfile),
+    # but who knows what somebody includes; no directive begins with a number.
+    types = r"M|N|A|S|MD4|MD5|SHA\S*|RMD\S*|RIPEMD\S*|TIGER|WHIRLPOOL|AES\S*|DES|\S*CMAC\S*"
+    return (
+        # The one directive with a secret in place, ntp.org's `crypto [option VALUE]... pw PASSWORD` (its
+        # ntp.conf). The others name files, and keys by number: no secrets.
+        re.compile(rf"{start}crypto\s(?:.*?\s)?pw(?:\s+|=|(?=\")))\S.*$", re.IGNORECASE | re.DOTALL),
+        re.compile(rf"{start}\d+\s+(?:{types})\s+)\S.*$", re.IGNORECASE),
+        re.compile(rf"^([ +-]\s*(?:{re.escape(PREFIX)})*\s*\d+\s+)\S+\s*$"),
+        # https://USER:PASSWORD@HOST, as in a constraint of openntpd's.
+        re.compile(r"(://)[^/\s@]+(?=@)"),
+    )
 
 
 def _lines(text: str) -> list[str]:

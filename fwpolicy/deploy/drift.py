@@ -122,3 +122,14 @@ def turn(mode: str, services: Services, undo: Undo) -> None:
     undo.then(services.restore, found)
     wanted = mode != IGNORE
     services.restore(ServiceState(found.unit, active=wanted, enabled=wanted, masked=False))
+
+
+def unasked(machine: Machine, mode: str, drift: Runner) -> tuple[str, ...]:
+    """What root would run unasked, and others than root can change."""
+    found = [f"apply: {{drift: {mode}}}: {drift.trouble}"] if drift.trouble else []
+    if exposed := machine.files.exposed(machine.state_dir):
+        found.append(
+            f"root runs scripts in the state directory {machine.state_dir}, and others than root can change "
+            f"{printable(exposed)}"
+        )
+    return tuple(found)

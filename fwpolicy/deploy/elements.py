@@ -120,12 +120,13 @@ def known_sets(moment: str, sets: tuple[Set, ...]) -> Known:
     return Known(moment, {each.name: elements.to_text(each.family, each.intervals) for each in sets})
 
 
-def with_elements(listed: str, sets: dict[str, Set]) -> str:
-    """The JSON text of a listing of ours with what `sets` hold, by name."""
+def with_changes(listed: str, changes: tuple[Change, ...]) -> str:
+    """The JSON text of a listing of ours after `changes`. Raises ValueError where it was of another state."""
     found = json.loads(listed)
+    about = {change.name: change for change in changes}
     for _, body in _ours(found):
-        if each := sets.get(body["name"]):
-            body["elem"] = elements.to_text(each.family, each.intervals)
+        if change := about.get(body["name"]):
+            body["elem"] = elements.changed_text(body.get("elem", ""), change)
     return json.dumps(found, separators=(",", ":"))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.survey import Survey
     from fwpolicy.deploy.undo import Undo
     from fwpolicy.model.compare import Change
+    from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
 
 FILE = "ruleset.nft"
@@ -60,7 +61,6 @@ class NftRules:
         self, policy: Policy, facts: Facts, seen: Survey, current: Generation | None, prove: bool
     ) -> Wanted:
         from fwpolicy.compiler.compile import compile_ruleset  # noqa: PLC0415
-        from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
 
         ruleset = compile_ruleset(policy, facts)
         artifact = render(ruleset, policy.name)
@@ -68,7 +68,7 @@ class NftRules:
         return Wanted(
             ruleset,
             (artifact,),
-            prove_compiled(policy, facts.servers, artifact) if prove else None,
+            _proved(policy, facts, artifact) if prove else None,
             _loads(seen, ruleset, artifact, policy.name) if changed else (),
             changed,
         )
@@ -212,6 +212,12 @@ class NftRules:
         before = _body(render(Ruleset((plan.survey.ours,)), plan.policy.name).text)
         lines = difflib.unified_diff(before, _body(plan.artifact.text), "live", "new", n=1, lineterm="")
         return [f"rules: changed, in {OURS}", *_indented(lines)]
+
+
+def _proved(policy: Policy, facts: Facts, artifact: Artifact) -> Program:
+    from fwpolicy.deploy.proof import prove_compiled  # noqa: PLC0415
+
+    return prove_compiled(policy, facts.servers, artifact)
 
 
 def _changed(seen: Survey, current: Generation | None, ruleset: Ruleset, text: str) -> bool:

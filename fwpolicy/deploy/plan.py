@@ -7,8 +7,7 @@ from fwpolicy.compiler.compile import compile_timeservice
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import AUTO, NFT, chosen
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, Runner, is_turned, runner
-from fwpolicy.deploy.flows import losing_clients
+from fwpolicy.deploy.drift import IGNORE, Runner, is_turned, runner, unasked
 from fwpolicy.deploy.foreign import interference, order, title
 from fwpolicy.deploy.handback import returned_files, revived_services
 from fwpolicy.deploy.machine import Machine
@@ -16,9 +15,7 @@ from fwpolicy.deploy.provenance import of_another_host
 from fwpolicy.deploy.servers import known_servers, sources_of, unreachable, without_dns
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.state import Generation, Originals, State
-from fwpolicy.deploy.timeservice import DaemonPlan, plan_daemons
 from fwpolicy.errors import HostError
-from fwpolicy.host.files import printable
 from fwpolicy.host.services import NoServices
 from fwpolicy.record import record
 
@@ -33,10 +30,12 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.provenance import Provenance
     from fwpolicy.deploy.said import Said
     from fwpolicy.deploy.survey import Survey
+    from fwpolicy.deploy.timeservice import DaemonPlan
     from fwpolicy.host.conntrack import Flow
     from fwpolicy.host.operator import Operator
     from fwpolicy.host.services import ServiceState
     from fwpolicy.ir.ruleset import Ruleset
+    from fwpolicy.ir.timeservice import TimeService
     from fwpolicy.model.program import Program
     from fwpolicy.policy.model import Policy
 
@@ -47,7 +46,8 @@ if TYPE_CHECKING:
 class Options:
     """How to apply: without the boot unit (`persist`), without daemons, replacing another policy, without
     proofs (`prove`), even if `operator` were locked out (`force`; None: nobody is connected over SSH);
-    `backend`: by which (backend.py); `said`: all that the policy was read of; `came`: who signed that."""
+    `backend`: by which (backend.py); `said`: all that the policy was read of; `came`: who signed that;
+    `told`: is anybody told of the connections that it would end? An apply looks at them again."""
 
     persist: bool = True
     daemon: bool = True
@@ -58,6 +58,7 @@ class Options:
     said: Said | None = None
     backend: str = AUTO
     came: Provenance | None = None
+    told: bool = True
 
 
 @record
@@ -158,13 +159,12 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
     service = compile_timeservice(policy) if options.daemon else None
     originals = _originals(state)
     revived = revived_services(current, originals, service) if options.daemon else ()
-    units = frozenset(each.unit for each in revived)
-    daemons, daemon_notes = plan_daemons(service, policy.apply.daemon_config, machine, units)
+    daemons, daemon_notes = _daemons(service, policy, machine, revived)
     sources = sources_of(daemons)
     servers, source_notes = known_servers(policy, sources)
     facts = Facts(nat=seen.nat, servers=servers)
     wanted = rules.wanted(policy, facts, seen, current, options.prove)
-    purge, losing, flow_notes = _connections(policy, machine, facts, rules)
+    purge, losing, flow_notes = _connections(policy, machine, facts, rules) if options.told else ((), (), ())
     drift = runner(policy.apply.drift, machine) if options.persist else Runner()
     boots, boot_notes = _boot_files(policy, machine, options, rules, drift.program)
     out_notes, out_refusals = lock_out(policy, facts, options, machine) if wanted.changed else ((), ())
@@ -208,6 +208,18 @@ def make_plan(policy: Policy, machine: Machine, options: Options) -> Plan:
             *out_refusals,
         ),
     )
+
+
+def _daemons(
+    service: TimeService | None, policy: Policy, machine: Machine, revived: tuple[ServiceState, ...]
+) -> tuple[tuple[DaemonPlan, ...], tuple[str, ...]]:
+    """(a plan for each time daemon in use, notes)."""
+    if service is None:
+        return (), ()
+    from fwpolicy.deploy.timeservice import plan_daemons  # noqa: PLC0415
+
+    units = frozenset(each.unit for each in revived)
+    return plan_daemons(service, policy.apply.daemon_config, machine, units)
 
 
 def _current(state: State) -> Generation | None:
@@ -255,6 +267,7 @@ def _connections(
 
     if not machine.live or not purge.denies_anything(policy):
         return (), (), ()
+    from fwpolicy.deploy.flows import losing_clients  # noqa: PLC0415
     from fwpolicy.host.conntrack import flows  # noqa: PLC0415
 
     try:
@@ -372,17 +385,6 @@ def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:
     return (
         "the policy translates addresses and this host does not forward: sysctl -w net.ipv4.ip_forward=1",
     )
-
-
-def unasked(machine: Machine, mode: str, drift: Runner) -> tuple[str, ...]:
-    """What root would run unasked, and others than root can change."""
-    found = [f"apply: {{drift: {mode}}}: {drift.trouble}"] if drift.trouble else []
-    if exposed := machine.files.exposed(machine.state_dir):
-        found.append(
-            f"root runs scripts in the state directory {machine.state_dir}, and others than root can change "
-            f"{printable(exposed)}"
-        )
-    return tuple(found)
 
 
 def _allows_on(policy: Policy, hook: str) -> bool:

@@ -12,7 +12,6 @@ import time
 from fwpolicy.addresses import AddressSet, collect, format_address, parse
 from fwpolicy.backends.nft import purged as table
 from fwpolicy.backends.nft.elements import name_of_set
-from fwpolicy.deploy.flows import Scene, Verdicts, is_shared, judge
 from fwpolicy.deploy.undo import Undo
 from fwpolicy.errors import HostError
 from fwpolicy.host.conntrack import ICMP, ICMPV6, TCP
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fwpolicy.backends.nft.purged import Ends
+    from fwpolicy.deploy.flows import Scene, Verdicts
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.host.conntrack import Flow
     from fwpolicy.policy.model import Policy
@@ -60,6 +60,8 @@ def look(policy: Policy, scene: Scene, servers: AddressSet | None, flows: Sequen
     """What of `flows` the policy denies. Raises HostError where a route cannot be asked for."""
     if policy.apply.conntrack == "keep":
         return Purge()
+    from fwpolicy.deploy.flows import judge  # noqa: PLC0415
+
     found = judge(policy, flows, scene, servers)
     return Purge(found.condemned, found.guarded, tuple(_notes(found)))
 
@@ -72,6 +74,7 @@ def denies_anything(policy: Policy) -> bool:
 def scene_of(policy: Policy, machine: Machine, of_group: Members | None = None) -> Scene:
     """This host as its connections see it, in the network namespace of the calling thread. `of_group`: who
     is in a group that is filled at run time. Reads only; raises HostError."""
+    from fwpolicy.deploy.flows import Scene  # noqa: PLC0415
     from fwpolicy.host import processes  # noqa: PLC0415
     from fwpolicy.host.operator import operator  # noqa: PLC0415
     from fwpolicy.host.routes import Routes  # noqa: PLC0415
@@ -266,6 +269,8 @@ def _is_there() -> bool:
 def graves(flows: Iterable[Flow]) -> Mapping[tuple[int, Ends], int]:
     """(family, ends) that no packet may have, and for how many seconds: as long as the entry would have
     lived in silence. As a filter sees it, and as it comes where its translation is forgotten, both ways."""
+    from fwpolicy.deploy.flows import is_shared  # noqa: PLC0415
+
     found: dict[tuple[int, Ends], int] = {}
     for flow in flows:
         if flow.protocol in (ICMP, ICMPV6) or is_shared(flow.family, flow.seen[3]):

@@ -13,8 +13,8 @@ from fwpolicy.artifact import Artifact
 from fwpolicy.compiler.facts import Facts
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.changes import FileChange
-from fwpolicy.deploy.drift import IGNORE, REPORT, SERVICE, TIMER, Runner, runs, trouble
-from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_off, lock_out, unasked
+from fwpolicy.deploy.drift import IGNORE, REPORT, SERVICE, TIMER, Runner, runs, trouble, unasked
+from fwpolicy.deploy.plan import Options, Plan, boot_changes, boot_is_off, lock_out
 from fwpolicy.deploy.said import policy as policy_of
 from fwpolicy.deploy.said import said
 from fwpolicy.deploy.starters import BOOT_FOLDER, SCRIPT_PATH

@@ -6,7 +6,6 @@ import json
 
 from fwpolicy.backends.nft.read import same
 from fwpolicy.backends.nft.reload import WHOLE, Load, back, elements_of, reload
-from fwpolicy.deploy.proof import prove_listed
 from fwpolicy.deploy.starters import UNIT
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError, PolicyError, Problem
@@ -62,10 +61,14 @@ def load_rules(plan: Plan, machine: Machine, was: str, undo: Undo, tell: Tell) -
     kernel = Nftables()
     undo.then(_put_back, machine, plan.survey.ours, was or _listed(kernel, plan.survey.ours))
     way, moment = _load_first(kernel, plan)
-    # A proof takes nothing for granted: what the new sets hold is dumped then, and not sampled.
-    untouched = None if plan.emitted is not None else _untouched(plan, way, moment)
-    seen = _read_back_elements(plan, way, moment) or read_back(plan, machine, untouched)
+    seen = _read_back_elements(plan, way, moment)
+    if seen is None:
+        # A proof takes nothing for granted: what the new sets hold is dumped then, and not sampled.
+        untouched = None if plan.emitted is not None else _untouched(plan, way, moment)
+        seen = read_back(plan, machine, untouched)
     if plan.emitted is not None:
+        from fwpolicy.deploy.proof import prove_listed  # noqa: PLC0415
+
         prove_listed(plan.emitted, json.loads(seen.listing), "live")
         tell("loaded the rules in one transaction, read them back and proved them: equal for every packet")
     else:
@@ -131,9 +134,13 @@ def _read_back_elements(plan: Plan, way: Load, moment: str) -> Survey | None:
     ours = replace(plan.survey.ours, sets=tuple(new.get(each.name, each) for each in plan.survey.ours.sets))
     if not _same(ours, plan.ruleset):
         return None
-    from fwpolicy.deploy.elements import with_elements  # noqa: PLC0415
+    from fwpolicy.deploy.elements import with_changes  # noqa: PLC0415
 
-    return replace(plan.survey, ours=ours, listing=with_elements(plan.survey.listing, new), moment=moment)
+    try:
+        listing = with_changes(plan.survey.listing, way.changes)
+    except ValueError:
+        return None
+    return replace(plan.survey, ours=ours, listing=listing, moment=moment)
 
 
 def _untouched(plan: Plan, way: Load, moment: str) -> Known | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import AddressError, AddressSet, collect, parse
-from fwpolicy.model.decide import decide
-from fwpolicy.model.packet import Packet
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -13,6 +11,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.timeservice import DaemonPlan
     from fwpolicy.host.files import Files
+    from fwpolicy.model.packet import Packet
     from fwpolicy.policy.model import Policy
 
 UDP = 17
@@ -76,11 +75,15 @@ def without_dns(policy: Policy, sources: Sources, files: Files) -> tuple[str, ..
 
 
 def _asks(destination: str, port: int) -> Packet:
+    from fwpolicy.model.packet import Packet  # noqa: PLC0415
+
     family, address, _ = parse(destination)
     return Packet("output", family, UDP, 0, address, 40000, port)
 
 
 def _denied(policy: Policy, packet: Packet) -> bool:
+    from fwpolicy.model.decide import decide  # noqa: PLC0415
+
     return decide(policy, packet).verdict in ("drop", "reject")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import starmap
 from operator import ne
 
+from fwpolicy.addresslists import are_single
 from fwpolicy.errors import Span
 from fwpolicy.ir.maps import CounterMap, Map, VerdictMap
 from fwpolicy.record import record
@@ -330,7 +331,7 @@ class Set:
     @property
     def has_ranges(self) -> bool:
         """Does it need `flags interval`? It cannot get them later."""
-        return any(starmap(ne, self.intervals))
+        return not are_single(self.intervals) if self.family == 4 else any(starmap(ne, self.intervals))
 
 
 @record

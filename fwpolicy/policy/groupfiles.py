@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from fwpolicy.addresses import NOWHERE, AddressError, AddressSet, collect
-from fwpolicy.addresslists import networks
+from fwpolicy.addresslists import listed, networks
 from fwpolicy.errors import PolicyError, Problem, Span
 from fwpolicy.policy.names import packet_address
 from fwpolicy.source import Text, decode
@@ -25,16 +25,19 @@ def members(word: Word, names: Names) -> AddressSet:
     """What the file that `word` names holds; a problem for each line that is wrong."""
     path = posixpath.join(posixpath.dirname(word.span.file), word.text)
     try:
-        text = Text(path, decode(path, names.read_file(path)))
+        content = decode(path, names.read_file(path))
     except PolicyError as error:
         names.problems += error.problems
         return NOWHERE
     except OSError as error:
         names.error(f"cannot read {path}: {error.strerror}", word.span)
         return NOWHERE
+    text = Text(path, content)
     # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
     beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
     names.texts[path] = Text(path, "") if beyond else text
+    if (found := listed(content, MAX_ENTRIES)) is not None:
+        return AddressSet(found)
     entries = [entry for entry in map(str.strip, _without_comments(text)) if entry]
     if len(entries) > MAX_ENTRIES:
         names.error(f"{path} has more than {MAX_ENTRIES:,} addresses", word.span)

@@ -88,6 +88,23 @@ def test_the_difference_of_two_sets(one, other):
     )
 
 
+@given(st.permutations(range(12)), st.permutations(range(12)), st.integers(0, 12), st.integers(0, 12))
+def test_the_difference_of_two_sets_in_no_order(one, other, many, more):
+    """As nft may list them, and so many that it is not worth going step by step."""
+    before, after = (Set("s", 4, tuple((n, n) for n in each)) for each in (one[:many], other[:more]))
+    gone, new = difference(before, after)
+    assert gone == tuple((n, n) for n in sorted(set(one[:many]) - set(other[:more])))
+    assert new == tuple((n, n) for n in sorted(set(other[:more]) - set(one[:many])))
+
+
+def test_the_difference_of_many():
+    before = Set("s", 4, tuple((n, n) for n in range(0, 3000, 3)))
+    after = Set("s", 4, tuple((n, n) for n in range(0, 3000, 2)))
+    gone, new = difference(before, after)
+    assert gone == tuple((n, n) for n in range(0, 3000, 3) if n % 2)
+    assert new == tuple((n, n) for n in range(0, 3000, 2) if n % 3)
+
+
 @pytest.mark.kernel
 def test_the_mode_as_nft_1_1_lists_it_is_the_same(netns):
     text = render(compile_ruleset(policy("roles: {ntp: client-only}\n")), "p").text

@@ -284,6 +284,23 @@ def image(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "out", "err"),
+    [
+        (["services"], 0, "zabbix-server    tcp/10051", ""),
+        (["check", "/nowhere.yaml"], 1, "", "fwpolicy: /nowhere.yaml: no such file"),
+        (["nonsense"], 64, "", "fwpolicy: no command 'nonsense' (see: fwpolicy --help)"),
+        (["--version"], 0, f"fwpolicy {fwpolicy.VERSION}", ""),
+    ],
+)
+def test_the_program_ends_at_once_when_all_is_said(words, code, out, err):
+    """Into pipes, where nothing is written before it is flushed."""
+    command = [sys.executable, "-c", "from fwpolicy.cli import program; program()", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+    assert (done.returncode, done.stderr.strip()) == (code, err)
+    assert done.stdout.rstrip("\n").endswith(out)
+
+
 def test_plan_of_an_image(tmp_path, capsys):
     root = image(tmp_path / "image")
     assert main(["plan", "--root", str(root), "ntp-client"]) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from fwpolicy import markedtext
 from fwpolicy.deploy import apply as applying
-from fwpolicy.deploy import plan as planning
+from fwpolicy.deploy import timeservice
 from fwpolicy.deploy.changes import FileChange
 from fwpolicy.deploy.machine import Machine
 from fwpolicy.deploy.plan import Options, make_plan
@@ -94,7 +94,7 @@ def one_daemon(service, config_mode, machine, revived=frozenset()):
 @pytest.fixture
 def place(netns, tmp_path, monkeypatch):
     here = Place(netns, tmp_path)
-    monkeypatch.setattr(planning, "plan_daemons", one_daemon)
+    monkeypatch.setattr(timeservice, "plan_daemons", one_daemon)
     with entered(netns):
         yield here
 

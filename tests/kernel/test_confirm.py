@@ -343,6 +343,6 @@ def test_the_way_back_ends_what_the_earlier_policy_denied(place, by_command, tmp
     listed = subprocess.run([*inside, "-L"], check=True, capture_output=True, text=True).stdout
     assert "dport=5353" not in listed
     # Of a generation that kept no policy the rules come back all the same.
-    (place.folder / f"{STATE}/generations/2/policy.json"[1:]).unlink()
+    (place.folder / f"{STATE}/generations/2/policy.kept"[1:]).unlink()
     assert by_command("rollback", "2") == 0
     assert "udp dport 5353" in place.rules()

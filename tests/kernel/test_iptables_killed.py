@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.deploy import journal, xtload
-from fwpolicy.deploy import plan as planning
+from fwpolicy.deploy import journal, timeservice, xtload
 from fwpolicy.deploy.confirm import settled
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.starters import UNIT
@@ -125,7 +124,7 @@ def empty(netns):
 @pytest.fixture(params=VARIANTS)
 def killing_of(request, netns, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", variant_path(tmp_path / "bin", request.param))
-    monkeypatch.setattr(planning, "plan_daemons", one_daemon)
+    monkeypatch.setattr(timeservice, "plan_daemons", one_daemon)
     return lambda **how: Killing(netns, tmp_path, request.param, **how)
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.deploy import journal
-from fwpolicy.deploy import plan as planning
+from fwpolicy.deploy import journal, timeservice
 from fwpolicy.deploy.confirm import settled
 from fwpolicy.deploy.journal import pending
 from fwpolicy.deploy.starters import UNIT
@@ -116,7 +115,7 @@ def empty(netns):
 
 @pytest.fixture
 def killing_of(netns, tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "plan_daemons", one_daemon)
+    monkeypatch.setattr(timeservice, "plan_daemons", one_daemon)
     return lambda scenario, **how: Killing(netns, tmp_path, SCENARIOS[scenario], **how)
 
 

@@ -129,7 +129,7 @@ def test_from_nothing_to_drift(host, tmp_path):
     found = read(text)
     assert one(found, "fwpolicy_in_force") == 0 and kinds(found)["rules"] == 1
 
-    (tmp_path / "state/running/policy.json").unlink()
+    (tmp_path / "state/running/policy.kept").unlink()
     found = read(host("status", "--prometheus")[1])
     assert one(found, "fwpolicy_policy_readable") == 0
     assert "fwpolicy_line_expires_timestamp_seconds" not in found

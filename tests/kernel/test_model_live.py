@@ -175,10 +175,11 @@ def test_plan_tells_the_traffic_that_changes(host):
 
 
 def test_an_apply_whose_proof_fails_changes_nothing(host, monkeypatch):
-    def wrong(*_):
-        raise CheckFailedError("proof failed: for the test")
+    def wrong(emitted, listing, where):
+        if where == "live":
+            raise CheckFailedError("proof failed: for the test")
 
-    monkeypatch.setattr("fwpolicy.deploy.rules.prove_listed", wrong)
+    monkeypatch.setattr("fwpolicy.deploy.proof.prove_listed", wrong)
     code, text = host("apply", "web.yaml")
     assert code == 3 and "proof failed: for the test" in text
     assert host("status")[0] == 2

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fwpolicy import cli
 from fwpolicy.backends.nft.purged import TABLE
 from fwpolicy.backends.nft.render import render
 from fwpolicy.commands import plantext
@@ -375,6 +376,33 @@ def test_a_plan_says_what_its_apply_does(place):
     assert {flow.dport for flow in conntrack.flows()} == {9090}
     assert remove(place.machine, lambda _: None)
     assert place.rules() == ""
+
+
+def test_where_nobody_is_told_connections_are_looked_at_once(place, monkeypatch, tmp_path):
+    looks = []
+    monkeypatch.setattr(conntrack, "flows", lambda: looks.append("look") or ())
+    (tmp_path / "p.yaml").write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n")
+    where = ("--netns", place.name, "--state-dir", str(tmp_path / "state"), str(tmp_path / "p.yaml"))
+    assert cli.main(["apply", "--quiet", "--no-persist", *where]) == 0
+    assert looks == ["look"]
+    assert cli.main(["plan", "--quiet", "-o", str(tmp_path / "saved"), *where]) in (0, 2)
+    assert cli.main(["plan", "--quiet", "--json", *where]) in (0, 2)
+    assert len(looks) == 3
+
+
+def test_no_entries_no_dump(place, monkeypatch):
+    def dump(*_):
+        raise AssertionError
+
+    def insert():
+        with Netlink(NETFILTER) as kernel:
+            assert kernel.tell(1 << 8, [created(1)], 0x600) == [None]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Netlink, "dump", dump)
+        assert conntrack.flows() == ()
+    insert()
+    assert [flow.dport for flow in conntrack.flows()] == [8080]
 
 
 # Many at once

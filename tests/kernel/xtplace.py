@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fwpolicy.deploy import plan as planning
+from fwpolicy.deploy import timeservice
 from fwpolicy.host.netns import entered
 from tests.kernel.place import Place, one_daemon
 from tests.kernel.place import planned as planned_any
@@ -49,7 +49,7 @@ def load_others(variant: str) -> None:
 @pytest.fixture(params=VARIANTS)
 def place(request, netns, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", variant_path(tmp_path / "bin", request.param))
-    monkeypatch.setattr(planning, "plan_daemons", one_daemon)
+    monkeypatch.setattr(timeservice, "plan_daemons", one_daemon)
     (tmp_path / "host").mkdir()
     here = XtPlace(netns, tmp_path / "host", request.param)
     with entered(netns):

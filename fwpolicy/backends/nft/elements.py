@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import struct
 from binascii import a2b_base64, b2a_base64
+from bisect import bisect_left
 from functools import lru_cache
 from itertools import chain
 from operator import ge, gt
 
 from fwpolicy.addresses import BITS
+from fwpolicy.addresslists import packed, unpacked
 from fwpolicy.backends.nft.words import interval_text
 from fwpolicy.record import record
 
@@ -276,15 +278,51 @@ def _regular(data: bytes, family: int, interval: bool) -> list[tuple[int, ...]] 
 
 def to_text(family: int, intervals: Intervals) -> str:
     """A set's intervals in base64: first and last addresses, big endian."""
-    packed = _packed(family, list(chain.from_iterable(intervals)))
-    return b2a_base64(packed, newline=False).decode()
+    held = packed(intervals) if family == 4 else _packed(family, list(chain.from_iterable(intervals)))
+    return b2a_base64(held, newline=False).decode()
 
 
 @lru_cache(maxsize=64)
 def from_text(family: int, text: str) -> Intervals:
     """Raises ValueError. The same text gives the same object, which is quickly compared."""
-    packed = a2b_base64(text.encode())
-    if len(packed) % (2 * _width(family)):
-        raise ValueError(f"{len(packed)} bytes are no intervals")
-    bounds = iter(_unpacked(family, packed))
+    held = a2b_base64(text.encode())
+    if len(held) % (2 * _width(family)):
+        raise ValueError(f"{len(held)} bytes are no intervals")
+    if family == 4:
+        return unpacked(held)
+    bounds = iter(_unpacked(family, held))
     return tuple(zip(bounds, bounds, strict=True))
+
+
+def changed_text(text: str, change: Change) -> str:
+    """The text of a set that was `text` before the change. Raises ValueError where it did not hold what goes,
+    or held what comes.
+
+    What stays is not read: 1 ms for 100,000 elements, where making their text takes 10.
+    """
+    held = a2b_base64(text.encode())
+    size = 2 * _width(change.family)
+    gone, new = ({_record(change.family, each) for each in every} for every in (change.gone, change.new))
+    parts: list[bytes] = []
+    at = 0
+    for each in sorted(gone ^ new):
+        place = _place(held, size, each, at)
+        if (held[place : place + size] == each) is not (each in gone):
+            raise ValueError("the set was not as it was looked at")
+        parts += [held[at:place], each] if each in new else [held[at:place]]
+        at = place if each in new else place + size
+    return b2a_base64(b"".join([*parts, held[at:]]), newline=False).decode()
+
+
+def _record(family: int, interval: Interval) -> bytes:
+    return b"".join([_number(family, bound) for bound in interval])
+
+
+def _place(held: bytes, size: int, wanted: bytes, begin: int) -> int:
+    """Where the first record is from `begin` on that is not less than `wanted`."""
+
+    def numbered(number: int) -> bytes:
+        return held[number * size : (number + 1) * size]
+
+    every = range(begin // size, len(held) // size)
+    return begin + size * bisect_left(every, wanted, key=numbered)

@@ -17,7 +17,7 @@ first reads the set that is there: 147 ms against 96.
 from __future__ import annotations
 
 from fwpolicy.backends.nft.elements import Change
-from fwpolicy.backends.nft.read import difference, normal_map, same
+from fwpolicy.backends.nft.read import alike, difference, normal_map, same
 from fwpolicy.backends.nft.render import artifact, table_lines
 from fwpolicy.backends.nft.words import interval_text
 from fwpolicy.ir.ruleset import PerSource, Ruleset, Set, Table
@@ -134,11 +134,12 @@ def _changes(wanted: Table, live: Table) -> tuple[Change, ...]:
     found = []
     for each in wanted.sets:
         before = there.get(each.name)
-        if not isinstance(each, Set) or not isinstance(before, Set) or before == each:
+        if not isinstance(each, Set) or not isinstance(before, Set) or alike(before, each):
             continue
-        if before.family == each.family and before.has_ranges == each.has_ranges:
+        interval = each.has_ranges
+        if before.family == each.family and before.has_ranges == interval:
             gone, new = difference(before, each)
-            found.append(Change(each.name, each.family, each.has_ranges, gone, new))
+            found.append(Change(each.name, each.family, interval, gone, new))
     return tuple(found)
 
 
@@ -182,7 +183,7 @@ def _differ_in_elements_only(wanted: Table, live: Table, changes: tuple[Change, 
 
 def _kept_sets(wanted: Table, live: Table) -> Sets:
     there = {each.name: each for each in live.sets}
-    return {each.name: each for each in wanted.sets if there.get(each.name) == each}
+    return {each.name: each for each in wanted.sets if alike(there.get(each.name), each)}
 
 
 def _kept_maps(wanted: Table, live: Table) -> set[str]:

@@ -6,7 +6,7 @@ from itertools import accumulate, repeat, starmap
 from operator import ne
 
 from fwpolicy.artifact import Artifact
-from fwpolicy.backends.nft.words import interval_texts, port_texts, rate_text, rule_text
+from fwpolicy.backends.nft.words import interval_texts, joined_intervals, port_texts, rate_text, rule_text
 from fwpolicy.ir.maps import CounterMap, Element, Map, VerdictMap
 from fwpolicy.ir.ruleset import (
     DSTNAT,
@@ -162,7 +162,7 @@ def _set(each: Set | DynamicSet, filled: bool) -> Lines:
 
 def _elements(each: Set) -> Lines:
     if each.intervals:
-        elements = ",\n\t\t\t     ".join(interval_texts(each.family, each.intervals))
+        elements = joined_intervals(each.family, each.intervals, ",\n\t\t\t     ")
         yield f"\t\telements = {{ {elements} }}", None
 
 

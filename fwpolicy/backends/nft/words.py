@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import BITS, format_address, prefix_length
-from fwpolicy.addresslists import format_addresses
+from fwpolicy.addresslists import written
 from fwpolicy.ir.maps import CounterMap, VerdictMap
 from fwpolicy.ir.ruleset import (
     Accept,
@@ -181,20 +181,20 @@ def interval_text(family: int, interval: Interval) -> str:
 
 def interval_texts(family: int, intervals: Intervals) -> list[str]:
     """Each an address, a prefix or a range."""
-    firsts = _address_texts(family, [first for first, _ in intervals])
-    suffixes = {1 << host: f"/{BITS[family] - host}" for host in range(1, BITS[family] + 1)} | {1: ""}
+    if family == 4:
+        return written(intervals, "\n").split("\n") if intervals else []
+    suffixes = {1 << host: f"/{BITS[6] - host}" for host in range(1, BITS[6] + 1)} | {1: ""}
     texts = []
-    for text, (first, last) in zip(firsts, intervals, strict=True):
+    for first, last in intervals:
         size = last - first + 1
-        if size in suffixes and not first & size - 1:
-            texts.append(text + suffixes[size])
-        else:
-            texts.append(f"{text}-{format_address(family, last)}")
+        whole = size in suffixes and not first & size - 1
+        texts.append(format_address(6, first) + (suffixes[size] if whole else f"-{format_address(6, last)}"))
     return texts
 
 
-def _address_texts(family: int, values: list[int]) -> list[str]:
-    return format_addresses(values) if family == 4 else [format_address(family, value) for value in values]
+def joined_intervals(family: int, intervals: Intervals, separator: str) -> str:
+    """The same with `separator` between them."""
+    return written(intervals, separator) if family == 4 else separator.join(interval_texts(family, intervals))
 
 
 def port_text(interval: Interval) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fwpolicy.addresses import BITS, prefixes
+from fwpolicy.addresslists import singles
 from fwpolicy.compiler.passes.chains import each_table
 from fwpolicy.ir.ruleset import Address, Chain, CtCount, DynamicSet, Rate, Rule, Set
 from fwpolicy.record import replace
@@ -80,7 +81,8 @@ def _hashes(each: Set, taken: set[str]) -> list[tuple[int, Set]]:
         by_length.setdefault(target, []).extend(_split(firsts, length, target, BITS[each.family]))
     found = []
     for length, firsts in sorted(by_length.items(), key=lambda item: (-len(item[1]), item[0])):
-        members = tuple([(first, first) for first in sorted(firsts)])
+        firsts.sort()
+        members = singles(firsts) if each.family == 4 else tuple(zip(firsts, firsts, strict=True))
         found.append((length, Set(_name(f"{each.name}_{length}", taken), each.family, members)))
     return found
 

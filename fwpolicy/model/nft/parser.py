@@ -229,7 +229,7 @@ def _elements(tokens: Tokens) -> list[Json]:
     plain = ":" in body or "." in body
     if plain and _PLAIN.fullmatch(body) and " . " not in body and " : " not in body:
         tokens.advance()
-        return [member for each in body.split(",") if (member := each.strip())]
+        return list(filter(None, map(str.strip, body.split(","))))
     inner = Tokens("{" + body + "}", tokens.file, line)
     inner.chain = tokens.chain
     tokens.advance()

@@ -93,9 +93,7 @@ class OfNetworks:
     def together(self, members: list[Json]) -> Intervals | None:
         """The union of all; None where one by one may say more."""
         texts = members if set(map(type, members)) == {str} else list(map(_network_text, members))
-        if self._length < _WHOLE:
-            return networks([f"{text}/{self._length}" for text in texts])
-        return networks(texts)
+        return networks(texts, self._length)
 
 
 # A list that is worth two passes.
