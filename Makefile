@@ -16,6 +16,9 @@ APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrac
 # What counts answers within milliseconds has the machine to itself.
 ALONE := tests/kernel/test_probe_wire.py
 SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
+# The roots of the hosts that `make test` boots (tests/lab/roots.py).
+ROOTS := base sysv-bare sysv chrony ntp ntpsec openntpd timesyncd ssh ssh-sudo git sysv-ntp sysv-ntpsec sysv-ssh \
+	iptables-chrony iptables-ntp iptables-ntpsec
 # A browser is large, and only the report's page needs one.
 BROWSER := chromium chromium-driver
 PEERS := nftgen aerleon capirca
@@ -30,7 +33,8 @@ help:
 	@echo "make deb    build/fwpolicy_VERSION_all.deb, for Debian 12 and newer"
 	@echo "make wheelhouse  build/wheelhouse: our wheel and all that it needs, for hosts without a network"
 	@echo "make test   linters, types, layers and the tests; the kernel's as root"
-	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC"
+	@echo "make test-all  those that take longer, too: other tools' firewalls, the script on booted hosts, OpenRC,"
+	@echo "            a kill before every write, the plug pulled at every step, every shell with every backend"
 	@echo "make test-hosts  only booted hosts, all of them: the whole matrix of backends, daemons and modes, every kind"
 	@echo "            of boot, Debian 11 and 13, a machine with a kernel of its own (docs/hosts.md)"
 	@echo "make test-report  the report's page in a headless chromium, with new screenshots in build/"
@@ -73,9 +77,9 @@ test: $(STAMP)
 	$(AS_ROOT) $(BIN)/python -m pytest $(ALONE) $(PYTEST_ARGS)
 	$(AS_ROOT) $(BIN)/python -m pytest -m 'not slow' --ignore=$(ALONE) $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
-# What every other root of the lab lies upon.
+# While nothing else wants the machine; a root that is not here is made by the first test that boots it.
 roots: $(STAMP)
-	$(AS_ROOT) $(BIN)/python -m tests.lab.roots base sysv-bare
+	$(AS_ROOT) $(BIN)/python -m tests.lab.roots $(ROOTS)
 
 # The report's page in a real browser.
 test-report: $(STAMP) browser

@@ -217,6 +217,7 @@ def test_no_error_goes_where_the_output_goes():
 
 
 def test_without_its_only_library(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "fwpolicy.yamltree", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert main(["check", "ntp-client"]) == 1
     said = capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ CLIENT, SERVER, CLOSED = (cases.policy(name) for name in ("ntp-client", "ntp-ser
 NOW = ("apply", "--no-confirm")
 
 
+# Each shell with one backend, and all with all in `make test-all`.
+USUAL = tuple(zip(SHELLS, BACKENDS, strict=True))
+HOSTS = [
+    pytest.param(pair, id="-".join(pair), marks=() if pair in USUAL else pytest.mark.slow)
+    for pair in product(SHELLS, BACKENDS)
+]
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     return request.param
@@ -33,9 +42,9 @@ def shell(request):
     return request.param
 
 
-@pytest.fixture
-def host(netns, tmp_path, shell, backend):
-    made = OldHost(netns, tmp_path, shell, backend)
+@pytest.fixture(params=HOSTS)
+def host(netns, tmp_path, request):
+    made = OldHost(netns, tmp_path, *request.param)
     others(made)
     return made
 

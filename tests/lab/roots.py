@@ -303,7 +303,7 @@ def default_directory() -> Path:
 def main() -> None:
     """Build the roots that are named, side by side: `python -m tests.lab.roots NAME ...`."""
     roots = Roots(default_directory())
-    with ThreadPoolExecutor() as executor:
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
         list(executor.map(roots.get, sys.argv[1:]))
     roots.close()
 
