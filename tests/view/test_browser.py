@@ -187,10 +187,8 @@ def test_sorting(chromium, company):
     assert [each.split()[1] for each in column(0)] == ["9", "19", "66"]
     levels = "return Array.from(document.querySelectorAll('#risky tbody th'), each => each.dataset.value)"
     chromium.run("document.querySelector('#risky th button').click()")
-    assert (
-        chromium.run(levels) == sorted(chromium.run(levels), reverse=True)
-        and len(set(chromium.run(levels))) == 3
-    )
+    found = chromium.run(levels)
+    assert found == sorted(found, reverse=True) and len(set(found)) > 1
 
 
 def test_without_javascript_everything_is_there(chromium, company, tmp_path):
