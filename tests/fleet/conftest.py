@@ -35,12 +35,13 @@ class Repo:
         path.write_text(text)
         return path
 
-    def git(self, *words: str, day: int = 1) -> str:
+    def git(self, *words: str, day: int = 1, given: str | None = None) -> str:
         date = f"2026-01-{day:02}T12:00:00+00:00"
         when = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
         done = subprocess.run(
             ["git", *words],
             cwd=self.path,
+            input=given,
             env=os.environ | WHO | when | {"GIT_CONFIG_GLOBAL": "/dev/null"},
             capture_output=True,
             text=True,
@@ -54,6 +55,12 @@ class Repo:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message, day=day)
         return self.git("rev-parse", "HEAD")
+
+    def with_header(self, commit: str, header: str) -> str:
+        """The same commit with one more header; no branch has it."""
+        head, _, message = self.git("cat-file", "commit", commit).partition("\n\n")
+        text = f"{head}\n{header}\n\n{message}\n"
+        return self.git("hash-object", "-t", "commit", "-w", "--stdin", given=text)
 
 
 @pytest.fixture

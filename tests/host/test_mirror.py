@@ -279,19 +279,8 @@ def test_a_signature_of_another_kind(repo, keys):
     """A commit that says it is signed by OpenPGP is asked of no gpg, whatever keys root has there."""
     repo.file("a", "1")
     first = repo.commit()
-    text = subprocess.run(
-        ["git", "cat-file", "commit", first], cwd=repo.path, capture_output=True, text=True, check=True
-    ).stdout
-    head, _, message = text.partition("\n\n")
     signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ==\n -----END PGP SIGNATURE-----"
-    made = subprocess.run(
-        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
-        cwd=repo.path,
-        input=f"{head}\n{signature}\n\n{message}",
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    made = repo.with_header(first, signature)
     repo.git("update-ref", "refs/heads/main", made)
     found = mirror(repo)
     assert found.fetch() == made

@@ -180,18 +180,9 @@ def test_only_forward(here, fleet):
     assert "somebody has rewound" in here.refused()
 
 
-def twin(repo, commit, header="gpgsig-sha256 x"):
-    """The same commit with one more header that no signature covers: whoever has no key can make it."""
-    text = repo.git("cat-file", "commit", commit) + "\n"
-    head, _, message = text.partition("\n\n")
-    made = subprocess.run(
-        ["git", "hash-object", "-t", "commit", "-w", "--stdin"],
-        cwd=repo.path,
-        input=f"{head}\n{header}\n\n{message}",
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+def twin(repo, commit):
+    """With a header that no signature covers: whoever has no key can make it."""
+    made = repo.with_header(commit, "gpgsig-sha256 x")
     assert made != commit
     return made
 
