@@ -68,10 +68,10 @@ def _parts(program: str, files: Files, live: bool) -> Iterator[str]:
     interpreter = _interpreter(program, files)
     yield interpreter[0]
     # Of a virtual environment: it says where that has its modules from.
-    yield f"{interpreter[0].rpartition('/')[0].rpartition('/')[0]}/pyvenv.cfg"
+    prefix = interpreter[0].rpartition("/")[0].rpartition("/")[0]
+    yield f"{prefix}/pyvenv.cfg"
     if live:
-        prefix = interpreter[0].rpartition("/")[0].rpartition("/")[0] or "/"
-        yield from _said((interpreter[0], "-I", "-S", "-c", _FIRST, prefix))
+        yield from _said((interpreter[0], "-I", "-S", "-c", _FIRST, prefix or "/"))
         # Every folder in which it looks for modules, those that are not there yet among them, and the files
         # of those that are used.
         yield from _said((*interpreter, "-c", _ASK))
