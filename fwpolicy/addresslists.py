@@ -165,7 +165,7 @@ def packed(intervals: Intervals) -> bytes:
 
 def remember(intervals: Intervals, made: bytes) -> bytes:
     """`made` is how `intervals` are packed. That this list is kept makes sure that no other has its id()."""
-    if len(intervals) >= _LONG and isinstance(intervals, tuple):
+    if _LONG <= len(intervals) <= _MOST_INTERVALS and isinstance(intervals, tuple):
         _PACKED[id(intervals)] = intervals, made
         while len(_PACKED) > _MOST_LISTS or sum(len(each) for each, _ in _PACKED.values()) > _MOST_INTERVALS:
             del _PACKED[next(iter(_PACKED))]
@@ -190,6 +190,8 @@ def singles(addresses: Sequence[int]) -> Intervals:
 
 def are_single(intervals: Intervals) -> bool:
     """Is each of one address?"""
+    if len(intervals) < _LONG:
+        return all(first == last for first, last in intervals)
     firsts, lasts = _bounds_of(packed(intervals))
     return firsts == lasts
 

@@ -302,7 +302,7 @@ def changed_text(text: str, change: Change) -> str:
     """
     held = a2b_base64(text.encode())
     size = 2 * _width(change.family)
-    gone, new = ({_record(change.family, each) for each in every} for every in (change.gone, change.new))
+    gone, new = ({_packed(change.family, [*each]) for each in every} for every in (change.gone, change.new))
     parts: list[bytes] = []
     at = 0
     for each in sorted(gone ^ new):
@@ -312,10 +312,6 @@ def changed_text(text: str, change: Change) -> str:
         parts += [held[at:place], each] if each in new else [held[at:place]]
         at = place if each in new else place + size
     return b2a_base64(b"".join([*parts, held[at:]]), newline=False).decode()
-
-
-def _record(family: int, interval: Interval) -> bytes:
-    return b"".join([_number(family, bound) for bound in interval])
 
 
 def _place(held: bytes, size: int, wanted: bytes, begin: int) -> int:

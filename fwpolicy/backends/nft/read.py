@@ -8,6 +8,7 @@ Whatever is not understood is refused by name, never skipped (docs/architecture.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import compress, islice
 from operator import ne
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     Json = Any
     # How many are the same, of either from a place on.
-    Shared = Callable[[Intervals, int, Intervals, int], int]
+    Shared = Callable[[int, int], int]
 
 _TYPES = {"ipv4_addr", "ipv6_addr", "inet_service"}
 
@@ -184,7 +185,7 @@ def difference(before: Set, after: Set) -> tuple[Intervals, Intervals]:
     for one, other, answer in _ANSWERED:
         if one is had and other is has:
             return answer
-    answer = _difference(had, has, _shared_packed if before.family == after.family == 4 else _shared)
+    answer = _difference(had, has, _shared(before, after))
     _ANSWERED[_MOST_ANSWERED - 1 :] = []
     _ANSWERED.insert(0, (had, has, answer))
     return answer
@@ -213,7 +214,7 @@ def _step_by_step(had: Intervals, has: Intervals, shared: Shared) -> tuple[list[
     new: list[Interval] = []
     at, other = 0, 0
     for _ in range(_MOST_STEPS):
-        number = shared(had, at, has, other)
+        number = shared(at, other)
         at, other = at + number, other + number
         if at == len(had) or other == len(has):
             break
@@ -226,16 +227,19 @@ def _step_by_step(had: Intervals, has: Intervals, shared: Shared) -> tuple[list[
     return [*only, *had[at:]], [*new, *has[other:]]
 
 
-def _shared(one: Intervals, at: int, other: Intervals, begin: int) -> int:
-    """How many are the same, of either from there on."""
+def _shared(before: Set, after: Set) -> Shared:
+    if before.family == after.family == 4:
+        return partial(_shared_bytes, packed(before.intervals), packed(after.intervals))
+    return partial(_shared_intervals, before.intervals, after.intervals)
+
+
+def _shared_intervals(one: Intervals, other: Intervals, at: int, begin: int) -> int:
     most = min(len(one) - at, len(other) - begin)
     return next(compress(range(most), map(ne, islice(one, at, None), islice(other, begin, None))), most)
 
 
-def _shared_packed(one: Intervals, at: int, other: Intervals, begin: int) -> int:
-    """The same of IPv4, by bytes."""
-    ours, theirs = packed(one), packed(other)
-    low, high = 0, min(len(one) - at, len(other) - begin)
+def _shared_bytes(ours: bytes, theirs: bytes, at: int, begin: int) -> int:
+    low, high = 0, min(len(ours) // 8 - at, len(theirs) // 8 - begin)
     while low < high:
         middle = (low + high + 1) // 2
         if ours[8 * (at + low) : 8 * (at + middle)] == theirs[8 * (begin + low) : 8 * (begin + middle)]:

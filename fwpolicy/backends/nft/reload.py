@@ -134,12 +134,11 @@ def _changes(wanted: Table, live: Table) -> tuple[Change, ...]:
     found = []
     for each in wanted.sets:
         before = there.get(each.name)
-        if not isinstance(each, Set) or not isinstance(before, Set) or alike(before, each):
+        if not isinstance(each, Set) or not isinstance(before, Set) or before.family != each.family:
             continue
-        interval = each.has_ranges
-        if before.family == each.family and before.has_ranges == interval:
-            gone, new = difference(before, each)
-            found.append(Change(each.name, each.family, interval, gone, new))
+        gone, new = difference(before, each)
+        if (gone or new) and before.has_ranges == each.has_ranges:
+            found.append(Change(each.name, each.family, each.has_ranges, gone, new))
     return tuple(found)
 
 
