@@ -125,6 +125,20 @@ def test_what_is_confirmed_by_hand_counts_and_what_is_taken_back_does_not(one, k
     assert '"sequence": 1, "commit": "c1"' in one.ask("status")
 
 
+def test_a_full_disk_forgets_nothing(host, keys):
+    host.push("apply", made(keys, CLIENT, 1), "seconds=0")
+    known = host.folder / "var/fwpolicy/bundle.json"
+    before = known.read_text()
+    new = known.with_name("bundle.json.new")
+    new.symlink_to("/dev/full")
+    said = host.push("apply", made(keys, SERVER, 2), "seconds=0", ok=False)
+    assert "cannot write to /var/lib/fwpolicy" in said
+    assert not known.is_symlink() and known.read_text() == before
+    new.unlink()
+    assert '"sequence": 2, "commit": "c2"' in host.ask("status")
+    assert "older than number 2" in host.push("plan", made(keys, CLIENT, 1), ok=False)
+
+
 def test_another_of_the_same_number(one, keys):
     """Of no commit, as outside of git: what they are made of tells them apart."""
     none = {"commit": ""}

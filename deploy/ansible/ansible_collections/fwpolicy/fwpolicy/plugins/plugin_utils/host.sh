@@ -243,13 +243,10 @@ by_script() {
         return 0
     fi
     rm -rf "$state/waits"
-    if ! { mkdir "$state/waits" && cp "$work/script" "$state/waits/script"; }; then refuse "cannot write to $state"; fi
-    echo "$number" > "$state/waits/number"
-    echo "$commit" > "$state/waits/commit"
-    echo "$contents" > "$state/waits/contents"
-    echo "$host" > "$state/waits/host"
-    echo "$extra" > "$state/waits/extra"
-    of "$tool_state/bundle.json" > "$state/waits/seen"
+    if ! write_waits; then
+        rm -rf "$state/waits"
+        refuse "cannot write to $state"
+    fi
     if [ "$seconds" = 0 ]; then set -- --no-confirm; else set -- --confirm "$seconds"; fi
     # shellcheck disable=SC2086 # options, each a word
     if ! sh "$work/script" apply "$@" $extra < /dev/null; then
@@ -257,6 +254,18 @@ by_script() {
         exit 1
     fi
     if [ "$seconds" = 0 ]; then counts; fi
+}
+
+# What counts() and a way back need, all of it.
+write_waits() {
+    mkdir "$state/waits" &&
+        cp "$work/script" "$state/waits/script" &&
+        echo "$number" > "$state/waits/number" &&
+        echo "$commit" > "$state/waits/commit" &&
+        echo "$contents" > "$state/waits/contents" &&
+        echo "$host" > "$state/waits/host" &&
+        echo "$extra" > "$state/waits/extra" &&
+        of "$tool_state/bundle.json" > "$state/waits/seen"
 }
 
 # What waits for us and for the script no more: it counts, by whose word ever, or was taken back.
@@ -290,8 +299,9 @@ remember() {
     seen=$(remembered sequence)
     if [ -n "$seen" ] && [ "$seen" -ge "$1" ]; then return 0; fi
     mkdir -p "$tool_state"
-    printf '{"sequence": %s, "commit": "%s", "contents": "%s"}\n' "$1" "$2" "$3" > "$tool_state/bundle.json.new"
-    mv "$tool_state/bundle.json.new" "$tool_state/bundle.json" || refuse "cannot write to $tool_state"
+    # What a full disk left of it must not take the place of what is there.
+    if ! { printf '{"sequence": %s, "commit": "%s", "contents": "%s"}\n' "$1" "$2" "$3" > "$tool_state/bundle.json.new" &&
+        mv "$tool_state/bundle.json.new" "$tool_state/bundle.json"; }; then refuse "cannot write to $tool_state"; fi
 }
 
 # --- afterwards ---------------------------------------------------------------------------------
