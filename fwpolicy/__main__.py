@@ -1,7 +1,5 @@
 """python -m fwpolicy"""
 
-import sys
+from fwpolicy.cli import program
 
-from fwpolicy.cli import main
-
-sys.exit(main())
+program()

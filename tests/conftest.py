@@ -6,7 +6,6 @@ laptop; where the environment says CI, that is a failure: nobody looks at a skip
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
 import re
@@ -92,11 +91,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"{reason}; in CI a skip is a failure", pytrace=False)
     if reason:
         pytest.skip(reason)
-
-
-def pytest_runtest_teardown() -> None:
-    """A verb that ran in this process left the collector off (cli.py): a worker grew to 4.6 GB."""
-    gc.enable()
 
 
 def _delete_stale_namespaces() -> None:
