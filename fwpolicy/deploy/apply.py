@@ -76,7 +76,7 @@ def carry_out(
     was = plan.rules.as_they_were(plan, machine)
     entry = Entry(new_identity(number), number, plan.policy.name, now, boot(), plan.options.persist)
     with begin(*written_down(plan, machine, state, entry, was)) as journal, Undo() as undo:
-        if state.generation("running", whole=False) is None and state.originals() == Originals():
+        if plan.current is None and state.originals() == Originals():
             undo.last(state.forget)
         undo.last(journal.close)
         _keep_originals(plan, machine, state, undo)

@@ -22,7 +22,7 @@ def generation(
     plan: Plan, state: State, number: int, seen: Survey, sources: tuple[str, ...], now: str, by: str
 ) -> Generation:
     """The generation of this number, that `plan` made and `seen` was read back of."""
-    before = state.generation("running", whole=False)
+    before = plan.current
     new = Generation(
         number=number,
         policy=plan.policy.name,

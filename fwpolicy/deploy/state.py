@@ -121,16 +121,15 @@ class State:
         """The generation that was applied last, or None where nothing ever was. Raises HostError."""
         return self.generation("running")
 
-    def generation(self, place: str, *, whole: bool = True) -> Generation | None:
-        """The one that is kept in `place`, a folder or link of the state directory; unless `whole`, without
-        its rules and listing, which may be megabytes. Raises HostError."""
+    def generation(self, place: str) -> Generation | None:
+        """The one that is kept in `place`, a folder or link of the state directory. Raises HostError."""
         text = self.files.read(self.path(f"{place}/manifest.json"))
         if text is None:
             return None
         manifest = _object(text, "manifest.json")
         if manifest.get("format") != FORMAT:
             raise HostError(f"{self.directory} was written in format {manifest.get('format')}, not {FORMAT}")
-        listing = (self.files.read(self.path(f"{place}/listing.json")) or "") if whole else ""
+        listing = self.files.read(self.path(f"{place}/listing.json")) or ""
         try:
             return Generation(
                 number=manifest["number"],
@@ -143,7 +142,7 @@ class State:
                 files=tuple((path, sha) for path, sha in manifest["files"]),
                 services=tuple((unit, what) for unit, what in manifest["services"]),
                 boot=tuple((path, sha) for path, sha in manifest["boot"]),
-                texts=self._rules(place) if whole else (),
+                texts=self._rules(place),
                 listing=listing,
                 lines=tuple(PolicyLine(**each) for each in manifest.get("lines", ())),
                 # What nobody lists again must be what was written.
