@@ -53,7 +53,7 @@ def bundle_of(options: argparse.Namespace, machine: Machine) -> Bundle | None:
     only = options.bundle or options.older or (options.signers, options.host) != (None, None)
     for operand in options.policy:
         name, data = texts.read_operand(operand) if only or operand != "-" else ("", b"")
-        if not only and not looks_like_one(data):
+        if not only and not data.startswith(BUNDLE):
             continue
         if len(options.policy) > 1:
             raise HostError(f"{operand} is a bundle: it is applied alone")
@@ -61,11 +61,6 @@ def bundle_of(options: argparse.Namespace, machine: Machine) -> Bundle | None:
 
         return receive(name, data, machine, options.signers, options.host)
     return None
-
-
-def looks_like_one(data: bytes) -> bool:
-    """Whether a file's first line says so (fleet/bundle.py, which costs more to import than to ask)."""
-    return data.startswith(BUNDLE)
 
 
 def subject_of_bundle(operand: str, options: argparse.Namespace) -> Subject | None:

@@ -64,11 +64,6 @@ def reader(files: Mapping[str, bytes]) -> Callable[[str], bytes]:
     return read
 
 
-def is_one(data: bytes) -> bool:
-    """Whether a file's first line says that it is a bundle, of whatever version."""
-    return data.startswith(BUNDLE)
-
-
 def seal(archive: bytes, key: str) -> bytes:
     """The bundle of an archive, signed with `key` (sshsig.sign). Raises HostError."""
     bundle = FIRST_LINE + sshsig.sign(archive, key, NAMESPACE) + archive
@@ -93,7 +88,7 @@ def _apart(data: bytes) -> tuple[bytes, bytes]:
     if len(data) > MOST_BYTES:
         raise HostError(_TOO_LARGE)
     first, newline, _ = data[:_LONGEST_LINE].partition(b"\n")
-    if is_one(data) and newline and first + newline != FIRST_LINE:
+    if data.startswith(BUNDLE) and newline and first + newline != FIRST_LINE:
         raise HostError("the bundle is of another version of the program: upgrade it")
     start = len(FIRST_LINE)
     end = data.find(sshsig.END, start, start + _LONGEST_SIGNATURE)

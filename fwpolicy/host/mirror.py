@@ -136,7 +136,7 @@ class Mirror:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise HostError(f"{self.place} is damaged, and cannot be taken away: {error.strerror}") from None
+            raise HostError(f"{self.place} cannot be taken away: {error.strerror}") from None
 
     def answers(self, seconds: float) -> str:
         """Why the repository does not answer; "" where it does."""
@@ -183,10 +183,11 @@ class Mirror:
         now: the next fetch makes it anew. Nobody else may be at work in it: locks, and half of what was
         fetched, are nobody's then. Raises HostError."""
         try:
-            if self._slim() > MOST_BYTES:
-                shutil.rmtree(self.place)
+            size = self._slim()
         except OSError as error:
             raise HostError(f"cannot take away {printable(str(error.filename))}: {error.strerror}") from None
+        if size > MOST_BYTES:
+            self._take_away()
 
     def _slim(self) -> int:
         """Without what a dead git left; the bytes on disk that stay. Raises OSError."""
