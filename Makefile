@@ -15,7 +15,8 @@ APT := python3 python3-venv python3-nftables nftables iptables iproute2 conntrac
 # which ones begin.
 # What counts answers within milliseconds has the machine to itself.
 ALONE := tests/kernel/test_probe_wire.py
-SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder
+# What hangs fails after that many seconds; with a worker that dies all ends, or what killed it would be run again.
+SIDE_BY_SIDE := -n 3 --dist loadscope --no-loadscope-reorder --max-worker-restart=0 --timeout=1500
 # The roots of the hosts that `make test` boots (tests/lab/roots.py).
 ROOTS := base sysv-bare sysv chrony ntp ntpsec openntpd timesyncd ssh ssh-sudo git sysv-ntp sysv-ntpsec sysv-ssh \
 	iptables-chrony iptables-ntp iptables-ntpsec

@@ -44,6 +44,8 @@ BROWSER_TOOLS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 HERE = Path(__file__).parent
 # What takes longest. While one worker makes the roots for the hosts, another has something to do.
 FIRST = ("kernel/test_model.py", "hosts/", "kernel/", "property/")
+# Of a failure, when it happens; all of it is in the summary.
+LAST_LINES = 15
 TABLES = pytest.StashKey[list[str]]()
 NETNS_NAME = re.compile(r"fwtest-(\d+)-\d+")
 
@@ -136,6 +138,25 @@ def lab(roots: Roots) -> Iterator[Lab]:
 def summary(pytestconfig: pytest.Config) -> Callable[[Iterable[str]], None]:
     """Call it with lines for the summary."""
     return pytestconfig.stash.setdefault(TABLES, []).extend
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(config))
+
+
+class AtOnce:
+    """A failure is said when it happens: what comes after it may never end, and then there is no summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            last = "\n".join(report.longreprtext.splitlines()[-LAST_LINES:])
+            terminal.write_line(f"\n{report.nodeid} failed ({report.when}):\n{last}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

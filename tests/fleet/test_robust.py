@@ -146,7 +146,9 @@ def test_a_worker_that_is_killed_is_an_error(capsys):
 
 def test_an_interrupted_check_says_so_and_nothing_else(tmp_path):
     generated.write(tmp_path / "big", hosts=400, policies=60)
-    command = [sys.executable, "-m", "fwpolicy", "check", "--all", "--no-cache", "--quiet", "big"]
+    # Where the tests run in the background, SIGINT is ignored.
+    heard = ("env", "--default-signal=INT")
+    command = [*heard, sys.executable, "-m", "fwpolicy", "check", "--all", "--no-cache", "--quiet", "big"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         command,

@@ -206,7 +206,8 @@ class Watching:
     """`fwpolicy status --watch --json`, line by line."""
 
     def __init__(self, *options: str) -> None:
-        command = [PROGRAM, "status", "--watch", "--json", *options]
+        heard = ("env", "--default-signal=INT")
+        command = [*heard, PROGRAM, "status", "--watch", "--json", *options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._left = b""
 

@@ -71,7 +71,8 @@ def applied(mutant: Mutant) -> Iterator[None]:
     right = target.__code__
     target.__code__ = _code(function, node, change, _file(mutant.module))
     before = signal.signal(signal.SIGVTALRM, _too_long)
-    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
+    # Again and again: what is raised in a callback of the garbage collector (hypothesis has one) is lost.
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST, LONGEST)
     try:
         yield
     finally:
