@@ -36,6 +36,7 @@ from fwpolicy.ir.ruleset import (
     Port,
     Rate,
     Reject,
+    Remember,
     Return,
     Rule,
     Ruleset,
@@ -175,6 +176,8 @@ class _Walk:
                 return self.tracked(match)
             case PerSource(family):
                 return self.packet.family == family and self.room(match)
+            case Remember(family):
+                return self.packet.family == family
             case Rate() | LimitName() | CtCount():
                 return self.room(match)
             case _:

@@ -131,7 +131,9 @@ class Judge:
         ]
         names = looked_at(programs)
         free = [name for name in names if name.startswith(UNCONTROLLED)]
-        filled = self._with_members(askable, [name for name in names if name.startswith("member:")])
+        # The kernel itself puts a host's own addresses into a set.
+        groups = [name for name in names if name.startswith("member:") and " own_address_v" not in name]
+        filled = self._with_members(askable, groups)
         found = []
         for local, asked in ((True, self.host), (False, self.router)):
             own = [each for each in filled if is_at_host(*each) == local]

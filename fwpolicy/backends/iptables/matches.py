@@ -28,6 +28,7 @@ from fwpolicy.ir.ruleset import (
     PerSource,
     Port,
     Rate,
+    Remember,
     TcpSyn,
 )
 
@@ -155,7 +156,7 @@ class Words:
                     yield self._destination_type(match)
                 case Before(time):
                     yield [_only(_before(time))]
-                case Rate() | LimitName() | CtCount() | PerSource():
+                case Rate() | LimitName() | CtCount() | PerSource() | Remember():
                     yield [_only(self._memory.text(match, of_log))]
                 case _:
                     continue
