@@ -159,6 +159,11 @@ def test_another_hosts_policy_is_in_force(one, keys):
     assert "host pbx's, not pby's: replace: true" in one.push("apply", other, "host=pby", ok=False)
     one.push("apply", other, "host=pby", "seconds=0", "replace=1")
     assert "host pby's, not pbx's" in one.push("plan", made(keys, CLIENT, 3), ok=False)
+    # With its domain it is the same host, as for fwpolicy.
+    longer = made(keys, CLIENT, 3, host="pby.example.org")
+    assert APPLIED in one.push("plan", longer, "host=pby.example.org")
+    alike = made(keys, SERVER, 3, host="pbyz.example.org")
+    assert "host pby's, not pbyz.example.org's" in one.push("plan", alike, "host=pbyz.example.org", ok=False)
     # What is there no more keeps nobody out.
     one.run("/var/lib/fwpolicy-script/tool/tool.sh", "undo")
     assert APPLIED in one.push("plan", made(keys, CLIENT, 3))

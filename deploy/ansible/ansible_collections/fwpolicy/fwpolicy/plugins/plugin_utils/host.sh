@@ -170,6 +170,11 @@ field() {
     sed -n "s/^ \"$1\": \"\{0,1\}\([A-Za-z0-9._-]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$work/manifest"
 }
 
+# As fwpolicy does: a name may have its domain or not.
+one_host() {
+    [ "$1" = "$2" ] || [ "$1" = "${2%%.*}" ] || [ "${1%%.*}" = "$2" ]
+}
+
 # For this host, and no older than the last.
 wanted() {
     if [ -n "$(tar -tf "$work/tar" | sort | uniq -d)" ]; then refuse "the bundle has a name twice"; fi
@@ -178,7 +183,7 @@ wanted() {
     if [ "$(field format)" != 1 ]; then refuse "the bundle is of another version of the program"; fi
     if [ "$(field host)" != "$host" ]; then refuse "the bundle is $(field host)'s, and this is $host"; fi
     before_it=$(of "$state/now/host")
-    if [ "$replace" != 1 ] && [ -d "$script_state/current" ] && [ "${before_it:-$host}" != "$host" ]; then
+    if [ "$replace" != 1 ] && [ -d "$script_state/current" ] && ! one_host "${before_it:-$host}" "$host"; then
         refuse "the policy in force here is host $before_it's, not $host's: replace: true puts this one in its place"
     fi
     number=$(field sequence) commit=$(field commit) contents=$(field contents)
