@@ -22,14 +22,14 @@ class Usage(NamedTuple):
     peak_mib: float
 
 
-def usage(command: list[str]) -> Usage:
-    """Of one run of `command`. Raises CalledProcessError where it fails."""
+def usage(command: list[str], well: tuple[int, ...] = (0,)) -> Usage:
+    """Of one run of `command`. Raises CalledProcessError where it does not end with one of `well`."""
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
     ) as process:
         _, status, spent = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in well:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Usage((spent.ru_utime + spent.ru_stime) * 1000, spent.ru_maxrss / 1024)
 

@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from measure import usage
+
 from tests.model.foreign import kubernetes
+
+PROGRAM = str(Path(sys.executable).with_name("fwpolicy"))
+# What `lint` and `diff` end with where they found something (docs/cli.md).
+FINDINGS = 2
 
 # (seconds of CPU, MiB) at most, as the project aims.
 AIMS = {"1,000 lines": (1.5, None), "10,000 lines": (10.0, 300.0), "100,000 addresses": (1.0, None)}
@@ -66,27 +71,9 @@ def addresses(folder: Path, count: int) -> str:
 
 
 def spent(words: list[str]) -> tuple[float, float]:
-    """(CPU seconds, peak MiB) of one run of the program."""
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    seconds, kib = done.stderr.split()[-2:]
-    return float(seconds), int(kib) / 1024
-
-
-_MEASURED = """
-import resource, sys
-from fwpolicy.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit:
-    pass
-sys.stdout.flush()
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
-"""
+    """(CPU seconds, peak MiB) of one run of the program, as it is installed."""
+    found = usage([PROGRAM, *words], well=(0, FINDINGS))
+    return found.cpu_ms / 1000, found.peak_mib
 
 
 def proof_of(path: Path, runs: int) -> tuple[float, float, float]:

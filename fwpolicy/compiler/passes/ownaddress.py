@@ -60,7 +60,8 @@ class _OwnAddress:
 
     def table(self) -> Table:
         chains = tuple(map(self.chain, self.old.chains))
-        sets = (*self.old.sets, *self.sets.values())
+        # First: in the order in which sets are made the kernel lists them, and these stay when others go.
+        sets = (*self.sets.values(), *self.old.sets)
         return replace(self.old, chains=(*self.made.values(), *chains), sets=sets)
 
     def chain(self, chain: Chain) -> Chain:
