@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 
 import pytest
 
@@ -34,6 +36,8 @@ APPLIED = "fwpolicy-push: changed 1"
 class PushedTo:
     """A host's shell, in a network namespace and with folders of its own."""
 
+    patience = 20
+
     def __init__(self, netns: str, folder, shell: str, signers: str) -> None:
         self.netns, self.folder = netns, folder
         for name in ("var", "run"):
@@ -48,6 +52,7 @@ class PushedTo:
         assert OWN_PATH in text
         # Only the tools of this host.
         text = text.replace(OWN_PATH, f'PATH="{self.path}"')
+        text = text.replace("patience=120", f"patience={self.patience}")
         return self.run("-c", text, "push", verb, *given, data=data, ok=ok)
 
     def run(self, *words: str, data: bytes = b"", ok: bool = True) -> str:
@@ -167,6 +172,26 @@ def test_another_hosts_policy_is_in_force(one, keys):
     # What is there no more keeps nobody out.
     one.run("/var/lib/fwpolicy-script/tool/tool.sh", "undo")
     assert APPLIED in one.push("plan", made(keys, CLIENT, 3))
+
+
+def test_one_push_at_a_time(one, keys):
+    first, second = made(keys, CLIENT, 1), made(keys, SERVER, 2)
+    one.patience = 1
+    lock, waits = one.folder / "run/fwpolicy-push.lock", one.folder / "var/fwpolicy-push/waits"
+    lock.mkdir()
+    waits.mkdir(parents=True)
+    (lock / "pid").write_text(f"{os.getpid()}\n")
+    said = one.push("apply", first, "seconds=0", ok=False)
+    assert f"process {os.getpid()} pushes here and does not end" in said
+    # What the other has written until now is there for it; who only looks does not wait.
+    assert "applied 0" in one.ask("status") and APPLIED in one.push("plan", first)
+    assert waits.exists() and lock.exists()
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    (lock / "pid").write_text(f"{gone.pid}\n")
+    assert APPLIED in one.push("apply", first, "seconds=0")
+    assert APPLIED in one.push("apply", second, "seconds=600")
+    assert not lock.exists() and not list((one.folder / "run").glob("fwpolicy-push*"))
 
 
 def test_nothing_but_a_good_one(one, keys):

@@ -11,6 +11,12 @@ export LC_ALL PATH
 script_state=/var/lib/fwpolicy-script
 tool_state=/var/lib/fwpolicy
 state=/var/lib/fwpolicy-push
+# Gone with a reboot, as all that could hold it.
+lock=/run/fwpolicy-push.lock
+if [ ! -d /run ]; then lock=/var/run/fwpolicy-push.lock; fi
+# Seconds that one push waits for another.
+patience=120
+locked=
 work=
 
 tell() {
@@ -32,7 +38,27 @@ of() {
 
 leave() {
     if [ -n "$work" ]; then rm -rf "$work"; fi
+    if [ -n "$locked" ]; then rm -rf "$lock"; fi
     rmdir "$state" 2>/dev/null
+}
+
+# SECONDS: so long at most it waits for its turn. Who died with it left its number.
+take_turn() {
+    trap leave EXIT
+    trap "exit 1" HUP INT TERM PIPE
+    tries=0
+    until mkdir "$lock" 2>/dev/null; do
+        holder=$(of "$lock/pid")
+        if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
+            rm -rf "$lock"
+            continue
+        fi
+        if [ "$tries" -ge "$1" ]; then return 1; fi
+        tries=$((tries + 1))
+        sleep 1
+    done
+    locked=1
+    echo "$$" > "$lock/pid"
 }
 
 # What connections that died have left goes, too.
@@ -44,8 +70,6 @@ make_work() {
     work="$state/work.$$"
     rm -rf "$work"
     mkdir "$work" || refuse "cannot write to $state"
-    trap leave EXIT
-    trap "exit 1" HUP INT TERM PIPE
 }
 
 options() {
@@ -248,10 +272,7 @@ by_script() {
         return 0
     fi
     rm -rf "$state/waits"
-    if ! write_waits; then
-        rm -rf "$state/waits"
-        refuse "cannot write to $state"
-    fi
+    write_waits || refuse "cannot write to $state"
     if [ "$seconds" = 0 ]; then set -- --no-confirm; else set -- --confirm "$seconds"; fi
     # shellcheck disable=SC2086 # options, each a word
     if ! sh "$work/script" apply "$@" $extra < /dev/null; then
@@ -261,22 +282,25 @@ by_script() {
     if [ "$seconds" = 0 ]; then counts; fi
 }
 
-# What counts() and a way back need, all of it.
+# What counts() and a way back need, all of it or nothing.
 write_waits() {
-    mkdir "$state/waits" &&
-        cp "$work/script" "$state/waits/script" &&
-        echo "$number" > "$state/waits/number" &&
-        echo "$commit" > "$state/waits/commit" &&
-        echo "$contents" > "$state/waits/contents" &&
-        echo "$host" > "$state/waits/host" &&
-        echo "$extra" > "$state/waits/extra" &&
-        of "$tool_state/bundle.json" > "$state/waits/seen"
+    mkdir "$work/waits" &&
+        cp "$work/script" "$work/waits/script" &&
+        echo "$number" > "$work/waits/number" &&
+        echo "$commit" > "$work/waits/commit" &&
+        echo "$contents" > "$work/waits/contents" &&
+        echo "$host" > "$work/waits/host" &&
+        echo "$extra" > "$work/waits/extra" &&
+        of "$tool_state/bundle.json" > "$work/waits/seen" &&
+        mv "$work/waits" "$state/waits"
 }
 
 # What waits for us and for the script no more: it counts, by whose word ever, or was taken back.
 tidy() {
     if [ ! -d "$state/waits" ] || [ -d "$script_state/pending" ]; then return 0; fi
-    if [ "$(of "$script_state/current/digest")" = "$(digest_of "$state/waits/script")" ]; then
+    # Where nothing is applied, nothing is what waited.
+    digest=$(of "$script_state/current/digest")
+    if [ -n "$digest" ] && [ "$digest" = "$(digest_of "$state/waits/script")" ]; then
         counts
     else
         rm -rf "$state/waits"
@@ -403,7 +427,16 @@ main() {
     shift
     [ "$(id -u)" = 0 ] || refuse "root is needed here: become: true"
     options "$@"
-    tidy
+    # Who only looks takes nothing away under the hands of a push.
+    case "$verb" in
+    apply | confirm | rollback)
+        if [ "$way" = script ]; then
+            take_turn "$patience" || refuse "process ${holder:-?} pushes here and does not end"
+        fi
+        tidy
+        ;;
+    *) if take_turn 0; then tidy; fi ;;
+    esac
     case "$verb" in
     plan | apply) "by_$way" "$verb" ;;
     confirm | rollback | look | status)
