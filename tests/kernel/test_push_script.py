@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -48,22 +51,28 @@ class PushedTo:
     def ask(self, verb: str, *options: str, data: bytes = b"", ok: bool = True) -> str:
         """What it says; `ok`: does it succeed?"""
         given = ("way=script", "signers=/var/lib/signers", "extra=--no-persist --no-daemon", *options)
+        return self.run("-c", self.script(), "fwpolicy-push", verb, *given, data=data, ok=ok)
+
+    def script(self) -> str:
+        """With only the tools of this host, and as much patience."""
         text = HOST_SCRIPT.read_text()
-        assert OWN_PATH in text
-        # Only the tools of this host.
-        text = text.replace(OWN_PATH, f'PATH="{self.path}"')
-        text = text.replace("patience=120", f"patience={self.patience}")
-        return self.run("-c", text, "push", verb, *given, data=data, ok=ok)
+        assert OWN_PATH in text and "patience=120" in text
+        return text.replace(OWN_PATH, f'PATH="{self.path}"').replace(
+            "patience=120", f"patience={self.patience}"
+        )
 
     def run(self, *words: str, data: bytes = b"", ok: bool = True) -> str:
         """What its sh says."""
-        place = ("unshare", "--mount", "sh", "-c", PLACE, "sh", str(self.folder), self.path)
-        with (self.folder / "sent").open("w+b") as sent:
+        with TemporaryFile() as sent:
             sent.write(data)
             sent.seek(0)
-            done = run("ip", "netns", "exec", self.netns, *place, *words, stdin=sent, check=False)
+            done = run(*self.command(*words), stdin=sent, check=False)
         assert (done.returncode == 0) is ok, f"{done.stdout}{done.stderr}"
         return done.stdout
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        place = ("unshare", "--mount", "sh", "-c", PLACE, "sh", str(self.folder), self.path)
+        return ("ip", "netns", "exec", self.netns, *place, *words)
 
     def push(self, verb: str, data: bytes, *options: str, ok: bool = True) -> str:
         return self.ask(verb, "host=pbx", f"size={len(data)}", *options, data=data, ok=ok)
@@ -177,21 +186,42 @@ def test_another_hosts_policy_is_in_force(one, keys):
 def test_one_push_at_a_time(one, keys):
     first, second = made(keys, CLIENT, 1), made(keys, SERVER, 2)
     one.patience = 1
-    lock, waits = one.folder / "run/fwpolicy-push.lock", one.folder / "var/fwpolicy-push/waits"
-    lock.mkdir()
+    turn, waits = one.folder / "run/fwpolicy-push.turn", one.folder / "var/fwpolicy-push/waits"
     waits.mkdir(parents=True)
-    (lock / "pid").write_text(f"{os.getpid()}\n")
-    said = one.push("apply", first, "seconds=0", ok=False)
-    assert f"process {os.getpid()} pushes here and does not end" in said
-    # What the other has written until now is there for it; who only looks does not wait.
-    assert "applied 0" in one.ask("status") and APPLIED in one.push("plan", first)
-    assert waits.exists() and lock.exists()
-    with subprocess.Popen(["true"]) as gone:
-        gone.wait()
-    (lock / "pid").write_text(f"{gone.pid}\n")
+    with subprocess.Popen(["sh", "-c", "sleep 600; :", "fwpolicy-push"], start_new_session=True) as other:
+        turn.symlink_to(f"pid:{other.pid}")
+        said = one.push("apply", first, "seconds=0", ok=False)
+        assert f"process {other.pid} pushes here and does not end" in said
+        # What the other has written until now is there for it; who only looks does not wait.
+        assert "applied 0" in one.ask("status") and APPLIED in one.push("plan", first)
+        assert waits.exists() and str(turn.readlink()) == f"pid:{other.pid}"
+        os.killpg(other.pid, signal.SIGKILL)
     assert APPLIED in one.push("apply", first, "seconds=0")
+    # Its number is another's now.
+    turn.symlink_to(f"pid:{os.getpid()}")
     assert APPLIED in one.push("apply", second, "seconds=600")
-    assert not lock.exists() and not list((one.folder / "run").glob("fwpolicy-push*"))
+    assert not list((one.folder / "run").glob("fwpolicy-push*"))
+
+
+def test_of_many_that_wait_for_a_dead_one_one_goes_at_a_time(host, keys):
+    first = made(keys, CLIENT, 1)
+    (host.folder / "run/fwpolicy-push.turn").symlink_to("pid:999999")
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda _: host.push("apply", first, "seconds=0"), range(6)))
+    assert sorted("changed 1" in each for each in said) == [False] * 5 + [True]
+    assert not list((host.folder / "run").glob("fwpolicy-push*"))
+
+
+def test_who_listens_holds_nobody_up(one, keys):
+    """A connection that died without a word keeps `status` waiting for its end."""
+    one.push("apply", made(keys, CLIENT, 1), "seconds=600")
+    one.patience = 2
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as nothing, os.fdopen(writing, "wb"):
+        words = one.command("-c", one.script(), "fwpolicy-push", "status", "way=script")
+        with subprocess.Popen(words, stdin=nothing, stdout=subprocess.DEVNULL) as silent:
+            assert "waits 1" in one.ask("confirm")
+            silent.kill()
 
 
 def test_nothing_but_a_good_one(one, keys):

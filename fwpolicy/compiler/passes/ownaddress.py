@@ -3,7 +3,8 @@
 The kernel takes 300 to 500 ns to find out of what kind an address is (`fib daddr type`), a lookup in a hash
 set of a few addresses 100. So an address that the kernel has called local is remembered for a moment, and in
 a flood that is a quarter less a packet. What is passed on is never in the set: only the kernel's own answer
-puts an address there, and it leaves by itself.
+puts an address there, and it leaves by itself. Not one of IPv6's link-local ones: such an address may be this
+host's on one interface, and somebody else's on another.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from fwpolicy.ir.ruleset import (
     Chain,
     Continue,
     DestinationType,
+    Drop,
     DynamicSet,
     Jump,
     Remember,
     Return,
     Rule,
+    WithMemory,
 )
 from fwpolicy.record import replace
 
@@ -41,6 +44,8 @@ ABOUT = "what is dropped before connection tracking remembers the host's own add
 REMEMBERED = 10
 # Addresses of each family; of a host with more, those beyond are asked for each time.
 MOST = 1024
+# fe80::/10
+_ELSEWHERE = Address(6, "daddr", ((0xFE80 << 112, (0xFEC0 << 112) - 1),), negated=True)
 _KINDS = tuple(DestinationType((kind,)) for kind in LOCAL)
 
 
@@ -70,10 +75,26 @@ class _OwnAddress:
         done: list[Rule] = []
         rest = list(chain.rules)
         while rest:
-            number = len(_KINDS) if _are_one(rest[: len(_KINDS)]) else 1
+            number = len(_KINDS) if self.are_one(rest[: len(_KINDS)]) else 1
             done.append(self.jump(rest[0]) if number > 1 else rest[0])
             del rest[:number]
         return replace(chain, rules=tuple(done))
+
+    def are_one(self, rules: Sequence[Rule]) -> bool:
+        """Do they differ in the kind of the destination alone, and is it each of LOCAL, and dropped?"""
+        if tuple(rule.matches[-1] for rule in rules if rule.matches) != _KINDS:
+            return False
+        alike = len({replace(rule, matches=rule.matches[:-1]) for rule in rules}) == 1
+        return alike and self.drops(rules[0]) and not any(isinstance(m, WithMemory) for m in rules[0].matches)
+
+    def drops(self, rule: Rule) -> bool:
+        """By itself, or in a chain that nothing leaves otherwise, such as one that logs."""
+        if not isinstance(rule.verdict, Jump):
+            return isinstance(rule.verdict, Drop)
+        to = rule.verdict.chain
+        *others, last = next(chain.rules for chain in self.old.chains if chain.name == to) or (rule,)
+        quiet = all(isinstance(each.verdict, Continue) for each in others)
+        return quiet and isinstance(last.verdict, Drop) and not last.matches
 
     def jump(self, rule: Rule) -> Rule:
         """To the chain that does what `rule` does with what is for this host."""
@@ -90,7 +111,10 @@ class _OwnAddress:
         ]
         quiet = partial(Rule, step=last.step, origin=last.origin, comment=last.comment)
         others = quiet((DestinationType(LOCAL, negated=True),), Return())
-        new = [quiet((_KINDS[0], Remember(family, self.known(family))), Continue()) for family in (4, 6)]
+        new = [
+            quiet((*where, _KINDS[0], Remember(family, self.known(family))), Continue())
+            for family, where in ((4, ()), (6, (_ELSEWHERE,)))
+        ]
         return (*known, others, *new, last)
 
     def known(self, family: int) -> str:
@@ -106,10 +130,3 @@ class _OwnAddress:
             name = f"{wanted}_{number}"
         self.names.add(name)
         return name
-
-
-def _are_one(rules: Sequence[Rule]) -> bool:
-    """Do they differ in the kind of the destination alone, and is it each of LOCAL?"""
-    if tuple(rule.matches[-1] for rule in rules if rule.matches) != _KINDS:
-        return False
-    return len({replace(rule, matches=rule.matches[:-1]) for rule in rules}) == 1

@@ -11,12 +11,11 @@ export LC_ALL PATH
 script_state=/var/lib/fwpolicy-script
 tool_state=/var/lib/fwpolicy
 state=/var/lib/fwpolicy-push
-# Gone with a reboot, as all that could hold it.
-lock=/run/fwpolicy-push.lock
-if [ ! -d /run ]; then lock=/var/run/fwpolicy-push.lock; fi
+# A link to the number of the process whose turn it is; gone with a reboot, of RHEL 6 too, as all that could hold it.
+turn=/run/fwpolicy-push.turn
+if [ ! -d /run ]; then turn=/var/run/fwpolicy-push.turn; fi
 # Seconds that one push waits for another.
 patience=120
-locked=
 work=
 
 tell() {
@@ -37,39 +36,65 @@ of() {
 }
 
 leave() {
-    if [ -n "$work" ]; then rm -rf "$work"; fi
-    if [ -n "$locked" ]; then rm -rf "$lock"; fi
-    rmdir "$state" 2>/dev/null
+    if [ -n "$work" ]; then
+        rm -rf "$work"
+        rmdir "$state" 2>/dev/null
+    fi
+    end_turn
 }
 
-# SECONDS: so long at most it waits for its turn. Who died with it left its number.
+# VERB: first what waited is settled. Who changes something through the script takes turns with others; who only looks,
+# and fwpolicy, which has a lock of its own, wait for nobody and take nothing away under a push.
+begin() {
+    case "$way $1" in
+    "script apply" | "script confirm" | "script rollback")
+        take_turn "$patience" || refuse "process ${holder#pid:} pushes here and does not end ($turn)"
+        tidy
+        ;;
+    *) if take_turn 0; then
+        tidy
+        end_turn
+    fi ;;
+    esac
+}
+
+# SECONDS: so long at most it waits.
 take_turn() {
-    trap leave EXIT
-    trap "exit 1" HUP INT TERM PIPE
     tries=0
-    until mkdir "$lock" 2>/dev/null; do
-        holder=$(of "$lock/pid")
-        if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
-            rm -rf "$lock"
-            continue
-        fi
+    until ln -s "pid:$$" "$turn" 2>/dev/null; do
         if [ "$tries" -ge "$1" ]; then return 1; fi
         tries=$((tries + 1))
-        sleep 1
+        holder=$(readlink "$turn")
+        if is_gone "${holder#pid:}"; then after "$holder"; else sleep 1; fi
     done
-    locked=1
-    echo "$$" > "$lock/pid"
+}
+
+end_turn() {
+    if [ "$(readlink "$turn")" = "pid:$$" ]; then rm -f "$turn"; fi
+}
+
+# Its number may be another process's by now.
+is_gone() {
+    if [ -z "$1" ]; then return 1; fi
+    if ! kill -0 "$1" 2>/dev/null; then return 0; fi
+    [ -r "/proc/$1/cmdline" ] && ! grep -q fwpolicy-push "/proc/$1/cmdline"
+}
+
+# HOLDER, who died with the turn: of all who see that, one takes it away, and only if it is that one's still.
+after() {
+    ln -s "pid:$$" "$turn.after.$1" 2>/dev/null || return 0
+    if [ "$(readlink "$turn")" = "$1" ]; then rm -f "$turn"; fi
+    rm -f "$turn.after.$1"
 }
 
 # What connections that died have left goes, too.
 make_work() {
-    mkdir -p "$state" || refuse "cannot write to /var/lib"
     for left in "$state"/work.*; do
         if [ -d "$left" ] && ! kill -0 "${left##*.}" 2>/dev/null; then rm -rf "$left"; fi
     done
     work="$state/work.$$"
     rm -rf "$work"
-    mkdir "$work" || refuse "cannot write to $state"
+    mkdir -p "$work" || refuse "cannot write to $state"
 }
 
 options() {
@@ -103,6 +128,7 @@ receive() {
 
 # VERB, plan or apply. It takes the bundle from standard input, and writes nothing of it before it is verified.
 by_fwpolicy() {
+    begin "$1"
     set -- "$1" --bundle - --json --host "$host"
     if [ -n "$signers" ]; then
         trusted "$signers"
@@ -253,6 +279,7 @@ choose_script() {
 # VERB, plan or apply.
 by_script() {
     receive
+    begin "$1"
     apart "$work/bundle"
     verified
     wanted
@@ -427,20 +454,13 @@ main() {
     shift
     [ "$(id -u)" = 0 ] || refuse "root is needed here: become: true"
     options "$@"
-    # Who only looks takes nothing away under the hands of a push.
-    case "$verb" in
-    apply | confirm | rollback)
-        if [ "$way" = script ]; then
-            take_turn "$patience" || refuse "process ${holder:-?} pushes here and does not end"
-        fi
-        tidy
-        ;;
-    *) if take_turn 0; then tidy; fi ;;
-    esac
+    trap leave EXIT
+    trap "exit 1" HUP INT TERM PIPE
     case "$verb" in
     plan | apply) "by_$way" "$verb" ;;
     confirm | rollback | look | status)
         cat > /dev/null
+        begin "$verb"
         "$verb"
         ;;
     esac
