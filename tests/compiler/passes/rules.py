@@ -101,8 +101,10 @@ def early_rules(draw, of: list[ir.Rule]) -> list[ir.Rule]:
     """Some of the rules about what is for this host: one for each kind of it, or for one alone."""
     found: list[ir.Rule] = []
     for rule in draw(st.lists(st.sampled_from(of), max_size=4)):
+        verdict = draw(st.sampled_from((rule.verdict, ir.Drop(), ir.Jump("end"))))
         for kind in draw(st.sampled_from((ir.LOCAL, ir.LOCAL, ir.LOCAL[:1], ir.LOCAL[::-1]))):
-            found.append(replace(rule, matches=(*rule.matches, ir.DestinationType((kind,)))))
+            matches = (*rule.matches, ir.DestinationType((kind,)))
+            found.append(replace(rule, matches=matches, verdict=verdict))
     return found
 
 
