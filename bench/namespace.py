@@ -46,12 +46,17 @@ def cpu_ms(*command: str) -> float:
     return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) * 1000
 
 
-def interleaved(rounds: int, contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The median of each: one of everything a round, the first of which only warms the caches."""
+def interleaved(
+    rounds: int,
+    contenders: dict[str, Callable[[], float]],
+    of: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
+    """The median of each, or what `of` makes of them: one of everything a round, the first of which only
+    warms the caches."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, measure in contenders.items():
             spent = measure()
             if number:
                 found[name].append(spent)
-    return {name: statistics.median(each) for name, each in found.items()}
+    return {name: of(each) for name, each in found.items()}

@@ -100,7 +100,8 @@ class NtpRules:
         conntrack entries and costs a third (867 ns a packet against 2,702).
 
         What kind an address is takes the kernel 300 ns to find out, so it is asked last, and one kind a rule:
-        a set of both takes 70 more.
+        a set of both takes 70 more. A set of the host's own addresses in front, filled by `fib daddr type
+        local add @own { ip daddr }`, was tried: its lookup takes 190, and a proof would have to trust it.
         """
         mine: tuple[Match, ...] = (NTP,)
         drops: list[tuple[Match, ...]] = []

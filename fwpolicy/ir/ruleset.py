@@ -199,21 +199,10 @@ class PerSource:
     bound: Rate | CtCount
 
 
-@record
-class Remember:
-    """`add @SET { ip daddr }`: the destination is in the set from now on, until the set's timeout.
-
-    Implies the family. No room left in the set: it does not hold.
-    """
-
-    family: int
-    set_name: str
-
-
 Header = Nfproto | L4Proto | Port | AnyPort | IcmpType | Address | NtpMode | TcpSyn
 Circumstance = Interface | DestinationType | Before
 Tracked = CtState | CtStatus | OriginalPort
-WithMemory = Rate | LimitName | CtCount | PerSource | Remember
+WithMemory = Rate | LimitName | CtCount | PerSource
 Match = Header | Circumstance | Tracked | WithMemory
 
 # What is never passed on: a packet to a group of hosts (multicast) may be for this one, and for others.

@@ -36,7 +36,6 @@ from fwpolicy.ir.ruleset import (
     Port,
     Rate,
     Reject,
-    Remember,
     Return,
     Rule,
     Ruleset,
@@ -176,8 +175,6 @@ class _Walk:
                 return self.tracked(match)
             case PerSource(family):
                 return self.packet.family == family and self.room(match)
-            case Remember(family):
-                return self.packet.family == family
             case Rate() | LimitName() | CtCount():
                 return self.room(match)
             case _:

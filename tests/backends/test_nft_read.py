@@ -126,7 +126,7 @@ def test_the_mode_as_nft_1_1_lists_it_is_the_same(netns):
         json.dumps({"payload": {"base": "th", "offset": at, "len": size}}) for at, size in ((64, 8), (69, 3))
     )
     masked = f'{{"&": [{byte}, 7]}}'
-    assert older.count(masked) == text.count("@th,64,8") == 3
+    assert older.count(masked) == text.count("@th,64,8") == 4
     newer = older.replace(masked, bits)
     assert read(json.loads(newer), "inet", "fwpolicy") == read(json.loads(older), "inet", "fwpolicy")
     with pytest.raises(UnknownExpressionError):

@@ -26,7 +26,7 @@ from .test_model import NAT, XTABLES, no_nat
 
 # Names of counters and chains come from `compiler/names.py`, which changes no verdict.
 COMPILER = "lower lines matches denial sets nat ntp"
-PASSES = "chains conflicts dispatch keys merge ownaddress prefixhash verdictmap"
+PASSES = "chains conflicts dispatch keys merge prefixhash verdictmap"
 # `reload` writes for hosts that have some of it already.
 IPTABLES = "addresses apart disjoint flow matches memory names old render sets shared steps targets"
 # Policies for the passes, which change little of the golden ones.

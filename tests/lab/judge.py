@@ -131,8 +131,7 @@ class Judge:
         ]
         names = looked_at(programs)
         free = [name for name in names if name.startswith(UNCONTROLLED)]
-        groups = [name for name in names if name.startswith("member:") and not _is_own(name, programs)]
-        filled = self._with_members(askable, groups)
+        filled = self._with_members(askable, [name for name in names if name.startswith("member:")])
         found = []
         for local, asked in ((True, self.host), (False, self.router)):
             own = [each for each in filled if is_at_host(*each) == local]
@@ -212,13 +211,6 @@ def agrees(said: str, question: Question) -> bool:
     if question.seen.verdict == "drop":
         return is_unanswered(question.packet)
     return question.seen.verdict == f"reject:{how}"
-
-
-def _is_own(name: str, programs: Sequence[Program]) -> bool:
-    """Is it a set of the host's own addresses, which the kernel fills by itself? A wrong emitter's is not."""
-    rules = [rule for program in programs for chain in program.chains.values() for rule in chain.rules]
-    used = [looked for rule in rules if name in (looked := {of for of, _ in literals(rule.guard)})]
-    return "own_address_v" in name and all("daddrtype" in looked for looked in used)
 
 
 def _said(

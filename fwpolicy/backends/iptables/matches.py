@@ -28,7 +28,6 @@ from fwpolicy.ir.ruleset import (
     PerSource,
     Port,
     Rate,
-    Remember,
     TcpSyn,
 )
 
@@ -156,7 +155,7 @@ class Words:
                     yield self._destination_type(match)
                 case Before(time):
                     yield [_only(_before(time))]
-                case Rate() | LimitName() | CtCount() | PerSource() | Remember():
+                case Rate() | LimitName() | CtCount() | PerSource():
                     yield [_only(self._memory.text(match, of_log))]
                 case _:
                     continue

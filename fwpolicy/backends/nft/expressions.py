@@ -32,7 +32,6 @@ from fwpolicy.ir.ruleset import (
     Port,
     Rate,
     Reject,
-    Remember,
     Return,
     Rule,
     SourceNat,
@@ -62,7 +61,6 @@ _TYPES = {2: "local", 3: "broadcast", 5: "multicast"}
 _NTP_BYTE = {"base": "th", "offset": 64, "len": 8}
 _NTP_BITS = {"base": "th", "offset": 69, "len": 3}
 _MEMORY = ("limit", "ct count", "set")
-_DESTINATION = {f"{protocol} daddr": family for protocol, family in (("ip", 4), ("ip6", 6))}
 _SLASH_64 = ((1 << 64) - 1) << 64
 # Port unreachable of each family where a rule names it so (RFC 792, RFC 4443), and its one family.
 _UNREACHABLE = {("icmpx", 1): None, ("icmp", 3): 4, ("icmpv6", 4): 6}
@@ -175,10 +173,6 @@ def _memory(kind: str, value: Json) -> Match:
         return LimitName(value) if isinstance(value, str) else rate(value)
     if kind == "ct count" and set(value) == {"val"}:
         return CtCount(value["val"])
-    if kind == "set" and value["op"] == "add" and not value.get("stmt"):
-        of = value["elem"].get("payload", {})
-        if family := _DESTINATION.get(f"{of.get('protocol')} {of.get('field')}"):
-            return Remember(family, value["set"].removeprefix("@"))
     if kind == "set" and len(value.get("stmt", ())) == 1:
         ((inner, bound),) = value["stmt"][0].items()
         found = _memory(inner, bound)

@@ -32,7 +32,6 @@ from fwpolicy.ir.ruleset import (
     PerSource,
     Port,
     Reject,
-    Remember,
     Rule,
     Ruleset,
     Set,
@@ -301,7 +300,7 @@ def _implied(match: Match) -> tuple[Match, ...]:
             return (L4Proto((protocol,)),)
         case IcmpType(protocol):
             return (L4Proto((protocol,)), Nfproto(4 if protocol == 1 else 6))
-        case Address(family, original=False) | PerSource(family) | Remember(family):
+        case Address(family, original=False) | PerSource(family):
             return (Nfproto(family),)
         case _:
             return ()

@@ -35,7 +35,6 @@ from fwpolicy.ir.ruleset import (
     Port,
     Rate,
     Reject,
-    Remember,
     Return,
     Rule,
     SourceNat,
@@ -80,7 +79,7 @@ def _match(match: Match) -> str:
             return _circumstance(match)
         case CtState() | CtStatus() | OriginalPort():
             return _tracked(match)
-        case Rate() | LimitName() | CtCount() | PerSource() | Remember():
+        case Rate() | LimitName() | CtCount() | PerSource():
             return _memory(match)
         case _:
             return _header(match)
@@ -148,8 +147,6 @@ def _memory(match: WithMemory) -> str:
             # Only a limit needs its element young: without a timeout `update` has nothing to renew.
             operation = "update" if isinstance(bound, Rate) else "add"
             return f"{operation} @{set_name} {{ {source} {_memory(bound)} }}"
-        case Remember(family, set_name):
-            return f"add @{set_name} {{ {_FAMILY_NAMES[family]} daddr }}"
         case _:
             assert_never(match)
 

@@ -6,13 +6,13 @@ a pass works where it is faster, and every threshold stands beside what was meas
 
 from __future__ import annotations
 
-from fwpolicy.compiler.passes import dispatch, merge, ownaddress, prefixhash, verdictmap
+from fwpolicy.compiler.passes import dispatch, merge, prefixhash, verdictmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
 # In this order: the first leaves fewer rules to the next.
-PASSES: tuple[ModuleType, ...] = (merge, verdictmap, dispatch, prefixhash, ownaddress)
+PASSES: tuple[ModuleType, ...] = (merge, verdictmap, dispatch, prefixhash)
 # Those that need neither maps nor sets of networks by prefix: what iptables can use.
 PLAIN: tuple[ModuleType, ...] = (merge,)

@@ -33,14 +33,11 @@ class Scope:
 
     table: Table
     written: frozenset[str]
-    # Those of them that hold this host's own addresses (local.py).
-    own: frozenset[str]
     cache: dict[tuple[str, object], Intervals]
     # What each limiter that was met lets through, by field.
     limiters: dict[str, str]
 
 
-_IS_LOCAL = Lit("daddrtype", fields.values(fields.ADDRESS_TYPES.index("local")))
 _OPERATORS = ("==", "!=", "<", ">", "<=", ">=", "in", "!")
 
 
@@ -82,9 +79,6 @@ class Missing(ValueError):  # noqa: N818
 
 def _member(scope: Scope, left: Json, of: Key, name: str, *, negated: bool) -> Expr:
     field = fields.member(f"{scope.table.name} {name}", of.dynamic or render.expression(left))
-    if name in scope.own and of.dynamic == "daddr":
-        inside = And((_IS_LOCAL, Lit(field, ((1, 1),))))
-        return And((*of.guards, Not(inside) if negated else inside))
     return And((*of.guards, Lit(field, ((0, 0),) if negated else ((1, 1),))))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from fwpolicy.model.fields import Where
 from fwpolicy.model.nft import effects, render, rules
-from fwpolicy.model.nft.local import own_addresses
 from fwpolicy.model.nft.matches import Missing, Scope
 from fwpolicy.model.nft.tables import statements, tables
 from fwpolicy.model.program import (
@@ -65,7 +64,7 @@ def _program(document: Json, file: str) -> Program:
             continue
         if table.unclear:
             unmodelled.append(Where(file, 0, table.name, "its flags cannot be read: it may be dormant"))
-        scope = Scope(table, frozenset(_written(table)), own_addresses(table), {}, limiters)
+        scope = Scope(table, frozenset(_written(table)), {}, limiters)
         others = [name for name, of in table.chains.items() if of.get("hook", HOOKS[0]) not in HOOKS]
         unmodelled += _named(table, others, file)
         for name in reversed(table.chains):

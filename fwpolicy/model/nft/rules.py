@@ -195,8 +195,6 @@ class _Reader:
         left = unwrapped(of["elem"])
         for each in keys_of(self.scope, left, self.protocols, ()):
             self.require(And(each.guards))
-        if name in self.scope.own:
-            return
         self.effect(f"{self.scope.table.name} {name}")
         if of["op"] != "delete":
             stateful = of.get("stmt", [])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fwpolicy.backends.nft.render import table_lines
 from fwpolicy.compiler.compile import compile_ruleset
-from fwpolicy.compiler.passes import dispatch, merge, ownaddress, prefixhash, verdictmap
+from fwpolicy.compiler.passes import dispatch, merge, prefixhash, verdictmap
 from fwpolicy.record import replace
 from tests.compiler.build import HERE, allow, block, match, policy, section
 
@@ -84,11 +84,7 @@ DISPATCH = policy(
         ),
     )
 )
-OWNADDRESS = policy(ntp="client-only")
-CASES = {
-    **{merge: MERGE, verdictmap: VERDICTMAP, prefixhash: PREFIXHASH, dispatch: DISPATCH},
-    ownaddress: OWNADDRESS,
-}
+CASES = {merge: MERGE, verdictmap: VERDICTMAP, prefixhash: PREFIXHASH, dispatch: DISPATCH}
 
 
 def texts(which) -> tuple[str, str]:

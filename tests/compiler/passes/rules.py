@@ -97,18 +97,6 @@ def rules(draw, number: int, shape, verdict: ir.Verdict) -> ir.Rule:
 
 
 @st.composite
-def early_rules(draw, of: list[ir.Rule]) -> list[ir.Rule]:
-    """Some of the rules about what is for this host: one for each kind of it, or for one alone."""
-    found: list[ir.Rule] = []
-    for rule in draw(st.lists(st.sampled_from(of), max_size=4)):
-        verdict = draw(st.sampled_from((rule.verdict, ir.Drop(), ir.Jump("end"))))
-        for kind in draw(st.sampled_from((ir.LOCAL, ir.LOCAL, ir.LOCAL[:1], ir.LOCAL[::-1]))):
-            matches = (*rule.matches, ir.DestinationType((kind,)))
-            found.append(replace(rule, matches=matches, verdict=verdict))
-    return found
-
-
-@st.composite
 def tables(draw) -> ir.Table:
     """Lines of few shapes and verdicts, of one rule, and some of several."""
     chosen = draw(st.lists(shapes(), min_size=1, max_size=2))
@@ -120,8 +108,7 @@ def tables(draw) -> ir.Table:
         made.append(rule)
         for _ in range(draw(st.sampled_from((0, 0, 0, 0, 1, 2)))):
             made.append(replace(rule, matches=draw(matches(draw(st.sampled_from((shape, *chosen)))))))
-    early = ir.Chain("early", tuple(draw(early_rules(made))), ir.Base("prerouting", ir.RAW, "accept"))
     base = ir.Base("input", ir.OURS, draw(st.sampled_from(("accept", "drop"))))
     counters = (*(f"line_{number}" for number in range(1, 21)), "in_side")
-    chains = (SIDE, END, early, ir.Chain("input", tuple(made), base))
+    chains = (SIDE, END, ir.Chain("input", tuple(made), base))
     return ir.Table(ir.FAMILY, ir.TABLE, SETS, chains, counters, (LIMIT,))
