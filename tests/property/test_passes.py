@@ -4,7 +4,6 @@ the same counters, written to the same logs, and takes from the same limits."""
 from __future__ import annotations
 
 from itertools import combinations, permutations
-from random import Random
 from unittest import mock
 from zlib import crc32
 
@@ -26,8 +25,6 @@ from tests.compiler.passes.rules import tables
 from tests.property import records, strategies
 
 ORDERS = [order for count in range(1, len(PASSES) + 1) for order in permutations(PASSES, count)]
-# Of all of them.
-WHOLE = list(permutations(PASSES))
 LAW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -114,7 +111,7 @@ def test_many_lines_decide_count_log_and_limit_as_before(policy, sample, data):
 
 
 @settings(LAW, max_examples=350)
-@given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(WHOLE))
+@given(tables(), st.lists(packets(), min_size=40, max_size=40), st.sampled_from(ORDERS[-24:]))
 def test_any_rules_do_as_before(table, sample, order):
     """Of the ruleset's own words, more than policies make of them today."""
     plain = ruleset = Ruleset((table,))
@@ -133,7 +130,7 @@ def test_the_whole_language_does_as_before(policy, sample, orders):
     holds(policy, sample, Facts(), [PASSES, *orders])
 
 
-@settings(LAW, max_examples=100)
+@settings(LAW, max_examples=60)
 @given(strategies.policy_texts(), st.integers(0, 2**32), st.booleans())
 def test_any_policy_decides_as_before(text, seed, nat):
     try:
@@ -141,8 +138,7 @@ def test_any_policy_decides_as_before(text, seed, nat):
     except PolicyError:
         assume(False)
     sample = list(strategies.sample(policy, seed, 20))
-    orders = [PASSES, *Random(seed).sample(ORDERS, 30)]
-    expected = holds(policy, sample, Facts(nat=nat), orders)
+    expected = holds(policy, sample, Facts(nat=nat), ORDERS)
     # Some limits are spent at the odd places, which decide() is not told.
     for packet, (verdict, *_) in list(zip(sample, expected, strict=True))[::2]:
         said = decide(policy, packet).verdict
