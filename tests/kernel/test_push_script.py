@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from tempfile import TemporaryFile
 
 import pytest
@@ -189,13 +191,15 @@ def test_one_push_at_a_time(one, keys):
     turn, waits = one.folder / "run/fwpolicy-push.turn", one.folder / "var/fwpolicy-push/waits"
     waits.mkdir(parents=True)
     with subprocess.Popen(["sh", "-c", "sleep 600; :", "fwpolicy-push"], start_new_session=True) as other:
-        turn.symlink_to(f"pid:{other.pid}")
-        said = one.push("apply", first, "seconds=0", ok=False)
-        assert f"process {other.pid} pushes here and does not end" in said
-        # What the other has written until now is there for it; who only looks does not wait.
-        assert "applied 0" in one.ask("status") and APPLIED in one.push("plan", first)
-        assert waits.exists() and str(turn.readlink()) == f"pid:{other.pid}"
-        os.killpg(other.pid, signal.SIGKILL)
+        try:
+            turn.symlink_to(f"pid:{other.pid}")
+            said = one.push("apply", first, "seconds=0", ok=False)
+            assert f"process {other.pid} pushes here and does not end" in said
+            # What the other has written until now is there for it; who only looks does not wait.
+            assert "applied 0" in one.ask("status") and APPLIED in one.push("plan", first)
+            assert waits.exists() and str(turn.readlink()) == f"pid:{other.pid}"
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
     assert APPLIED in one.push("apply", first, "seconds=0")
     # Its number is another's now.
     turn.symlink_to(f"pid:{os.getpid()}")
@@ -220,8 +224,21 @@ def test_who_listens_holds_nobody_up(one, keys):
     with os.fdopen(reading) as nothing, os.fdopen(writing, "wb"):
         words = one.command("-c", one.script(), "fwpolicy-push", "status", "way=script")
         with subprocess.Popen(words, stdin=nothing, stdout=subprocess.DEVNULL) as silent:
-            assert "waits 1" in one.ask("confirm")
-            silent.kill()
+            try:
+                while "cat" not in children(silent.pid):
+                    assert silent.poll() is None
+                assert "waits 1" in one.ask("confirm")
+            finally:
+                silent.kill()
+
+
+def children(pid: int) -> list[str]:
+    """The names of its processes that are there while one looks."""
+    found = []
+    for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):
+            found.append(Path(f"/proc/{each}/comm").read_text().strip())
+    return found
 
 
 def test_nothing_but_a_good_one(one, keys):
