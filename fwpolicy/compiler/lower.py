@@ -11,6 +11,7 @@ from fwpolicy.compiler.ntp import NtpRules
 from fwpolicy.compiler.sets import Sets
 from fwpolicy.ir.ruleset import (
     FAMILY,
+    LOOPBACK,
     OURS,
     RAW,
     TABLE,
@@ -115,7 +116,7 @@ class _Table:
         if hook == "forward" or not (self.ntp or getattr(self.policy, hook)):
             return []
         key = "iifname" if hook == "input" else "oifname"
-        return [Rule((Interface(key, ("lo",)),), Accept(), "loopback")]
+        return [Rule((Interface(key, LOOPBACK),), Accept(), "loopback")]
 
     # Steps 2 and 7: roles, which do not touch forward
 

@@ -14,6 +14,7 @@ from fwpolicy.compiler.facts import Facts
 from fwpolicy.compiler.sets import Sets, is_whole
 from fwpolicy.ir.ruleset import (
     LOCAL,
+    LOOPBACK,
     Accept,
     CtState,
     DestinationType,
@@ -114,7 +115,7 @@ class NtpRules:
             drops += self._others((*mine, REPLY), self.servers, self.servers_name)
             drops += self._others((*mine, QUERY), self.role.serve, "ntp_serve")
             drops.append((*mine, NtpMode((3, 4), negated=True)))
-        loopback = Rule((Interface("iifname", ("lo",)),), Accept(), "loopback")
+        loopback = Rule((Interface("iifname", LOOPBACK),), Accept(), "loopback")
         here = [(*matches, DestinationType((kind,))) for matches in drops for kind in LOCAL]
         return (loopback, *(self._early_drop(matches) for matches in here))
 

@@ -33,6 +33,9 @@ class Interface:
     negated: bool = False
 
 
+LOOPBACK = ("lo",)
+
+
 @record
 class Nfproto:
     """`meta nfproto`: family 4 or 6."""

@@ -40,6 +40,7 @@ STRANGE = {
     "another bit of the payload": "insert rule inet fwpolicy input udp dport 123 @th,64,8 & 0xf == 4 accept",
     "another operator": "insert rule inet fwpolicy input tcp dport >= 1000 accept",
     "a negated state": "insert rule inet fwpolicy input ct state != new accept",
+    "an interface by its number": "insert rule inet fwpolicy input iif 7 accept",
     "a quota": "insert rule inet fwpolicy input quota 1 mbytes accept",
 }
 
@@ -51,6 +52,16 @@ def test_what_we_never_write_is_refused_by_name(netns, what):
     assert read(listed(netns, text), "inet", "fwpolicy") is not None
     with pytest.raises(UnknownExpressionError):
         read(listed(netns, STRANGE[what]), "inet", "fwpolicy")
+
+
+@pytest.mark.kernel
+def test_loopback_by_name_as_earlier_versions_wrote_it_is_the_same(netns):
+    wanted = compile_ruleset(policy("roles: {ntp: client-only}\n"))
+    text = render(wanted, "p").text
+    by_name = text.replace('iif "lo"', 'iifname "lo"').replace('oif "lo"', 'oifname "lo"')
+    assert text.count(' "lo" accept') == by_name.count('name "lo" accept') == 3
+    for each in (text, by_name):
+        assert same(Ruleset((read(listed(netns, each), "inet", "fwpolicy"),)), wanted)
 
 
 @pytest.mark.kernel

@@ -72,7 +72,7 @@ MUTANTS = (
     ("source for destination", "database", "output", ("ip daddr @replica_v4", "ip saddr @replica_v4")),
     ("drop for accept", "holes", "input", (r"(udp dport 546) accept", r"\1 drop")),
     ("lost ICMP type", "web-server-small", "input", (r"icmp type \{ 3, 11, 12 \}", "icmp type { 3, 11 }")),
-    ("lost loopback", "holes", "input", (r"\t\tiifname \"lo\" accept" + ANY + "\n", "")),
+    ("lost loopback", "holes", "input", (r"\t\tiif \"lo\" accept" + ANY + "\n", "")),
     (
         "swapped rules",
         "web-server-small",

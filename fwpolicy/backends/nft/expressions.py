@@ -5,6 +5,7 @@ from __future__ import annotations
 from fwpolicy.addresses import BITS, AddressError, collect, merge, parse
 from fwpolicy.ir.maps import CounterMap, Element, VerdictMap
 from fwpolicy.ir.ruleset import (
+    LOOPBACK,
     Accept,
     Address,
     AnyPort,
@@ -253,6 +254,8 @@ def _members(right: Json) -> list[Json]:
 def _meta(key: str, members: list[Json], negated: bool) -> Match | None:
     if key in ("iifname", "oifname"):
         return Interface(key, tuple(members), negated)
+    if key in ("iif", "oif") and tuple(members) == LOOPBACK:
+        return Interface(f"{key}name", LOOPBACK, negated)
     if key == "nfproto" and len(members) == 1:
         return Nfproto(_NFPROTO[members[0]])
     if key == "l4proto":
