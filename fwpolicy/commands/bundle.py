@@ -6,6 +6,7 @@ import sys
 
 from fwpolicy.commands import fleet, operands
 from fwpolicy.errors import HostError
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _make(options: argparse.Namespace) -> int:
         operands.print_json({"changed": changed, **report, "removed": list(gone)})
     elif not options.quiet:
         number = sum(changed for _, _, changed in written)
-        said = f"{fleet.counted(number, 'bundle')} written, {len(written) - number:,} unchanged"
+        said = f"{counted(number, 'bundle')} written, {len(written) - number:,} unchanged"
         said += f", {len(gone):,} removed" if gone else ""
         print(f"{options.directory}: {said}, number {came.sequence}", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ import sys
 from fwpolicy.commands import lint, operands
 from fwpolicy.compiler.compile import compile_ruleset
 from fwpolicy.errors import CheckFailedError, PolicyError
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _sentence(policy: Policy, tests: int, proved: bool) -> str:
     parts = [f"role ntp: {policy.ntp.mode}"] if policy.ntp else []
     parts += [f"{section.hook}: default {section.default}" for section in policy.sections]
     kind = " (an overlay: it can only close)" if policy.is_overlay else ""
-    held = f"; {tests} test{'s' if tests != 1 else ''} held" if tests else ""
+    held = f"; {counted(tests, 'test')} held" if tests else ""
     ok = "ok and proved" if proved else "ok"
     return f"{policy.name}: {ok}, {', '.join(parts)}{kind}{held}"
 

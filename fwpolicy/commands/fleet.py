@@ -6,6 +6,7 @@ import sys
 
 from fwpolicy.commands.progress import Progress
 from fwpolicy.errors import HostError
+from fwpolicy.fleet.naming import of_policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,15 +94,6 @@ def sentence(found: Repository, units: Sequence[Built]) -> str:
     kept = sum(each.kept for each in units)
     text = of_policies(len(found.inventory.hosts), len(units))
     return f"{text} ({kept:,} from the cache)" if kept else text
-
-
-def of_policies(hosts: int, policies: int) -> str:
-    different = f"{policies:,} different policies" if policies != 1 else "1 policy"
-    return f"{counted(hosts, 'host')} of {different}"
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def as_json(units: Sequence[Built]) -> list[dict[str, object]]:

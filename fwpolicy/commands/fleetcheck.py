@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.commands import fleet, operands
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _sentence(found: Repository, units: Sequence[Built], invariants: int, ok: str) -> str:
     tests = sum(each.outcome.tests for each in units)
-    held = f", {tests:,} test{'s' if tests != 1 else ''} held" if tests else ""
-    held += f", {invariants:,} invariant{'s' if invariants != 1 else ''} proved" if invariants else ""
+    held = f", {counted(tests, 'test')} held" if tests else ""
+    held += f", {counted(invariants, 'invariant')} proved" if invariants else ""
     without = len(found.inventory.unmanaged)
     left = f"; {without:,} without a policy" if without else ""
     return f"{found.inventory.text.file}: {ok}: {fleet.sentence(found, units)}{held}{left}"

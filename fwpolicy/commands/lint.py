@@ -6,6 +6,7 @@ import sys
 
 from fwpolicy.commands import operands
 from fwpolicy.commands.given import signers_argument
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def tell(name: str, found: tuple[Report, ...], options: argparse.Namespace) -> i
 
 
 def sentence(number: int) -> str:
-    if not number:
-        return "every line counts"
-    return f"{number} finding{'s' if number != 1 else ''}"
+    return counted(number, "finding") if number else "every line counts"
 
 
 def of_policy(policy: Policy) -> tuple[Report, ...]:

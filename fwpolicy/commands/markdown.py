@@ -6,6 +6,7 @@ import re
 
 from fwpolicy.fleet.changes import NEW
 from fwpolicy.fleet.naming import spoken
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ def _summary(found: Comparison, revision: str) -> Iterator[str]:
     total = touched + len(found.same) + sum(len(hosts) for _, hosts in found.wrong)
     number = len(changed)
     if brought:
-        what = f"{len(brought)} risky opening{'s' if len(brought) != 1 else ''}"
-        yield f"**{what}** of hosts that are new.\n"
+        yield f"**{counted(len(brought), 'risky opening')}** of hosts that are new.\n"
     if not number and not found.wrong:
         yield f"No difference: on {total:,} hosts every packet meets the same end as in {code(revision)}."
         return
@@ -80,7 +80,7 @@ def _summary(found: Comparison, revision: str) -> Iterator[str]:
     if compared < total:
         yield f"**{compared:,} of {total:,} hosts compared**; what changes on the others is not known.\n"
     if compared:
-        changes = f"{number} change{'s' if number != 1 else ''}"
+        changes = counted(number, "change")
         text = f"Against {code(revision)}: {changes} on {touched:,} of {compared:,} hosts"
         yield f"{text}, **{risky} risky**." if risky else f"{text}, none risky."
 

@@ -6,6 +6,8 @@ import sys
 
 from fwpolicy.commands import fleet, operands
 from fwpolicy.commands.progress import Progress
+from fwpolicy.fleet.naming import of_policies
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,5 +177,5 @@ def _sentence(overview: Overview) -> str:
 
     hosts, unread = len(list(findings.hosts_of(overview))), findings.unread(overview)
     known = f"{hosts - unread:,} of {hosts:,} hosts looked at; " if unread else ""
-    risky = fleet.counted(len(findings.openings(overview)), "risky opening")
-    return f"{known}{fleet.of_policies(hosts, len(overview.units))}, {risky}"
+    risky = counted(len(findings.openings(overview)), "risky opening")
+    return f"{known}{of_policies(hosts, len(overview.units))}, {risky}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import gmtime, strftime, time
 
 from fwpolicy.commands import operands
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def _as_text(config: SyncConfig, state: SyncState, enabled: bool, removed: bool)
     if state.bad:
         lines.append(f"commit {state.bad_commit[:12]} was taken back: {state.bad_why}")
     if state.failures:
-        times = f"{state.failures} round{'s' if state.failures > 1 else ''}"
-        lines.append(f"{times} in a row failed; the next is due at {moment(state.due)}")
+        rounds = counted(state.failures, "round")
+        lines.append(f"{rounds} in a row failed; the next is due at {moment(state.due)}")
     return lines
 
 

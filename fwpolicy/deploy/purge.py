@@ -17,6 +17,7 @@ from fwpolicy.errors import HostError
 from fwpolicy.host.conntrack import ICMP, ICMPV6, TCP
 from fwpolicy.ir.ruleset import FAMILY, TABLE
 from fwpolicy.record import record, replace
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ def end(found: Purge, undo: Undo, tell: Tell) -> tuple[Flow, ...]:
     _bury(found, undo, tell)
     deleted, busy = conntrack.delete(found.condemned)
     if deleted:
-        tell(f"deleted {len(deleted)} connection tracking entr{'y' if len(deleted) == 1 else 'ies'}")
+        entries = counted(len(deleted), "connection tracking entry", "connection tracking entries")
+        tell(f"deleted {entries}")
     if busy:
         tell(f"a flowtable holds {len(busy)} denied connections, which pass the rules by until it lets go")
     return deleted
@@ -216,7 +218,7 @@ def _end_sockets(found: Purge, tell: Tell) -> None:
         tell(f"processes keep their ends of denied connections until they give up: {error}")
     else:
         if ended:
-            tell(f"ended {ended} TCP connection{'' if ended == 1 else 's'} of this host")
+            tell(f"ended {counted(ended, 'TCP connection')} of this host")
 
 
 def _bury(found: Purge, undo: Undo, tell: Tell) -> None:

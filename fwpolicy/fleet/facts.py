@@ -11,6 +11,7 @@ from calendar import timegm
 from time import strptime
 
 from fwpolicy.record import record
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,8 +161,7 @@ def age(seconds: int) -> str:
     """In the largest unit that is not too coarse."""
     for size, unit in ((DAY, "day"), (HOUR, "hour"), (60, "minute")):
         if seconds >= 2 * size or (size == 60 and seconds >= size):
-            number = seconds // size
-            return f"{number:,} {unit}{'s' if number != 1 else ''}"
+            return counted(seconds // size, unit)
     return f"{max(seconds, 0)} seconds"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fwpolicy.wording import counted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,12 +30,12 @@ def cover(hosts: Collection[str], groups: Mapping[str, tuple[str, ...]]) -> tupl
 def spoken(hosts: Collection[str], groups: Mapping[str, tuple[str, ...]], most: int = 6) -> str:
     """`hosts` in words, at most so many of them by name."""
     named, single = cover(hosts, groups)
-    words = [f"{name} ({_hosts(len(groups[name]))})" for name in named]
+    words = [f"{name} ({counted(len(groups[name]), 'host')})" for name in named]
     words += single[:most]
     if len(single) > most:
         words.append(f"{len(single) - most} more")
     return ", ".join(words)
 
 
-def _hosts(number: int) -> str:
-    return f"{number:,} host{'s' if number != 1 else ''}"
+def of_policies(hosts: int, policies: int) -> str:
+    return f"{counted(hosts, 'host')} of {counted(policies, 'policy', 'different policies')}"

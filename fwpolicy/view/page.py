@@ -7,11 +7,13 @@ from hashlib import sha256
 
 from fwpolicy.fleet import findings
 from fwpolicy.fleet.findings import DIFFERS, UNKNOWN
+from fwpolicy.fleet.naming import of_policies
 from fwpolicy.view import sections, traffic
 from fwpolicy.view.graph import graph
 from fwpolicy.view.html import Markup, joined, name, tag
-from fwpolicy.view.parts import code, count, moment, section
+from fwpolicy.view.parts import code, moment, section
 from fwpolicy.view.picture import picture
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def _hash(text: str) -> str:
 
 def _header(overview: Overview) -> Markup:
     hosts = sum(len(unit.hosts) for unit in overview.units)
-    sentence = f"{count(hosts, 'host')} of {count(len(overview.units), 'different policy')}"
+    sentence = of_policies(hosts, len(overview.units))
     sentence = sentence.replace("policys", "policies")
     return tag(
         "header",
@@ -132,7 +134,7 @@ def _tiles(overview: Overview) -> Iterator[Markup]:
 def _risky(overview: Overview) -> Markup:
     openings, unread = findings.openings(overview), findings.unread(overview)
     high = sum(each.level == 3 for each, _ in openings)
-    left = f"; of {count(unread, 'host')} it is not known" if unread else ""
+    left = f"; of {counted(unread, 'host')} it is not known" if unread else ""
     none = 0 < unread == len(list(findings.hosts_of(overview)))
     number = "?" if none else f"{len(openings):,}"
     return _tile("risky", number, f"risky openings, {high:,} of them high{left}", high > 0, unread > 0)
@@ -142,9 +144,9 @@ def _wrong(overview: Overview) -> Markup:
     wrong, judgement = sum(bool(unit.wrong) for unit in overview.units), overview.judgement
     proved = "proved" if overview.proved else "not proved"
     if wrong or judgement.broken:
-        broken = count(len({each.origin for each in judgement.broken}), "broken invariant")
+        broken = counted(len({each.origin for each in judgement.broken}), "broken invariant")
         return _tile("wrong", f"{wrong:,}", f"policies wrong, {broken}", True)
-    kept = f"; {count(judgement.number, 'invariant')} kept" if judgement.number else ""
+    kept = f"; {counted(judgement.number, 'invariant')} kept" if judgement.number else ""
     return _tile("", "0", f"policies wrong: all are {proved}{kept}", False, not overview.proved)
 
 
@@ -193,7 +195,7 @@ def _traffic(overview: Overview) -> Markup:
     )
     drawn = graph(overview)
     left = (
-        tag("p", f"{count(drawn.left_out, 'more kind')} of hosts are in the tables only.", class_="note")
+        tag("p", f"In the tables only: {counted(drawn.left_out, 'more kind')} of hosts.", class_="note")
         if drawn.left_out
         else None
     )

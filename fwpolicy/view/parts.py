@@ -6,6 +6,7 @@ from time import gmtime, strftime
 
 from fwpolicy.fleet.naming import cover
 from fwpolicy.view.html import Markup, joined, name, tag
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def groups_of(hosts: Collection[str], groups: Groups) -> list[str]:
 def hosts_named(hosts: Sequence[str], groups: Groups) -> Markup:
     """Groups where they are whole, a few names, the others folded away."""
     whole, single = cover(hosts, groups)
-    found = [joined((name(each), f" ({count(len(groups[each]), 'host')})")) for each in whole]
+    found = [joined((name(each), f" ({counted(len(groups[each]), 'host')})")) for each in whole]
     found += [name(each) for each in single[:_NAMED]]
     if len(single) > _NAMED:
         found.append(joined(f"{len(single) - _NAMED:,} more"))
@@ -74,10 +75,6 @@ def hosts_named(hosts: Sequence[str], groups: Groups) -> Markup:
 def listed(parts: Sequence[Content]) -> Markup:
     """With commas."""
     return joined([(", " if place else None, part) for place, part in enumerate(parts)])
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def code(text: str) -> Markup:

@@ -10,7 +10,6 @@ from fwpolicy.view.html import joined, name, tag
 from fwpolicy.view.parts import (
     badge,
     code,
-    count,
     day,
     groups_of,
     hosts_named,
@@ -20,6 +19,7 @@ from fwpolicy.view.parts import (
     section,
     table,
 )
+from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def risky(overview: Overview) -> Markup:
 
 def _none(overview: Overview) -> str:
     unread = findings.unread(overview)
-    return f"None where it is known; of {count(unread, 'host')} it is not." if unread else "None."
+    return f"None where it is known; of {counted(unread, 'host')} it is not." if unread else "None."
 
 
 def _opening(each: Opening, hosts: tuple[str, ...], line: Line | None, overview: Overview) -> Markup:
@@ -235,7 +235,7 @@ def _left(days: int) -> Markup:
     if days < 0:
         return badge("over", "bad")
     kind = "warn" if days < findings.SOON else "calm" if days < findings.LATER else "good"
-    return badge("last day" if days == 0 else f"in {count(days, 'day')}", kind)
+    return badge("last day" if days == 0 else f"in {counted(days, 'day')}", kind)
 
 
 def _exceptions(overview: Overview) -> Iterator[Markup]:
@@ -265,7 +265,7 @@ def unused(overview: Overview) -> Markup:
     silent = sum(overview.facts_of(host).counters.said is None for host in findings.hosts_of(overview))
     known = sum(1 for _ in findings.hosts_of(overview)) - silent
     note = tag(
-        "p", f"Counters are known of {count(known, 'host')}, and not known of {silent:,}.", class_="note"
+        "p", f"Counters are known of {counted(known, 'host')}, and not known of {silent:,}.", class_="note"
     )
     rows = [_unused(each, overview) for each in found]
     columns = ("Line", "For", "Hosts", "Not known of")
@@ -283,7 +283,7 @@ def _unused(each: Unused, overview: Overview) -> Markup:
         if each.seconds is None
         else tag("td", age(each.seconds), data_value=each.seconds),
         hosts_named(each.hosts, overview.groups),
-        count(each.silent, "host") if each.silent else "none",
+        counted(each.silent, "host") if each.silent else "none",
     )
 
 

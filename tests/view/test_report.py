@@ -74,6 +74,7 @@ def test_the_page_on_stdout(fleet, capsysbinary):  # noqa: F811
     written = (fleet.path / "r.html").read_bytes()
     assert said.out.startswith(b"<!DOCTYPE html>") and len(said.out) == len(written)
     assert said.err.startswith(b"5 hosts of 3 different policies")
+    assert b"5 hosts of 3 different policies" in said.out
     assert not (fleet.path / "-").exists()
 
 
