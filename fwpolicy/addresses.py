@@ -13,10 +13,11 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Interval = tuple[int, int]
-    Intervals = tuple[Interval, ...]
+    # A tuple, or what equals the tuple of the same (addresslists.py).
+    Intervals = Sequence[Interval]
 
 BITS = {4: 32, 6: 128}
 # As they are written: without leading zeros, which some programs read as octal.

@@ -9,8 +9,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fwpolicy import addresslists
-from fwpolicy.addresses import collect, merge, parse
-from fwpolicy.addresslists import listed, networks, written
+from fwpolicy.addresses import collect, merge, parse, prefix_length
+from fwpolicy.addresslists import (
+    AddressList,
+    are_single,
+    compact,
+    listed,
+    networks,
+    networks_of,
+    pack_list,
+    packed,
+    singles,
+    written,
+)
 from fwpolicy.backends.nft.words import interval_text
 
 laws = settings(derandomize=True, deadline=None, max_examples=300)
@@ -21,13 +32,11 @@ values = st.one_of(st.integers(0, TOP), st.integers(0, 300), st.integers(TOP - 3
 
 @pytest.fixture(scope="module", autouse=True)
 def few_at_once():
-    """Short lists in several parts, too, and what is remembered of them."""
+    """Short lists in several parts, too."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(addresslists, "_STRIDE", 40)
         patched.setattr(addresslists, "_AT_ONCE", 5)
-        patched.setattr(addresslists, "_LONG", 1)
-        patched.setattr(addresslists, "_MOST_LISTS", 2)
-        patched.setattr(addresslists, "_MOST_INTERVALS", 12)
+        patched.setattr(addresslists, "_LONG", 3)
         yield
 
 
@@ -40,6 +49,8 @@ def entries(draw):
 @laws
 @example([])
 @example(["0.0.0.0/0", "255.255.255.255"])
+@example(["0.0.0.0/0", "0.0.0.0/1", "0.0.0.0", "128.0.0.0/1"])
+@example(["255.255.255.254", "255.255.255.255", "255.255.255.252"])
 @given(st.lists(entries(), max_size=40))
 def test_a_list_is_what_its_addresses_are(texts):
     assert networks(texts) == collect(map(parse, texts)).v4
@@ -82,23 +93,58 @@ def test_each_text_is_the_one_of_the_interval(pairs):
             assert written(intervals, separator) == separator.join(texts)
 
 
+lists = st.lists(st.tuples(values, values).map(sorted).map(tuple), max_size=9).map(tuple)
+
+
 @laws
-@example([()])
-@given(st.lists(st.lists(st.tuples(values, values).map(sorted), max_size=9), max_size=5))
-def test_each_list_is_packed_as_it_is(lists):
-    """More lists than are remembered, one after the other and once more."""
-    every = [tuple(map(tuple, pairs)) for pairs in lists]
-    for intervals in (*every, *every):
-        made = addresslists.packed(intervals)
-        assert made == b"".join(value.to_bytes(4, "big") for pair in intervals for value in pair)
-        again = addresslists.unpacked(made)
-        assert again == intervals and addresslists.packed(again) == made
-        assert addresslists.are_single(intervals) is all(first == last for first, last in intervals)
-        firsts = [first for first, _ in intervals]
-        single = addresslists.singles(firsts)
-        assert single == tuple((first, first) for first in firsts) and addresslists.are_single(single)
-    kept = [len(each) for each, _ in addresslists._PACKED.values()]
-    assert len(kept) <= 2 and sum(kept) <= 12
+@given(lists, lists, st.slices(9))
+def test_a_packed_list_is_the_tuple_of_the_same(intervals, other, some):
+    made = pack_list(intervals)
+    assert made.made == b"".join(value.to_bytes(4, "big") for pair in intervals for value in pair)
+    assert made.made == packed(intervals) == packed(made)
+    assert made == intervals and intervals == made and hash(made) == hash(intervals)
+    assert repr(made) == repr(intervals)
+    assert [*made] == [*intervals] and len(made) == len(intervals) and bool(made) is bool(intervals)
+    assert [*map(made.__getitem__, range(-len(made), len(made)))] == [*intervals, *intervals]
+    assert made[some] == intervals[some] and made[some] == AddressList(packed(intervals[some]))
+    for each in (other, pack_list(other)):
+        assert (made == each) is (each == made) is (intervals == other)
+    assert made != list(intervals)
+    for beyond in (len(made), -len(made) - 1):
+        with pytest.raises(IndexError):
+            made[beyond]
+
+
+@laws
+@given(lists)
+def test_what_is_long_is_packed(intervals):
+    for family in (4, 6):
+        found = compact(family, intervals)
+        assert isinstance(found, AddressList) is (family == 4 and len(intervals) >= 3)
+        assert found == intervals and compact(family, found) is found
+
+
+@laws
+@given(lists)
+def test_lists_of_single_addresses(intervals):
+    for each in (intervals, pack_list(intervals)):
+        assert are_single(each) is all(first == last for first, last in intervals)
+    firsts = [first for first, _ in intervals]
+    assert singles(firsts) == tuple((first, first) for first in firsts) and are_single(singles(firsts))
+
+
+@laws
+@example(["0.0.0.0/0"], ())
+@example([], ((0, 0), (8, 15), (8, 16), (7, 14), (TOP, TOP)))
+@given(st.lists(entries(), max_size=9), lists)
+def test_the_networks_of_a_list(texts, more):
+    intervals = (*(parse(text)[1:] for text in texts), *more)
+    by_length, ranges = networks_of(pack_list(intervals))
+    assert all(by_length.values())
+    for length in range(33):
+        own = [each[0] for each in intervals if prefix_length(4, each) == length]
+        assert by_length.get(length, []) == own
+    assert ranges == [each for each in intervals if prefix_length(4, each) is None]
 
 
 @laws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.addresses import EVERYWHERE, AddressSet
+from fwpolicy.addresslists import compact
 from fwpolicy.ir.ruleset import Address, DynamicSet, Match, Nfproto, Set
 from fwpolicy.record import replace
 
@@ -56,7 +57,7 @@ class Sets:
         return name
 
     def _named(self, name: str, family: int, intervals: Intervals) -> str:
-        number = 1
+        number, intervals = 1, compact(family, intervals)
         while True:
             candidate = f"{name}_v{family}" if number == 1 else f"{name}_v{family}_{number}"
             known = self._by_name.setdefault(candidate, Set(candidate, family, intervals))

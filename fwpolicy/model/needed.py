@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fwpolicy.addresses import Intervals
     from fwpolicy.model.meeting import Index
     from fwpolicy.model.program import Base, Expr, Program, Rule
     from fwpolicy.model.units import Unit
@@ -100,13 +101,13 @@ def _packets(guard: Expr, hook: str) -> Iterator[Packet]:
         yield _whole(hook, {})
 
 
-def _certain(guard: Expr) -> dict[str, tuple[tuple[int, int], ...]]:
+def _certain(guard: Expr) -> dict[str, Intervals]:
     """What must hold beside what is more than one set of values a field."""
     parts = guard.parts if isinstance(guard, And) else (guard,)
     return {part.field: part.intervals for part in parts if isinstance(part, Lit) and part.intervals}
 
 
-def _some(field: str, intervals: tuple[tuple[int, int], ...]) -> list[int]:
+def _some(field: str, intervals: Intervals) -> list[int]:
     likely = [value for value in witness.LIKELY.get(field, ()) if any(a <= value <= b for a, b in intervals)]
     ends = [intervals[0][0], intervals[-1][1], intervals[len(intervals) // 2][0], intervals[0][1]]
     return list(dict.fromkeys((*likely[:1], *ends)))[:_TRIES]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from fwpolicy.addresses import Intervals
     from fwpolicy.ir.ruleset import WithMemory
     from fwpolicy.model.packet import Packet
 
@@ -271,7 +272,7 @@ def _more(packet: Packet, name: str) -> Any:
     return getattr(packet, name, None)
 
 
-def _within(port: int | None, ports: tuple[tuple[int, int], ...]) -> bool:
+def _within(port: int | None, ports: Intervals) -> bool:
     return port is not None and any(first <= port <= last for first, last in ports)
 
 

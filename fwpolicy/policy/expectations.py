@@ -13,6 +13,7 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fwpolicy.addresses import Intervals
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
     from fwpolicy.policy.syntax import TestText, Word
@@ -125,7 +126,7 @@ def _have_ports(key: str, text: TestText, services: tuple[Service, ...], names: 
 
 def _sports(
     text: TestText, more: TestMoreText, services: tuple[Service, ...], names: Names
-) -> tuple[tuple[int, int], ...] | None:
+) -> Intervals | None:
     if not more.sports:
         return None
     _have_ports("sport", text, services, names)

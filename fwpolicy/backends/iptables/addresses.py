@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fwpolicy.addresses import Interval
+    from fwpolicy.addresses import Interval, Intervals
     from fwpolicy.ir.ruleset import Address, Interface
 
 # (where it stands in a rule: "header" or "match", its text)
@@ -57,7 +57,7 @@ def _within(match: Address, interval: Interval, option: bool, negated: bool | No
     return "match", f"-m iprange {bang}--{_SIDES[match.side]}-range {first}-{last}"
 
 
-def _original(match: Address, intervals: tuple[Interval, ...] | None) -> Alternatives:
+def _original(match: Address, intervals: Intervals | None) -> Alternatives:
     """What the connection's first packet asked for. conntrack's match knows networks only."""
     if intervals is None or match.negated:
         raise CannotSayError("'published' cannot look up the address first asked for in a dynamic group")

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from fwpolicy.addresses import Intervals
+
     Matches = tuple[Match, ...]
 
 
@@ -94,7 +96,7 @@ def _apart(one: Match, other: Match) -> bool:
             return False
 
 
-def _no_common(one: tuple[tuple[int, int], ...], other: tuple[tuple[int, int], ...]) -> bool:
+def _no_common(one: Intervals, other: Intervals) -> bool:
     return subtract(one, other) == one
 
 

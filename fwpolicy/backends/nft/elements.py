@@ -15,7 +15,7 @@ from itertools import chain
 from operator import ge, gt
 
 from fwpolicy.addresses import BITS
-from fwpolicy.addresslists import packed, unpacked
+from fwpolicy.addresslists import AddressList, packed, singles
 from fwpolicy.backends.nft.words import interval_text
 from fwpolicy.record import record
 
@@ -182,14 +182,23 @@ def _filled(pattern: bytes, family: int, intervals: Intervals, interval: bool) -
     100,000, where packing each takes 200."""
     data = bytearray(pattern * len(intervals))
     width, stride = _width(family), len(pattern)
-    columns = {_KEY: [first for first, _ in intervals]}
+    bounds = _bounds(family, intervals)
+    holes = [(_KEY, 0)]
     if interval:
-        columns[_KEY + width + _KEY] = [last + 1 for _, last in intervals]
-    for hole, column in columns.items():
-        packed = _packed(family, column)
+        # An end is the first address that is not in it.
+        one_more = (bytes(2 * width - 1) + b"\1") * len(intervals)
+        added = int.from_bytes(bounds, "big") + int.from_bytes(one_more, "big")
+        bounds = added.to_bytes(len(bounds), "big")
+        holes.append((_KEY + width + _KEY, width))
+    for hole, begin in holes:
         for byte in range(width):
-            data[hole + byte :: stride] = packed[byte::width]
+            data[hole + byte :: stride] = bounds[begin + byte :: 2 * width]
     return bytes(data)
+
+
+def _bounds(family: int, intervals: Intervals) -> bytes:
+    """First and last addresses in a row."""
+    return packed(intervals) if family == 4 else _packed(family, list(chain.from_iterable(intervals)))
 
 
 def _packed(family: int, numbers: list[int]) -> bytes:
@@ -216,7 +225,9 @@ def held(dump: Iterable[bytes], family: int, interval: bool) -> Intervals | None
     data = b"".join([_list_of(body) for body in dump])
     if not interval:
         keys = _regular(data, family, interval=False)
-        return None if keys is None else tuple([(key, key) for key in sorted(keys[0])])
+        if keys is None:
+            return None
+        return singles(sorted(keys[0])) if family == 4 else tuple([(key, key) for key in sorted(keys[0])])
     return _held_intervals(data, family)
 
 
@@ -278,8 +289,7 @@ def _regular(data: bytes, family: int, interval: bool) -> list[tuple[int, ...]] 
 
 def to_text(family: int, intervals: Intervals) -> str:
     """A set's intervals in base64: first and last addresses, big endian."""
-    held = packed(intervals) if family == 4 else _packed(family, list(chain.from_iterable(intervals)))
-    return b2a_base64(held, newline=False).decode()
+    return b2a_base64(_bounds(family, intervals), newline=False).decode()
 
 
 @lru_cache(maxsize=64)
@@ -289,7 +299,7 @@ def from_text(family: int, text: str) -> Intervals:
     if len(held) % (2 * _width(family)):
         raise ValueError(f"{len(held)} bytes are no intervals")
     if family == 4:
-        return unpacked(held)
+        return AddressList(held)
     bounds = iter(_unpacked(family, held))
     return tuple(zip(bounds, bounds, strict=True))
 

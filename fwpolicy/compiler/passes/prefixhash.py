@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from fwpolicy.addresses import BITS, prefixes
-from fwpolicy.addresslists import singles
+from fwpolicy.addresslists import AddressList, are_single, networks_of, singles
 from fwpolicy.compiler.passes.chains import each_table
 from fwpolicy.ir.ruleset import Address, Chain, CtCount, DynamicSet, Rate, Rule, Set
 from fwpolicy.record import replace
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fwpolicy.addresses import Interval
     from fwpolicy.ir.ruleset import Ruleset, Table
 
     # (prefix length, the name of its set)
@@ -69,7 +70,7 @@ def _fixed(table: Table) -> set[str | None]:
 def _hashes(each: Set, taken: set[str]) -> list[tuple[int, Set]]:
     """(length, its set), the most networks first; none where the tree is better."""
     few = len(each.intervals) < min(least for least, _ in LIMITS) / 32
-    if few or all(first == last for first, last in each.intervals):
+    if few or are_single(each.intervals):
         return []
     networks = _networks(each)
     wanted = _lengths({length: len(firsts) for length, firsts in networks.items()})
@@ -89,18 +90,14 @@ def _hashes(each: Set, taken: set[str]) -> list[tuple[int, Set]]:
 
 def _networks(each: Set) -> dict[int, list[int]]:
     """The first addresses of the fewest networks that make up the set, by the networks' length."""
-    bits = BITS[each.family]
-    found: dict[int, list[int]] = {length: [] for length in range(bits + 1)}
-    whole = {1 << (bits - length): into.append for length, into in found.items()}
-    for interval in each.intervals:
-        first, last = interval
-        size = last - first + 1
-        if size in whole and not first & (size - 1):
-            whole[size](first)
-        else:
-            for network, length in prefixes(each.family, interval):
-                found[length].append(network)
-    return {length: firsts for length, firsts in found.items() if firsts}
+    found: dict[int, list[int]] = {}
+    ranges: Iterable[Interval] = each.intervals
+    if isinstance(each.intervals, AddressList):
+        found, ranges = networks_of(each.intervals)
+    for interval in ranges:
+        for network, length in prefixes(each.family, interval):
+            found.setdefault(length, []).append(network)
+    return found
 
 
 def _split(firsts: list[int], length: int, target: int, bits: int) -> list[int]:
