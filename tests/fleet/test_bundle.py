@@ -147,6 +147,33 @@ def test_a_host_that_is_gone_takes_its_bundle_along(fleet, make, keys, capsys):
     assert ", 1 removed, number 3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_run_that_was_killed_leaves_nothing_for_ever(fleet, make, monkeypatch, before):
+    """Its bundles are known to the next run, also of hosts that are gone by then."""
+    if before:
+        make("web-01", "db-02")
+    with monkeypatch.context() as patched:
+        patched.setattr("fwpolicy.host.outputs.FlatOutputs.finish", killed)
+        with pytest.raises(KilledError):
+            make("--all", commit=not before)
+    out = fleet.path / "out"
+    assert (out / "web-03.fwb").exists()
+    (out / "db-99.fwb").write_bytes((out / "web-03.fwb").read_bytes())  # somebody's, who says so nowhere
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]"))
+    make("--all")
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bundles.json", "db-01.fwb", "db-02.fwb", "db-99.fwb", "web-01.fwb", "web-02.fwb")
+    ]
+
+
+class KilledError(BaseException):
+    """Nothing that is caught."""
+
+
+def killed(*_words, **_more):
+    raise KilledError
+
+
 def test_an_index_of_somebody_elses_is_refused(fleet, make, capsys):
     for index in ("{", '{"files": {"a": ["../x"]}}', '{"files": {"a": 7}}'):
         fleet.file("out/bundles.json", index)
@@ -608,5 +635,6 @@ def test_a_key_that_is_none(fleet, make, keys, capsys):
     key.chmod(0o644)
     assert main(["bundle", "web-01", "-o", "out", "--key", str(key)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
+    assert not list((fleet.path / "out").iterdir())
     assert f"cannot sign with {key}: Permissions 0644 for '{key}' are too open; " in said
     assert f'No private key found for "{key}"' in said and "@" not in said
