@@ -163,15 +163,17 @@ def _written(
     from fwpolicy.source import BUNDLE  # noqa: PLC0415
 
     outputs = FlatOutputs(options.directory, BUNDLE)
+    names = {host: f"{host}{ENDING}" for each in units for host in each.unit.hosts if host in wanted}
     progress = Progress(not options.quiet)
-    done = []
+    done: list[tuple[str, str, bool]] = []
     for each in units:
         hosts = [host for host in each.unit.hosts if host in wanted]
         archives = making.archives(each.unit, each.outcome) if hosts else {}
         for host in hosts:
-            path = f"{options.directory}/{host}{ENDING}"
-            done.append((host, path, write_file(path, seal(archives[host], options.key), 0o644)))
+            path, content = f"{options.directory}/{names[host]}", seal(archives[host], options.key)
+            if not done:  # a key that signs nothing leaves nothing
+                outputs.expect({host: (name,) for host, name in names.items()})
+            done.append((host, path, write_file(path, content, 0o644)))
             progress(len(done), len(wanted), "bundles")
     progress.end()
-    names = {host: f"{host}{ENDING}" for host, _, _ in done}
     return done, outputs.finish({"format": 1, "tool": VERSION}, names, whole=options.all)

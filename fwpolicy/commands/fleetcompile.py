@@ -42,13 +42,13 @@ def _write(folder: str, units: Sequence[Built]) -> tuple[int, tuple[str, ...]]:
     from fwpolicy.host.outputs import Outputs  # noqa: PLC0415
 
     outputs = Outputs(folder)
-    names: dict[str, tuple[str, ...]] = {}
+    contents: dict[str, dict[str, tuple[str, int]]] = {}
     policies: dict[str, str] = {}
-    written = 0
     for each in units:
         content = {name: (text, mode) for name, text, mode in each.outcome.artifacts}
-        for host in each.unit.hosts:
-            written += outputs.write(host, content)
-            names[host] = tuple(content)
-            policies[host] = each.outcome.policy
+        contents |= dict.fromkeys(each.unit.hosts, content)
+        policies |= dict.fromkeys(each.unit.hosts, each.outcome.policy)
+    names = {host: tuple(content) for host, content in contents.items()}
+    outputs.expect(names)
+    written = sum(outputs.write(host, content) for host, content in contents.items())
     return written, outputs.finish({"format": 1, "tool": VERSION, "policies": policies}, names)

@@ -6,7 +6,7 @@ import json
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.files import printable
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ _NAME = "bundle.json"
 @record
 class Provenance:
     """`sequence`: a higher one is newer. `commit`, `author` and `time` (of the commit, Unix) are "" and 0
-    without a repository. `signer`: who signed it; `host`: for whom. `contents`: a digest of the policy. The
-    last two are "" where they are not known."""
+    without a repository. `signer`: who signed it; `host`: for whom. `contents`: a digest of the policy;
+    `says`: what the commit says, whatever its name (Mirror.says). The last three are "" where they are not
+    known."""
 
     sequence: int
     commit: str
@@ -29,15 +30,17 @@ class Provenance:
     signer: str
     host: str = ""
     contents: str = ""
+    says: str = ""
 
 
 @record
 class Seen:
-    """The newest that has counted on a host. `contents`: as in Provenance."""
+    """The newest that has counted on a host. `contents`, `says`: as in Provenance."""
 
     sequence: int
     commit: str
     contents: str = ""
+    says: str = ""
 
 
 def seen_path(machine: Machine) -> str:
@@ -53,8 +56,10 @@ def last_seen(machine: Machine) -> Seen | None:
         return None
     try:
         found = json.loads(text)
-        seen = Seen(found["sequence"], found["commit"], found.get("contents", ""))
-        if [type(each) for each in (seen.sequence, seen.commit, seen.contents)] != [int, str, str]:
+        more = (found.get(name, "") for name in ("contents", "says"))
+        seen = Seen(found["sequence"], found["commit"], *more)
+        kinds = [type(each) for each in (seen.sequence, seen.commit, seen.contents, seen.says)]
+        if kinds != [int, str, str, str]:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise HostError(f"{path} is damaged; take it away, and any bundle is taken") from None
@@ -67,19 +72,24 @@ def newest(came: Provenance | None, machine: Machine) -> FileChange | None:
     if came is None:
         return None
     last = last_seen(machine)
-    if last is not None and last.sequence >= came.sequence and not _says_more(came, last):
+    seen = _newer(came, last)
+    if seen == last:
         return None
     from fwpolicy.deploy.changes import FileChange  # noqa: PLC0415  (a status asks for none)
 
     path = seen_path(machine)
-    seen = {"sequence": came.sequence, "commit": came.commit, "contents": came.contents}
-    return FileChange(path, machine.files.read(path), json.dumps(seen) + "\n", 0o600)
+    plain = {"sequence": seen.sequence, "commit": seen.commit, "contents": seen.contents, "says": seen.says}
+    return FileChange(path, machine.files.read(path), json.dumps(plain) + "\n", 0o600)
 
 
-def _says_more(came: Provenance, last: Seen) -> bool:
-    """Whether it is the same as `last`, of which not all was known."""
-    same = (came.sequence, came.commit) == (last.sequence, last.commit)
-    return same and bool(came.contents) and not last.contents
+def _newer(came: Provenance, last: Seen | None) -> Seen:
+    """The newer of the two; where they are the same, all that is known of it."""
+    seen = Seen(came.sequence, came.commit, came.contents, came.says)
+    if last is None or came.sequence > last.sequence:
+        return seen
+    if (came.sequence, came.commit) != (last.sequence, last.commit):
+        return last
+    return replace(seen, contents=last.contents or came.contents, says=last.says or came.says)
 
 
 def of_another_host(before: Provenance | None, now: Provenance | None) -> tuple[str, ...]:

@@ -34,13 +34,15 @@ _TOO_LARGE = f"the bundle is larger than {MOST_BYTES >> 20} MiB"
 @record
 class Bundle:
     """A bundle whose signature holds. `signer`: who signed it; `digest`: of the archive; `files`: by name.
-    `contents`: Manifest.contents, "" where it is the commit that was signed."""
+    `contents`: Manifest.contents, "" where it is the commit that was signed, and `says` (Mirror.says) is of
+    that."""
 
     manifest: Manifest
     signer: str
     digest: str
     files: dict[str, bytes]
     contents: str
+    says: str = ""
 
     @property
     def operands(self) -> tuple[tuple[str, bytes], ...]:
@@ -114,7 +116,9 @@ def _is(bundle: Bundle, last: Seen) -> bool:
     """Whether one of the same number says what `last` did, as far as is known."""
     if bundle.contents and last.contents:
         return bundle.contents == last.contents
-    return bundle.manifest.commit == last.commit
+    # A commit has a name for each signature that somebody put there.
+    alike = bundle.says != "" and bundle.says == last.says
+    return alike or bundle.manifest.commit == last.commit
 
 
 def _replay(number: int, why: str) -> HostError:

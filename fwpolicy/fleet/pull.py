@@ -134,7 +134,8 @@ def _policies(
         without_script={},
         script_notes=(),
     )
-    return News(commit, name, Bundle(manifest, signer, commit, files, ""), False, _digest(manifest))
+    bundle = Bundle(manifest, signer, commit, files, "", mirror.says(commit))
+    return News(commit, name, bundle, False, _digest(manifest))
 
 
 def _own(found: Repository, hosts: tuple[str, ...]) -> tuple[str, Unit]:

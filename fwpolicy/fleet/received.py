@@ -87,6 +87,7 @@ def provenance(bundle: Bundle) -> Provenance:
         bundle.signer,
         manifest.host,
         bundle.contents,
+        bundle.says,
     )
 
 

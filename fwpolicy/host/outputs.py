@@ -1,5 +1,6 @@
 """A folder with a folder, or a file, for each host: what is there already is not written again, what is no
-host's any more goes. Nothing but what was written here earlier is ever removed.
+host's any more goes. Nothing but what was written here earlier is ever removed: an index names it before it
+is there, so that a run which is killed leaves nothing that the next one does not know.
 """
 
 from __future__ import annotations
@@ -27,9 +28,32 @@ class _Indexed:
         self.folder, self.index = folder, f"{folder}/{name}"
         try:
             _make(folder)
-            self.before = _index(self.index)
+            self._about, self.before = _index(self.index)
         except OSError as error:
             raise _refused(folder, error) from None
+
+    def expect(self, files: Mapping[str, Sequence[str]]) -> None:
+        """Name in the index, beside what it has, the files of each host that will be written now. What is
+        there already and not in it is somebody else's until it is written over. Raises HostError."""
+        names = dict(self.before)
+        try:
+            for host, wanted in files.items():
+                known = self.before.get(host, [])
+                missing = [
+                    name
+                    for name in wanted
+                    if name not in known and not os.path.lexists(self._path(host, name))
+                ]
+                if missing:
+                    names[host] = [*known, *missing]
+            self._list(self._about, names)
+        except OSError as error:
+            raise _refused(self.folder, error) from None
+
+    def _path(self, host: str, name: str) -> str:
+        """Of a host's file. Raises OSError for one behind a link."""
+        _refuse_link(f"{self.folder}/{host}")
+        return f"{self.folder}/{host}/{name}"
 
     def _list(self, index: Mapping[str, object], files: Mapping[str, Sequence[str]]) -> None:
         """Write the index, with `files` of each host in it. Raises OSError."""
@@ -38,7 +62,7 @@ class _Indexed:
 
 
 class Outputs(_Indexed):
-    """A folder for each host."""
+    """A folder for each host, of files that are expected."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder, INDEX)
@@ -61,9 +85,9 @@ class Outputs(_Indexed):
         gone = tuple(sorted(host for host in self.before if host not in files))
         try:
             for host in gone:
-                _refuse_link(f"{self.folder}/{host}")
-                for name in self.before[host]:
-                    _remove(f"{self.folder}/{host}/{name}")
+                for path in (self._path(host, name) for name in self.before[host]):
+                    _remove(path)
+                    _remove(_unfinished(path))
                 with suppress(OSError):
                     os.rmdir(f"{self.folder}/{host}")  # noqa: PTH106
             self._list(index, files)
@@ -73,7 +97,8 @@ class Outputs(_Indexed):
 
 
 class FlatOutputs(_Indexed):
-    """A file for each host, which begins with `head`: what does not is not removed, whoever listed it."""
+    """A file for each host, expected, which begins with `head`: what does not is not removed, whoever listed
+    it."""
 
     def __init__(self, folder: str, head: bytes) -> None:
         super().__init__(folder, FLAT_INDEX)
@@ -87,13 +112,19 @@ class FlatOutputs(_Indexed):
         gone = tuple(sorted(host for host in self.before if whole and host not in files))
         kept = {host: names for host, names in self.before.items() if host not in gone}
         try:
-            for path in (f"{self.folder}/{name}" for host in gone for name in self.before[host]):
+            for path in (self._path(host, name) for host in gone for name in self.before[host]):
+                half = _unfinished(path)
                 if begins_with(path, self.head):
                     _remove(path)
+                if begins_with(half, self.head) or _is_empty(half):
+                    _remove(half)
             self._list(index, kept | {host: [name] for host, name in files.items()})
         except OSError as error:
             raise _refused(self.folder, error) from None
         return gone
+
+    def _path(self, _host: str, name: str) -> str:
+        return f"{self.folder}/{name}"
 
 
 def write_file(path: str, content: bytes, mode: int) -> bool:
@@ -131,19 +162,20 @@ def _make(folder: str) -> None:
         raise FileExistsError(None, "is there, and is no folder", folder)
 
 
-def _index(path: str) -> dict[str, list[str]]:
-    """host -> names of its files, as they were written last."""
+def _index(path: str) -> tuple[dict[str, object], dict[str, list[str]]]:
+    """(what else it says, host -> names of its files), as they were written last."""
     try:
         with open(path, encoding="utf-8") as stream:  # noqa: PTH123
-            found = json.load(stream)["files"]
+            whole = json.load(stream)
+        found = whole.pop("files")
         names = [*found, *(name for names in found.values() for name in names)]
     except FileNotFoundError:
-        return {}
+        return {}, {}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise OSError(None, "is no index of ours; move it away", path) from None
     if any(not isinstance(name, str) or "/" in name or name in ("", ".", "..") for name in names):
         raise OSError(None, "names files outside of its folder", path)
-    return dict(found)
+    return whole, found
 
 
 def _write(path: str, text: str, mode: int) -> bool:
@@ -160,7 +192,7 @@ def _replace(path: str, content: bytes, mode: int) -> bool:
 
 def _written(path: str, content: bytes, mode: int) -> None:
     """By rename."""
-    temporary = f"{path}.new"
+    temporary = _unfinished(path)
     with suppress(FileNotFoundError):
         os.unlink(temporary)  # noqa: PTH108
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -172,6 +204,16 @@ def _written(path: str, content: bytes, mode: int) -> None:
     except OSError as error:
         os.unlink(temporary)  # noqa: PTH108
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def _unfinished(path: str) -> str:
+    """What a file is called until it is whole."""
+    return f"{path}.new"
+
+
+def _is_empty(path: str) -> bool:
+    """Whether it is a file with nothing in it."""
+    return os.path.isfile(path) and os.path.getsize(path) == 0  # noqa: PTH113, PTH202
 
 
 def _refuse_others(path: str) -> None:

@@ -18,10 +18,11 @@ from fwpolicy.deploy.machine import machine
 from fwpolicy.deploy.provenance import Seen, last_seen, newest
 from fwpolicy.errors import HostError
 from fwpolicy.fleet import received
-from fwpolicy.fleet.bundle import FIRST_LINE, open_bundle, seal
+from fwpolicy.fleet.bundle import FIRST_LINE, open_bundle, refuse_replay, seal
 from fwpolicy.fleet.payload import Manifest, pack, unpack
 from fwpolicy.host import sshsig
 from fwpolicy.policy.load import load
+from fwpolicy.record import replace
 from tests.fleet.conftest import BASE, INVENTORY, WEB
 from tests.fleet.signing import allowed, keys, make
 
@@ -144,6 +145,33 @@ def test_a_host_that_is_gone_takes_its_bundle_along(fleet, make, keys, capsys):
     fleet.commit(day=9)
     assert main(words) == 0
     assert ", 1 removed, number 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_run_that_was_killed_leaves_nothing_for_ever(fleet, make, monkeypatch, before):
+    """Its bundles are known to the next run, also of hosts that are gone by then."""
+    if before:
+        make("web-01", "db-02")
+    with monkeypatch.context() as patched:
+        patched.setattr("fwpolicy.host.outputs.FlatOutputs.finish", killed)
+        with pytest.raises(KilledError):
+            make("--all", commit=not before)
+    out = fleet.path / "out"
+    assert (out / "web-03.fwb").exists()
+    (out / "db-99.fwb").write_bytes((out / "web-03.fwb").read_bytes())  # somebody's, who says so nowhere
+    fleet.write(inventory=INVENTORY.replace("web-[01:03]", "web-[01:02]"))
+    make("--all")
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bundles.json", "db-01.fwb", "db-02.fwb", "db-99.fwb", "web-01.fwb", "web-02.fwb")
+    ]
+
+
+class KilledError(BaseException):
+    """Nothing that is caught."""
+
+
+def killed(*_words, **_more):
+    raise KilledError
 
 
 def test_an_index_of_somebody_elses_is_refused(fleet, make, capsys):
@@ -285,8 +313,8 @@ def test_replays(fleet, make, image, keys, capsys):
     fleet.write(policies__web=WEB.replace("https", "imaps"))
     make("web-01", out="out3")
     assert "number 2, as was another commit" in refused("out3/web-01.fwb", image, keys, capsys)
-    wrong = '{"sequence": 2, "commit": "", "contents": null}'
-    for damage in ("", "{", "[]", '{"sequence": "2", "commit": ""}', '{"sequence": 2}', wrong):
+    wrong = [json.dumps({"sequence": 2, "commit": "", name: None}) for name in ("contents", "says")]
+    for damage in ("", "{", "[]", '{"sequence": "2", "commit": ""}', '{"sequence": 2}', *wrong):
         (image / "var/lib/fwpolicy/bundle.json").write_text(damage)
         assert "is damaged" in refused("out2/web-01.fwb", image, keys, capsys)
 
@@ -325,6 +353,28 @@ def test_what_was_remembered_without_its_contents(fleet, keys, image, capsys):
     remember(receive("out1/web-01.fwb", here, str(keys / "signers")), here)
     assert verify("out1/web-01.fwb", image, keys) == 0
     assert "as was another policy" in refused("out2/web-01.fwb", image, keys, capsys)
+
+
+def test_a_commit_is_known_by_what_it_says(fleet, make, image, keys):
+    """One that was signed itself, whichever of its names is remembered; nothing is forgotten for that."""
+    make("web-01")
+    here = machine(str(image), None, None)
+    bundle = receive("out/web-01.fwb", here, str(keys / "signers"))
+    name = bundle.manifest.commit
+    pulled = replace(bundle, contents="", says="what it says")
+    remember(bundle, here)
+    for came in (pulled, bundle):
+        remember(came, here)
+        assert last_seen(here) == Seen(1, name, bundle.contents, "what it says")
+    last = Seen(1, "another name", "", "what it says")
+    refuse_replay(pulled, last)
+    for another in (replace(pulled, says="something else"), replace(pulled, says=""), bundle):
+        with pytest.raises(HostError, match="number 1, as was another commit"):
+            refuse_replay(another, last)
+    with pytest.raises(HostError, match="number 1, as was another commit"):
+        refuse_replay(replace(pulled, says=""), replace(last, says=""))
+    with pytest.raises(HostError, match="number 1, older than number 2"):
+        refuse_replay(pulled, replace(last, sequence=2))
 
 
 def test_one_commit_and_two_inventories(fleet, make, image, keys, capsys):
@@ -585,5 +635,6 @@ def test_a_key_that_is_none(fleet, make, keys, capsys):
     key.chmod(0o644)
     assert main(["bundle", "web-01", "-o", "out", "--key", str(key)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
+    assert not list((fleet.path / "out").iterdir())
     assert f"cannot sign with {key}: Permissions 0644 for '{key}' are too open; " in said
     assert f'No private key found for "{key}"' in said and "@" not in said

@@ -141,6 +141,7 @@ def test_output_that_somebody_else_arranged_is_refused(fleet, capsys):
     (fleet.path / "build/web-01").symlink_to("/tmp")
     assert main(["compile", "--all", "-o", "build", "--quiet"]) == 1
     assert "build/web-01: is a symbolic link" in capsys.readouterr().err
+    assert tree(fleet.path / "build") == {}
     (fleet.path / "build/web-01").unlink()
     for index in ("{", "[]", '{"files": {"../../etc": ["passwd"]}}', '{"files": {"a": ["../x"]}}'):
         fleet.file("build/fleet.json", index)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -64,3 +66,93 @@ def test_nothing_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
     with pytest.raises(HostError, match="file: No space left on device"):
         write_file(str(tmp_path / "file"), b"new", 0o644)
     assert names(tmp_path) == []
+
+
+class KilledError(BaseException):
+    """Nothing that is caught."""
+
+
+def killed_at(step, monkeypatch, work):
+    """`work`, killed before its `step`-th change of the disk; whether it got that far."""
+    left = iter(range(step))
+
+    def before(function):
+        def changed(*words, **more):
+            if next(left, None) is None:
+                raise KilledError
+            return function(*words, **more)
+
+        return changed
+
+    with monkeypatch.context() as patched, suppress(KilledError):
+        for name in ("mkdir", "open", "fchmod", "replace", "unlink", "rmdir"):
+            patched.setattr(f"os.{name}", before(getattr(os, name)))
+        work()
+        return False
+    return True
+
+
+def folders(place, *hosts):
+    content = {"ruleset.nft": ("new", 0o644), "ntp.conf": (f"of {hosts}", 0o600)}
+    outputs = Outputs(place)
+    outputs.expect({host: tuple(content) for host in hosts})
+    for host in hosts:
+        outputs.write(host, content)
+    outputs.finish({"format": 1}, {host: tuple(content) for host in hosts})
+
+
+def bundles(place, *hosts):
+    outputs = FlatOutputs(place, b"head")
+    outputs.expect({host: (f"{host}.fwb",) for host in hosts})
+    for host in hosts:
+        write_file(f"{place}/{host}.fwb", f"head {hosts}".encode(), 0o644)
+    outputs.finish({"format": 1}, {host: f"{host}.fwb" for host in hosts}, whole=True)
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("run", [folders, bundles])
+@pytest.mark.parametrize("first", [(), ("a", "b")])
+def test_whenever_a_run_is_killed_the_next_one_cleans_up(tmp_path, monkeypatch, run, first):
+    """Hosts that only the killed one knew of among it; what is somebody else's stays."""
+    mine, wanted = tmp_path / "mine", tmp_path / "wanted"
+    for place in (mine, wanted):
+        place.mkdir()
+        (place / "z.fwb").write_text("head of somebody else's")
+        (place / "z").mkdir()
+        (place / "z/ruleset.nft").write_text("somebody else's")
+    run(str(wanted), "b", "d")
+    step = 0
+    while True:
+        there = tmp_path / str(step)
+        shutil.copytree(mine, there)
+        if first:
+            run(str(there), *first)
+        died = killed_at(step, monkeypatch, lambda there=there: run(str(there), "b", "c"))
+        # What was there unlisted, and is no host's now, is not known to be ours.
+        run(str(there), "b", "d")
+        assert tree(there) == tree(wanted), step
+        if not died:
+            break
+        step += 1
+    assert step > 10
+
+
+@pytest.mark.parametrize("run", [folders, bundles])
+def test_what_was_there_is_nobodys_until_it_is_written_over(tmp_path, monkeypatch, run):
+    """A run that is killed before that has not made it its own."""
+    for name in ("b.fwb", "b/ruleset.nft", "b/ntp.conf"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("head of somebody else's")
+    before = {name: content for name, content in tree(tmp_path).items() if content}
+    step = 0
+    while killed_at(step, monkeypatch, lambda: run(str(tmp_path), "a", "b")):
+        if {**tree(tmp_path), **before} != tree(tmp_path):
+            break
+        run(str(tmp_path), "a")
+        assert {**tree(tmp_path), **before} == tree(tmp_path), step
+        step += 1
+    assert step > 5

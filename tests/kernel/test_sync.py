@@ -230,6 +230,30 @@ def test_nor_where_the_mirror_was_lost_since(here, fleet, more):
     assert "somebody has rewound" in here.refused()
 
 
+@pytest.mark.parametrize("lost", ["sync/repository.git", "sync"])
+def test_nor_where_it_is_judged_anew(here, fleet, lost):
+    """By its number, too, it is the one that counted, whatever it was called then; and no other one is."""
+    here.push(policies__db="version: 1\ninput: {allow: [smtp]}\n")
+    commit = here.push(policies__web=WEB.replace("https", "imaps"))
+    false = twin(fleet, commit)
+    fleet.git("push", "-q", "--force", str(here.origin), f"{false}:refs/heads/main")
+    assert f"commit {false[:12]}: applied" in here.sync()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{commit}:refs/heads/main")
+    subprocess.run(["rm", "-rf", str(here.state / lost)], check=True)
+    here.configure("inventory: inventory.yaml", every="20s")
+    assert "nothing to change" in here.sync() and here.remembered()["good"] == commit
+    assert "nothing to change" in here.sync("--retry") and "nothing new" in here.sync()
+    # Of its number nothing else is taken, and nothing older, also where nobody knows their history.
+    fleet.git("reset", "-q", "--hard", f"{commit}^")
+    older = fleet.git("rev-parse", "HEAD")
+    other = here.push(force=True, policies__web=WEB.replace("https", "smtp"))
+    fleet.git("push", "-q", "--force", str(here.origin), f"{twin(fleet, other)}:refs/heads/main")
+    subprocess.run(["rm", "-rf", str(here.state / "sync")], check=True)
+    assert "number 2, as was another commit" in here.refused()
+    fleet.git("push", "-q", "--force", str(here.origin), f"{twin(fleet, older)}:refs/heads/main")
+    assert "number 1, older than number 2" in here.refused("--retry")
+
+
 def test_another_history_by_hand(here, fleet):
     here.push()
     here.sync()

@@ -133,7 +133,7 @@ def test_shell_release(branch, tmp_path):
     folder, _ = branch("pass")
     private = key(tmp_path)
     push = tmp_path / "push it"
-    push.write_text('#!/bin/sh\nls "$1" >"$0.done"\n')
+    push.write_text('#!/bin/sh\nls "$1"/*.fwb >"$0.done"\n')
     push.chmod(0o755)
     done = shell(folder, "release", KEY=str(private), PUSH=str(push))
     assert done.returncode == 0, done.stderr
