@@ -201,6 +201,17 @@ def test_killed_anywhere_the_next_goes_on(one, before):
     assert killed > 20
 
 
+def test_an_apply_that_died_is_taken_back_though_its_number_is_anothers(host):
+    rules = host.rules()
+    text = script(cases.policy("ntp-server"), "nft")
+    named = text.replace('echo "$me" > "$journal/pid"', f'echo {os.getpid()}:1: > "$journal/pid"')
+    assert named != text
+    dying = named.replace("    purge_flows\n    while", "    kill -9 $$\n    while")
+    assert host.script(dying, *NOW, check=False).returncode != 0
+    until(lambda: not (host.state / "pending").exists() and host.left() == [])
+    assert host.rules() == rules
+
+
 def test_an_older_ones_lock(host):
     host.old.mkdir()
     host.works()
