@@ -72,7 +72,7 @@ take_turn() {
 }
 
 # LINK: ours now, unless somebody alive has it. A dead one's is taken away by whoever has LINK.after, which is taken in
-# the same way: or of two that see it one could take away the other's.
+# the same way, and looks again: or of two that see it one could take away the other's.
 take() {
     if ln -s "pid:$$" "$1" 2>/dev/null; then return 0; fi
     is_gone "$(readlink "$1")" && take "$1.after" || return 1
