@@ -216,6 +216,34 @@ def test_of_many_that_wait_for_a_dead_one_one_goes_at_a_time(host, keys):
     assert not list((host.folder / "run").glob("fwpolicy-push*"))
 
 
+def test_who_was_killed_when_it_took_over_holds_nobody_up(host, keys):
+    host.patience = 1
+    turn = host.folder / "run/fwpolicy-push.turn"
+    for number, policy in enumerate((CLIENT, SERVER), 1):
+        # `pid:N` is in the name of what this script made before it was mended.
+        for name in ("turn", "turn.after", "turn.after.after", "turn.after.pid:999999"):
+            link = turn.with_name(f"fwpolicy-push.{name}")
+            link.unlink(missing_ok=True)
+            link.symlink_to("pid:999999")
+        assert APPLIED in host.push("apply", made(keys, policy, number), "seconds=0")
+        assert not [link for link in turn.parent.glob("fwpolicy-push*") if "pid" not in link.name]
+
+
+def test_who_does_not_get_the_takeover_waits(one, keys):
+    """And does not count its tries away in a moment."""
+    first = made(keys, CLIENT, 1)
+    turn = one.folder / "run/fwpolicy-push.turn"
+    turn.symlink_to("pid:999999")
+    with subprocess.Popen(["sh", "-c", "sleep 3; :", "fwpolicy-push"]) as other:
+        for name in ("after", "after.pid:999999"):
+            turn.with_name(f"{turn.name}.{name}").symlink_to(f"pid:{other.pid}")
+        with ThreadPoolExecutor() as pool:
+            pushed = pool.submit(one.push, "apply", first, "seconds=0")
+            other.wait()
+            turn.with_name(f"{turn.name}.after.pid:999999").unlink()
+            assert APPLIED in pushed.result()
+
+
 def test_who_listens_holds_nobody_up(one, keys):
     """A connection that died without a word keeps `status` waiting for its end."""
     one.push("apply", made(keys, CLIENT, 1), "seconds=600")

@@ -84,7 +84,7 @@ apply_journal() {
     cp "$here"/*.sh "$here"/*.awk "$state/tool.new/" || return 1
     echo "$$-$(seconds)-$(date +%s)" > "$journal/id"
     boot_now > "$journal/boot"
-    echo "$$" > "$journal/pid"
+    echo "$me" > "$journal/pid"
     echo "${SSH_CONNECTION-}" > "$journal/connection"
     sync
     rm -rf "$state/tool"

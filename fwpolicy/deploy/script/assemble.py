@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAME = "fwpolicy.sh"
 # In the order in which the shell reads them: the last one begins.
 _TOOL = (
-    *("base", "iptables", "nft", "files", "services", "boot", "clocks"),
+    *("base", "turns", "iptables", "nft", "files", "services", "boot", "clocks"),
     *("journal", "apply", "plan", "verbs"),
 )
 _BESIDE = (

@@ -51,36 +51,10 @@ seconds() {
     awk '{ print int($1) }' /proc/uptime
 }
 
-# One at a time; who died with it left its number.
-lock() {
-    tries=0
-    until mkdir "$state/lock" 2>/dev/null; do
-        holder=$(of "$state/lock/pid")
-        if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
-            rm -rf "$state/lock"
-            continue
-        fi
-        tries=$((tries + 1))
-        if [ "$tries" -gt 120 ]; then refuse "process ${holder:-?} is at work here and does not end"; fi
-        sleep 1
-    done
-    echo "$$" > "$state/lock/pid"
-    trap leave EXIT
-    # Wanted: a connection that ends with the rules does not end an apply in the middle.
-    trap '' HUP PIPE
-    trap 'exit 1' INT TERM
-}
-
-# With nothing applied, nothing is left.
-leave() {
-    rm -rf "$state/lock" "$work"
-    rmdir "$state" 2>/dev/null
-}
-
-# The folder for what is in between. Whoever calls holds the lock: those of others are of the dead.
+# The folder for what is in between.
 make_work() {
     work="$state/work.$$"
-    rm -rf "$state"/work.[0-9]*
+    rm -rf "$work"
     mkdir -m 700 "$work" || refuse "cannot write to $state"
 }
 

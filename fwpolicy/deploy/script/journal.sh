@@ -90,7 +90,7 @@ watch() {
         deadline=$(of "$state/pending/deadline")
         if [ -n "$deadline" ]; then
             if [ "$(seconds)" -ge "$deadline" ]; then break; fi
-        elif ! kill -0 "$(of "$state/pending/pid")" 2>/dev/null; then
+        elif is_gone "$(of "$state/pending/pid")"; then
             break
         fi
         sleep 1

@@ -146,10 +146,10 @@ undo_files() {
 
 # Before the network: what counts, or, in the same boot, what waits.
 boot() {
-    if [ -d "$state/lock" ] && ! kill -0 "$(of "$state/lock/pid")" 2>/dev/null; then rm -rf "$state/lock"; fi
-    rm -rf "$state"/incoming.[0-9]*
+    # Nobody is waited for, and nothing is taken away under who is at work in this boot.
+    if take_turn; then rm -rf "$state"/incoming.[0-9]*; fi
+    trap leave EXIT
     make_work
-    trap 'rm -rf "$work"; rmdir "$state" 2>/dev/null' EXIT
     force="$state/current"
     if [ -d "$state/confirmed" ]; then count_it; fi
     if [ -d "$state/pending" ]; then

@@ -40,7 +40,7 @@ leave() {
         rm -rf "$work"
         rmdir "$state" 2>/dev/null
     fi
-    end_turn
+    give "$turn"
 }
 
 # VERB: first what waited is settled. Who changes something through the script takes turns with others; who only looks,
@@ -48,12 +48,15 @@ leave() {
 begin() {
     case "$way $1" in
     "script apply" | "script confirm" | "script rollback")
-        take_turn "$patience" || refuse "process ${holder#pid:} pushes here and does not end ($turn)"
+        if ! take_turn "$patience"; then
+            holder=$(readlink "$turn")
+            refuse "process ${holder#pid:} pushes here and does not end ($turn)"
+        fi
         tidy
         ;;
     *) if take_turn 0; then
         tidy
-        end_turn
+        give "$turn"
     fi ;;
     esac
 }
@@ -61,30 +64,33 @@ begin() {
 # SECONDS: so long at most it waits.
 take_turn() {
     tries=0
-    until ln -s "pid:$$" "$turn" 2>/dev/null; do
+    until take "$turn"; do
         if [ "$tries" -ge "$1" ]; then return 1; fi
         tries=$((tries + 1))
-        holder=$(readlink "$turn")
-        if is_gone "${holder#pid:}"; then after "$holder"; else sleep 1; fi
+        sleep 1
     done
 }
 
-end_turn() {
-    if [ "$(readlink "$turn")" = "pid:$$" ]; then rm -f "$turn"; fi
+# LINK: ours now, unless somebody alive has it. A dead one's is taken away by whoever has LINK.after, which is taken in
+# the same way, and looks again: or of two that see it one could take away the other's.
+take() {
+    if ln -s "pid:$$" "$1" 2>/dev/null; then return 0; fi
+    is_gone "$(readlink "$1")" && take "$1.after" || return 1
+    if is_gone "$(readlink "$1")"; then rm -f "$1"; fi
+    give "$1.after"
+    ln -s "pid:$$" "$1" 2>/dev/null
 }
 
-# Its number may be another process's by now.
+give() {
+    if [ "$(readlink "$1")" = "pid:$$" ]; then rm -f "$1"; fi
+}
+
+# HOLDER: its number may be another process's by now, or that of who asks, and has nothing yet.
 is_gone() {
-    if [ -z "$1" ]; then return 1; fi
-    if ! kill -0 "$1" 2>/dev/null; then return 0; fi
-    [ -r "/proc/$1/cmdline" ] && ! grep -q fwpolicy-push "/proc/$1/cmdline"
-}
-
-# HOLDER, who died with the turn: of all who see that, one takes it away, and only if it is that one's still.
-after() {
-    ln -s "pid:$$" "$turn.after.$1" 2>/dev/null || return 0
-    if [ "$(readlink "$turn")" = "$1" ]; then rm -f "$turn"; fi
-    rm -f "$turn.after.$1"
+    pid="${1#pid:}"
+    if [ -z "$pid" ]; then return 1; fi
+    if [ "$pid" = "$$" ] || ! kill -0 "$pid" 2>/dev/null; then return 0; fi
+    [ -r "/proc/$pid/cmdline" ] && ! grep -q fwpolicy-push "/proc/$pid/cmdline"
 }
 
 # What connections that died have left goes, too.
