@@ -47,6 +47,8 @@ def judge():
         yield found
 
 
+# A time-out that is lost in a callback is told again (tests/lab/mutation.py).
+@pytest.mark.filterwarnings("ignore:.*gc_callback:pytest.PytestUnraisableExceptionWarning")
 def test_what_is_wrong_is_refuted(emitters, written):
     """Nearly all that is written otherwise and can be read; and enough of it that this says something."""
     met = Counter(kind(found) for _, found in written)
