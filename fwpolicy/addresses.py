@@ -166,7 +166,7 @@ def common(one: Intervals, other: Intervals) -> Intervals:
 def subtract(whole: Intervals, holes: Intervals) -> Intervals:
     """The intervals of `whole` without those of `holes`; both merged."""
     left: list[Interval] = []
-    next_hole = 0
+    holes, next_hole = tuple(holes), 0
     for interval in whole:
         first, last = interval
         while next_hole < len(holes) and holes[next_hole][1] < first:
