@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from fwpolicy.model.atoms import Atoms
 
-    Edges = tuple[tuple[int, int], ...]
+    Edges = Sequence[tuple[int, int]]
+    Meeting = tuple[int, int, int]
 
 NO, YES, NEXT = 0, 1, 2
 # More outcomes than any ruleset has; each may be a rule of its own.
@@ -27,14 +28,15 @@ MOST_NODES = 500_000
 
 # A mask of so few atoms is looked up atom by atom.
 _FEW = 4
+# Integers of so many bits are their own hash.
+_HASHED = 60
 
 
-def _met(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+def _met(one: Edges, other: Edges) -> list[Meeting]:
     """(child of one, child of other, atoms) wherever the two meet. Nodes of thousands of edges, most of them
     for an atom or two, are met in one pass: not each edge with each."""
     if len(one) * len(other) <= _FEW * (len(one) + len(other)):
-        yield from _each_with_each(one, other)
-        return
+        return _each_with_each(one, other)
     owners: dict[int, int] = {}
     large = []
     for mate, mates in other:
@@ -43,17 +45,17 @@ def _met(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> It
         else:
             for atom in _atoms_of(mates):
                 owners[atom] = mate
+    met: list[Meeting] = []
     for child, mask in one:
         if mask.bit_count() > _FEW:
-            yield from _each_with_each(((child, mask),), other)
+            met += _each_with_each(((child, mask),), other)
             continue
         found = {owners.get(atom, -1) for atom in _atoms_of(mask)}
         if len(found) == 1 and -1 not in found:
-            yield child, found.pop(), mask
-        elif found == {-1}:
-            yield from _each_with_each(((child, mask),), large)
+            met.append((child, found.pop(), mask))
         else:
-            yield from _each_with_each(((child, mask),), other)
+            met += _each_with_each(((child, mask),), large if found == {-1} else other)
+    return met
 
 
 def _atoms_of(mask: int) -> Iterator[int]:
@@ -63,20 +65,31 @@ def _atoms_of(mask: int) -> Iterator[int]:
         mask ^= lowest
 
 
-def _each_with_each(
-    one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int, int]]:
+def _each_with_each(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> list[Meeting]:
+    met = []
     for child, mask in one:
         left = mask
         for mate, mates in other:
             if both := left & mates:
-                if both == left == mask:
-                    yield child, mate, mask
-                    break
-                yield child, mate, both
+                met.append((child, mate, both))
                 left ^= both
                 if not left:
                     break
+    return met
+
+
+def _hash_of(level: int, edges: Edges) -> int:
+    """Python's own hash of an integer is its rest modulo 2 ** 61 - 1, and of all single atoms there are 61:
+    10,000 nodes, each of an atom and the rest, were looked for one by one. The last edge is what is left."""
+    found = hash((level, edges[-1][0]))
+    for child, mask in edges[:-1]:
+        found = hash((found, child, _hash_of_mask(mask)))
+    return found
+
+
+def _hash_of_mask(mask: int) -> int:
+    bits = mask.bit_length()
+    return mask if bits <= _HASHED else hash(mask.to_bytes(bits + 7 >> 3, "little"))
 
 
 class Diagrams:
@@ -88,7 +101,8 @@ class Diagrams:
         self._edges: list[Edges] = []
         # Whether NEXT is somewhere below.
         self._open: list[bool] = []
-        self._unique: dict[tuple[int, Edges], int] = {}
+        # By the hash of what a node is, or the next numbers where others have that.
+        self._unique: dict[int, int] = {}
         self._bottom = len(atoms.fields)
         self._chosen: dict[tuple[int, int, int], int] = {}
         self._after: dict[tuple[int, int], int] = {}
@@ -111,9 +125,11 @@ class Diagrams:
             if each not in live:
                 live.add(each)
                 waiting += (child for child, _ in self.edges(each) if child >= TERMINALS)
-        self._unique = {key: number for key, number in self._unique.items() if number in live}
-        for place in range(len(self._edges)):
-            if place + TERMINALS not in live:
+        self._unique.clear()
+        for place, edges in enumerate(self._edges):
+            if (number := place + TERMINALS) in live:
+                self._unique[self._place(self._levels[place], edges)] = number
+            else:
                 self._edges[place] = ()
 
     def level(self, diagram: int) -> int:
@@ -133,16 +149,27 @@ class Diagrams:
         if len(children) == 1:
             (only,) = children
             return only
-        key = (level, tuple(sorted(children.items())))
-        found = self._unique.get(key)
+        edges = tuple(sorted(children.items()))
+        place = self._place(level, edges)
+        found = self._unique.get(place)
         if found is None:
             if len(self._unique) >= MOST_NODES:
                 raise TooLargeError
-            found = self._unique[key] = len(self._levels) + TERMINALS
+            found = self._unique[place] = len(self._levels) + TERMINALS
             self._levels.append(level)
-            self._edges.append(key[1])
+            self._edges.append(edges)
             self._open.append(any(self.is_open(child) for child in children))
         return found
+
+    def _place(self, level: int, edges: Edges) -> int:
+        """Where this node is in _unique, or else belongs."""
+        place = _hash_of(level, edges)
+        while (found := self._unique.get(place)) is not None:
+            there = found - TERMINALS
+            if self._levels[there] == level and self._edges[there] == edges:
+                break
+            place += 1
+        return place
 
     def split(self, level: int, mask: int, there: int, elsewhere: int) -> int:
         """`there` for the atoms of `mask`, else `elsewhere`."""
@@ -163,7 +190,7 @@ class Diagrams:
         found = self._chosen.get(key)
         if found is None:
             level = min(self.level(condition), self.level(there), self.level(elsewhere))
-            parts = (self._below(each, level) for each in key)
+            parts = [self._below(each, level) for each in key]
             found = self._chosen[key] = self.node(level, self._choose(*parts))
         return found
 
