@@ -245,9 +245,7 @@ def _chain_notes(policy: Policy, seen: Survey, rules: Rules) -> tuple[str, ...]:
     if seen.unreadable:
         notes.append(f"the live ruleset was not looked at: {seen.unreadable}")
     if seen.strange and rules.name == NFT:
-        notes.append(
-            f"table inet fwpolicy holds what fwpolicy never writes ({seen.strange}); it is replaced whole"
-        )
+        notes.append(f"{seen.strange}; the table is replaced whole")
     if seen.nat and policy.ntp:
         notes.append(
             "NAT on this host: what is dropped is dropped at the input hook, not before connection tracking"
