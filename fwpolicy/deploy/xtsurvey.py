@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 
 from fwpolicy.backends.iptables import reload
 from fwpolicy.backends.iptables.names import CHAINS
+from fwpolicy.deploy.foreign import UNTRACKED
 from fwpolicy.deploy.survey import Survey
 from fwpolicy.deploy.xtload import Listing, elsewhere, listing
 from fwpolicy.errors import HostError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from fwpolicy.host.xtables import XTables
     from fwpolicy.model.program import Program
 
-_NOTRACK = re.compile(r" -j (?:NOTRACK|CT .*--notrack)")
 # Where iptables keeps its tables in nftables.
 _FAMILIES, _TABLES = ("ip", "ip6"), ("raw", "mangle", "nat", "filter", "security")
 
@@ -77,7 +76,7 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         listing=to_text(found) if there.is_ours else "",
         foreign=_foreign(others, not is_nft, beside, legacy) if around else (),
         nat=any(map(_translates, others)) or _has_nat(beside) or "nat" in legacy,
-        notrack=any(_NOTRACK.search(text) for text in others),
+        notrack=any(UNTRACKED.search(text) for text in others),
         legacy=legacy,
         strange=_strange(is_nft),
     )
