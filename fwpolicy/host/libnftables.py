@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from _socket import if_indextoname
 
 from fwpolicy.errors import HostError
 from fwpolicy.host.nfnetlink import Netfilter
@@ -72,7 +73,8 @@ class Nftables:
             os.close(descriptor)
         if code != 0:
             places = tuple(
-                Refusal(int(line), int(column), said) for line, column, said in _PLACE.findall(error)
+                Refusal(int(line), int(column), _with_its_cause(said))
+                for line, column, said in _PLACE.findall(error)
             )
             raise RefusedError(places, _explained(error))
 
@@ -184,6 +186,19 @@ def _looked_at(kernel: Netfilter) -> tuple[TableHead, ...]:
 def _is_of(table: TableHead, entry: dict[str, Any]) -> bool:
     (body,) = entry.values()
     return (body.get("family"), body.get("table")) == (table.family, table.name)
+
+
+def _with_its_cause(said: str) -> str:
+    """nft looks `iif "lo"` up among the names that are there; loopback is interface 1 under any."""
+    if said != "Interface does not exist":
+        return said
+    try:
+        name = if_indextoname(1)
+    except OSError:
+        return said
+    if name == "lo":
+        return said
+    return f"{said}: loopback is called {name} here, not lo: ip link set dev {name} down name lo up"
 
 
 def _explained(error: str) -> str:
