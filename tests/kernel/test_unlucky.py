@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.cli import main
+from fwpolicy.commands.operands import failure_json
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
@@ -21,7 +22,7 @@ from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.ruledrift import heal
 from fwpolicy.deploy.starters import UNIT_PATH
 from fwpolicy.deploy.status import look
-from fwpolicy.errors import HostError, InterruptedByError, PolicyError
+from fwpolicy.errors import HostError, InterruptedByError, LeftBehindError, PolicyError
 from fwpolicy.host.files import Files
 from fwpolicy.host.lock import locked, whole
 from fwpolicy.host.services import NoServices
@@ -103,8 +104,9 @@ def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten
         real(self, snapshot)
 
     monkeypatch.setattr(Files, "restore", full)
-    with pytest.raises(HostError, match=TWO_ERRORS):
+    with pytest.raises(LeftBehindError, match=TWO_ERRORS) as told:
         applied(place, planned(place))
+    assert failure_json(told.value, "")["changed"]
     monkeypatch.undo()
     place.services.fail.clear()
     assert remove(place.machine, lambda step: None)
