@@ -173,9 +173,10 @@ def read_policy(operands: list[str], kept: list[tuple[str, bytes]] | None = None
     named = tuple(texts.read_operand(operand) for operand in operands)
     every = [] if kept is None else kept
     every += named
+    read = texts.reader(operands)
 
     def read_file(path: str) -> bytes:
-        data = texts.read_file(path)
+        data = read(path)
         every.append((path, data))
         return data
 
