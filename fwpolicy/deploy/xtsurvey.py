@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from fwpolicy.backends.iptables import reload
 from fwpolicy.backends.iptables.names import CHAINS
@@ -78,7 +79,7 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         nat=any(map(_translates, others)) or _has_nat(beside) or "nat" in legacy,
         notrack=any(UNTRACKED.search(text) for text in others),
         legacy=legacy,
-        strange=_strange(is_nft),
+        strange=_strange(is_nft) or (_asleep(found) if is_nft else None),
     )
 
 
@@ -90,6 +91,20 @@ def _strange(is_nft: bool) -> str | None:
         f"rules of ours are in iptables-{other}, which this host called iptables when they were applied; "
         f"now it is iptables-{one}: set it back (update-alternatives), or begin with fwpolicy remove"
     )
+
+
+def _asleep(ours: Ours) -> str | None:
+    """A table of nftables that iptables keeps its rules in can be dormant, which iptables does not tell."""
+    from fwpolicy.host.libnftables import tables  # noqa: PLC0415
+
+    asleep = [table for table in tables() if "dormant" in table.flags]
+    for family, text in zip(_FAMILIES, ours.rules, strict=True):
+        names = ("filter", *re.findall(r"^\*(\w+)$", text, re.MULTILINE))
+        for table in asleep:
+            if table.family == family and table.name in names:
+                where = f"table {family} {table.name}"
+                return f"{where} is dormant: nothing in it is filtered; wake it: nft add {where}"
+    return None
 
 
 def _foreign(

@@ -84,10 +84,10 @@ class Nftables:
         `terse`: without the elements of sets and maps, which are not even read then. Of the whole ruleset a
         dormant table is listed empty: nothing in it filters.
         """
-        tables = _tables() if what == "ruleset" else ()
-        if not any(table.flags for table in tables):
+        heads = tables() if what == "ruleset" else ()
+        if not any(table.flags for table in heads):
             return self._json(what, terse)
-        parts = [part for table in tables for part in self._table(table, terse)]
+        parts = [part for table in heads for part in self._table(table, terse)]
         return {"nftables": parts}
 
     def _table(self, table: TableHead, terse: bool) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ class Nftables:
             code, output, error = self._run(f"list {what}")
             listing: dict[str, Any] = json.loads(output) if output and code == 0 else {"nftables": []}
         except ValueError as failure:
-            # Among others where a table got a flag since _tables().
+            # Among others where a table got a flag since tables().
             raise HostError(f"cannot list the ruleset: libnftables printed no JSON ({failure})") from None
         finally:
             self._nft.set_json_output(False)
@@ -164,7 +164,7 @@ class Nftables:
         self.load(f"table {family} {name}\ndelete table {family} {name}\n")
 
 
-def _tables() -> tuple[TableHead, ...]:
+def tables() -> tuple[TableHead, ...]:
     """The tables here; none where nobody may look, and libnftables will say so."""
     try:
         with Netfilter() as kernel:
