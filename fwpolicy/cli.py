@@ -12,6 +12,7 @@ from io import TextIOWrapper
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from types import ModuleType
     from typing import NoReturn
 
 USAGE = 64
@@ -132,8 +133,7 @@ def _guarded(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         _close_output()
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"fwpolicy: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"fwpolicy: {_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("fwpolicy: interrupted", file=sys.stderr)
@@ -151,6 +151,13 @@ def _guarded(arguments: list[str]) -> int:
         return error.exit_code
 
 
+def _words(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
 def _close_output() -> None:
     """Python would complain once more when it flushes at exit: signal(7), SIGPIPE."""
     import os  # noqa: PLC0415
@@ -166,7 +173,26 @@ def _run(verb: str, rest: list[str]) -> int:
     command = import_module(f"fwpolicy.commands.{verb}")
     options = _parser(verb, command).parse_args(rest)
     options.parsers = parsers  # handed down: a command cannot import what imports it
-    code: int = command.run(options)
+    if not getattr(options, "json", False):
+        code: int = command.run(options)
+        return code
+    return _run_for_programs(command, options)
+
+
+def _run_for_programs(command: ModuleType, options: argparse.Namespace) -> int:
+    """Who asks for JSON is told of a failure by JSON, too."""
+    from fwpolicy.errors import FwpolicyError  # noqa: PLC0415
+
+    try:
+        code: int = command.run(options)
+    except BrokenPipeError:
+        raise
+    except (FwpolicyError, OSError) as error:
+        if not isinstance(error, FwpolicyError) or not error.told:
+            from fwpolicy.commands.operands import print_failure  # noqa: PLC0415
+
+            print_failure(error, _words(error))
+        raise
     return code
 
 

@@ -76,9 +76,13 @@ MAX_PROBLEMS = 1000
 
 
 class FwpolicyError(Exception):
-    """Base of everything that `cli` turns into a message and an exit code; never a traceback."""
+    """Base of everything that `cli` turns into a message and an exit code; never a traceback.
+
+    `told`: a report on stdout was printed all the same, so that `--json` needs none of the failure.
+    """
 
     exit_code = 1
+    told = False
 
 
 class PolicyError(FwpolicyError):
@@ -91,6 +95,10 @@ class PolicyError(FwpolicyError):
 
 class HostError(FwpolicyError):
     """The host refused, or lacks something; the message is one line that says what and what to do."""
+
+
+class LeftBehindError(HostError):
+    """What was begun could neither be done nor undone as a whole."""
 
 
 class InterruptedByError(FwpolicyError):

@@ -25,6 +25,12 @@ _BUNDLE_HINT = (
 )
 
 
+class Hidden(bytes):
+    """The content of a file of which nothing is to be shown (policy/hidden.py)."""
+
+    __slots__ = ()
+
+
 class Node:
     """A piece of the document: `place` is its line and column, and those of its end, all counted from 0."""
 

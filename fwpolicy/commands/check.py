@@ -6,7 +6,6 @@ import sys
 
 from fwpolicy.commands import lint, operands
 from fwpolicy.compiler.compile import compile_ruleset
-from fwpolicy.errors import CheckFailedError, PolicyError
 from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
@@ -33,19 +32,11 @@ def run(options: argparse.Namespace) -> int:
         from fwpolicy.commands import fleetcheck  # noqa: PLC0415
 
         return fleetcheck.run(options)
-    try:
-        policy = operands.read_policy(options.policy)
-        compiled(policy, proved=not options.no_prove)
-        tests = operands.require_tests(policy)
-        # What it finds is no failure: the policy does what it says.
-        idle = (
-            lint.unsaid(policy) if _lines(policy) <= _LINTED and (options.json or not options.quiet) else []
-        )
-    except (PolicyError, CheckFailedError) as error:
-        if not options.json:
-            raise
-        _print_failure(error)
-        return error.exit_code
+    policy = operands.read_policy(options.policy)
+    compiled(policy, proved=not options.no_prove)
+    tests = operands.require_tests(policy)
+    # What it finds is no failure: the policy does what it says.
+    idle = lint.unsaid(policy) if _lines(policy) <= _LINTED and (options.json or not options.quiet) else []
     if options.json:
         _print_json(policy, tests, idle, proved=not options.no_prove)
     elif not options.quiet:
@@ -92,10 +83,3 @@ def _print_json(policy: Policy, tests: int, idle: list[Problem], proved: bool) -
     problems = [operands.problem_json(problem) for problem in (*policy.warnings, *idle)]
     report = {"ok": True, "changed": False, "policy": policy.name, "problems": problems, "tests": tests}
     operands.print_json(report | {"proved": proved})
-
-
-def _print_failure(error: PolicyError | CheckFailedError) -> None:
-    problems = operands.problems_json(error) if isinstance(error, PolicyError) else []
-    report = {"ok": False, "changed": False, "problems": problems, "message": str(error)}
-    operands.print_json(report)
-    print(str(error), file=sys.stderr)

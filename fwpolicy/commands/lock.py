@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from fwpolicy.policy.load import gather  # noqa: PLC0415
     from fwpolicy.policy.lock import path_beside  # noqa: PLC0415
 
-    sources = gather(tuple(texts.read_operand(each) for each in options.policy), texts.read_file)
+    sources = gather(tuple(texts.read_operand(each) for each in options.policy), texts.reader(options.policy))
     groups = groups_of(sources)
     policy = sources.tops[0]
     if not groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, suppress
 
-from fwpolicy.errors import CheckFailedError, PolicyError
+from fwpolicy.errors import CheckFailedError, LeftBehindError, PolicyError
 from fwpolicy.host import texts
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.deploy.machine import Machine
     from fwpolicy.deploy.subject import Subject
-    from fwpolicy.errors import Problem, Span
+    from fwpolicy.errors import FwpolicyError, Problem, Span
     from fwpolicy.policy.model import Policy
 
 
@@ -173,9 +173,10 @@ def read_policy(operands: list[str], kept: list[tuple[str, bytes]] | None = None
     named = tuple(texts.read_operand(operand) for operand in operands)
     every = [] if kept is None else kept
     every += named
+    read = texts.reader(operands)
 
     def read_file(path: str) -> bytes:
-        data = texts.read_file(path)
+        data = read(path)
         every.append((path, data))
         return data
 
@@ -305,6 +306,23 @@ def print_json(value: object, in_order: bool = False) -> None:
     import json  # noqa: PLC0415
 
     print(json.dumps(value, indent=2, sort_keys=not in_order))
+
+
+def print_failure(error: FwpolicyError | OSError, message: str) -> None:
+    """Instead of a verb's report (docs/cli.md), on one line, as each of `status --watch` is."""
+    import json  # noqa: PLC0415
+
+    print(json.dumps(failure_json(error, message), sort_keys=True), flush=True)
+
+
+def failure_json(error: FwpolicyError | OSError, message: str) -> dict[str, object]:
+    """`changed`: what was begun on the host is undone first, if that is possible."""
+    return {
+        "ok": False,
+        "changed": isinstance(error, LeftBehindError),
+        "problems": problems_json(error) if isinstance(error, PolicyError) else [],
+        "message": message,
+    }
 
 
 def problem_json(problem: Problem) -> dict[str, object]:

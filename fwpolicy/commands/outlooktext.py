@@ -77,7 +77,7 @@ def foreign_json(chain: ForeignChain, order: str) -> dict[str, object]:
         "tools": list(chain.tools),
         "legacy": chain.legacy,
         "order": order,
-        "says": [interference(chain, order)],
+        "says": list(interference(chain, order)),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwpolicy.commands import operands, plantext, who
 from fwpolicy.commands.given import bundle_arguments, bundle_of, given
+from fwpolicy.errors import FwpolicyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ def run(options: argparse.Namespace) -> int:
         ]
         print("\n".join([plantext.as_text(plan), *said]))
     if options.output:
-        savedplans.save(options, plan, machine, found.digests, report, operands.now())
+        try:
+            savedplans.save(options, plan, machine, found.digests, report, operands.now())
+        except FwpolicyError as error:
+            error.told = options.json  # with the refusals
+            raise
     if plan.refusals:
         return 1
     return 2 if plan.changed else 0

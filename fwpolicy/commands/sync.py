@@ -104,7 +104,8 @@ def _report(options: argparse.Namespace, config: SyncConfig, machine: Machine) -
         done = _locked(options, config, machine)
     except FwpolicyError as error:
         if options.json:
-            operands.print_json({"changed": False, "outcome": "failed", "message": str(error)})
+            operands.print_json(operands.failure_json(error, str(error)) | {"outcome": "failed"})
+            error.told = True
         raise
     if options.json:
         plain = {"outcome": done.outcome, "commit": done.commit or None, "generation": done.generation}

@@ -1,10 +1,12 @@
-"""Other tools' chains on our hooks: whose they are, and who overrides whom.
+"""Other tools' chains on our packets' way: whose they are, and who overrides whom.
 
 A packet passes every base chain of its hook, in the order of their priorities. A drop is final, an accept
 ends only its own chain (nft(8), "CHAINS"): so whoever drops overrides whoever accepts, wherever he stands.
 """
 
 from __future__ import annotations
+
+import re
 
 from fwpolicy.backends.nft.purged import TABLE as PURGED
 from fwpolicy.errors import HostError
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
+# As iptables-save has it.
+UNTRACKED = re.compile(r"-j (?:NOTRACK|CT .*--notrack)")
 _OURS = (f"{FAMILY} {TABLE}", f"{FAMILY} {PURGED}")
-# Our hooks; prerouting because of the early drops.
-HOOKS = ("prerouting", "input", "output", "forward")
-# arp, bridge and netdev chains see other packets than ours.
-FAMILIES = ("ip", "ip6", "inet")
+# A packet of ours passes ingress and prerouting before our hooks, postrouting and egress after them.
+_BEFORE, _AFTER = ("ingress",), ("postrouting", "egress")
+HOOKS = (*_BEFORE, "prerouting", "input", "output", "forward", *_AFTER)
+# arp and bridge chains see other packets than ours.
+FAMILIES = ("ip", "ip6", "inet", "netdev")
 TYPES = ("filter", "route")
 # What tools call their tables and chains, by its beginning.
 _TOOLS = {
@@ -44,13 +49,16 @@ _TOOLS = {
 }
 # Of iptables' targets, which a listing only names.
 _XT_DROPS = ("REJECT", "DROP", "TARPIT", "STEAL")
+# iptables saves NOTRACK as CT --notrack; CT may name a helper or a zone instead.
+_XT_UNTRACKS = ("NOTRACK", "CT")
 
 
 @record
 class ForeignChain:
     """A base chain of somebody else's on one of our hooks.
 
-    `policy` is the chain's; `drops`, `accepts`: it does so somewhere, as do the chains that it leads to;
+    `policy` is the chain's; `drops`, `accepts`, `untracks`: it does so somewhere, as do the chains that it
+    leads to;
     `tools`: whose rules they are, as far as their names say. `legacy`: iptables-legacy's, which nft cannot
     see.
     """
@@ -64,6 +72,7 @@ class ForeignChain:
     accepts: bool
     tools: tuple[str, ...] = ()
     legacy: bool = False
+    untracks: bool = False
 
     def __str__(self) -> str:
         where = f"{self.hook}, priority {self.priority}, policy {self.policy}"
@@ -77,7 +86,13 @@ class ForeignChain:
     @property
     def idle(self) -> bool:
         """It lets everything pass, and has no rule that says so."""
-        return not self.drops and not self.accepts
+        return not self.drops and not self.accepts and not self.untracks
+
+    @property
+    def drops_all(self) -> bool:
+        """Whatever comes. At ingress and egress it is about one device only, which nft 1.0.6 does not name
+        in its JSON."""
+        return self.policy == "drop" and not self.accepts and self.hook not in ("ingress", "egress")
 
 
 def of_listing(listing: Json) -> tuple[ForeignChain, ...]:
@@ -124,6 +139,9 @@ def of_program(program: Program) -> tuple[ForeignChain, ...]:
         actions = [rule.action for rule in chain.rules]
         said[chain.name] = {each.kind.partition(":")[0] for each in actions if isinstance(each, Verdict)}
         leads[chain.name] = {each.chain for each in actions if isinstance(each, Jump)}
+    for where in program.unmodelled:
+        if UNTRACKED.search(where.text):
+            said.setdefault(where.chain, set()).add("notrack")
     bases = [chain for chain in program.chains.values() if chain.base]
     found = []
     for chain in bases:
@@ -151,7 +169,7 @@ def _chain(
     words = set[str]().union(*(said.get(each, ()) for each in reached))
     drops = policy == "drop" or bool(words & {"drop", "reject"})
     accepts = bool(words & {"accept", "queue"})
-    return ForeignChain(*base, drops, accepts, _tools(reached), legacy)
+    return ForeignChain(*base, drops, accepts, _tools(reached), legacy, "notrack" in words)
 
 
 def _words(expression: Json) -> Iterable[str]:
@@ -159,10 +177,17 @@ def _words(expression: Json) -> Iterable[str]:
     kind, body = next(iter(expression.items()))
     if kind == "xt":
         name = body.get("name") if isinstance(body, dict) else None
-        return {"reject"} if name in _XT_DROPS else {"accept", "drop"} if name is None else ()
+        return _words_of_target(name)
     if kind == "vmap":
         return _verdicts(body)
     return (kind,)
+
+
+def _words_of_target(name: str | None) -> Iterable[str]:
+    """Of iptables' targets; None: not even its name is known."""
+    if name is None:
+        return {"accept", "drop"}
+    return {"reject"} if name in _XT_DROPS else {"notrack"} if name in _XT_UNTRACKS else ()
 
 
 def _verdicts(tree: Any) -> set[str]:
@@ -203,6 +228,8 @@ def _tools(chains: Iterable[str]) -> tuple[str, ...]:
 def order(chain: ForeignChain, ruleset: Ruleset) -> str:
     """When a packet meets it: "before" or "after" our own chains of its hook, "beside" them where the
     priorities are equal or ours lie around it, "apart" where we have none there."""
+    if chain.hook in (*_BEFORE, *_AFTER):
+        return "before" if chain.hook in _BEFORE else "after"
     ours = [
         each.base.priority
         for table in ruleset.tables
@@ -216,6 +243,7 @@ def order(chain: ForeignChain, ruleset: Ruleset) -> str:
     return "after" if chain.priority > max(ours) else "beside"
 
 
+UNTRACKS = "may take packets out of connection tracking: replies among them do not pass as established"
 _ORDERS = {
     "before": "before ours",
     "after": "after ours",
@@ -231,8 +259,15 @@ def title(chain: ForeignChain, order: str) -> str:
     return f"{chain}{kind}{whose}, {_ORDERS[order]},"
 
 
-def interference(chain: ForeignChain, order: str) -> str:
+def interference(chain: ForeignChain, order: str) -> tuple[str, ...]:
     """What its rules can mean for ours, where nobody looked closer."""
+    if not chain.untracks:
+        return (verdicts(chain, order),)
+    return (UNTRACKS, verdicts(chain, order)) if chain.drops or chain.accepts else (UNTRACKS,)
+
+
+def verdicts(chain: ForeignChain, order: str) -> str:
+    """The same of what it drops and accepts."""
     if order == "apart" and chain.hook != "prerouting" and not chain.idle:
         return "decides there without us: this policy says nothing of it"
     if chain.drops:

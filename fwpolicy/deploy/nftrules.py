@@ -44,7 +44,7 @@ class NftRules:
         from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
         try:
-            Nftables().listing("tables")
+            Nftables().text("tables")
         except HostError as error:
             return str(error)
         return ""

@@ -140,14 +140,15 @@ def _overlap(chain: ForeignChain, plan: Plan, present: Program, now: int) -> Ove
 def _decides(policy: Policy, hook: str) -> bool:
     """Whether the policy says of every packet there what becomes of it; a role leaves most to others."""
     hooks = {section.hook for section in policy.sections}
-    return bool(hooks & {"input", "forward"}) if hook == "prerouting" else hook in hooks
+    passed = {"prerouting": {"input", "forward"}, "postrouting": {"output", "forward"}}.get(hook, {hook})
+    return bool(hooks & passed)
 
 
 def _said(chain: ForeignChain, found: Overlap | None, order: str, decides: bool) -> tuple[str, ...]:
-    static = foreign.interference(chain, order)
     if found is None:
-        return (static,)
-    says = []
+        return foreign.interference(chain, order)
+    static = foreign.verdicts(chain, order)
+    says = [foreign.UNTRACKS] if chain.untracks else []
     if chain.drops and not decides:
         says.append(static)
     elif found.taken:

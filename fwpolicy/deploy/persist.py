@@ -97,7 +97,8 @@ exec </dev/null >/dev/null 2>&1
 (trap "" HUP INT TERM; sleep "$1"; exec /bin/sh "$state/open.sh" close "$opening") &
 """
 
-# Bare on purpose: no set, no mode match, nothing that an old kernel could lack.
+# Bare on purpose: no set, no mode match, nothing that an old kernel could lack. By its name, which need not
+# be there to load, as it must for the `iif "lo"` of what was refused before this.
 _FALLBACK = """\
 table inet fwpolicy
 delete table inet fwpolicy

@@ -128,7 +128,7 @@ class Plan:
     def foreign(self) -> tuple[str, ...]:
         """What other tools' chains on our hooks can mean for ours, as far as their words tell."""
         return tuple(
-            f"{title(chain, when)} {interference(chain, when)}"
+            f"{title(chain, when)} {'; '.join(interference(chain, when))}"
             for chain in self.survey.foreign
             if not chain.idle
             for when in (order(chain, self.ruleset),)
@@ -245,15 +245,13 @@ def _chain_notes(policy: Policy, seen: Survey, rules: Rules) -> tuple[str, ...]:
     if seen.unreadable:
         notes.append(f"the live ruleset was not looked at: {seen.unreadable}")
     if seen.strange and rules.name == NFT:
-        notes.append(
-            f"table inet fwpolicy holds what fwpolicy never writes ({seen.strange}); it is replaced whole"
-        )
+        notes.append(f"{seen.strange}; the table is replaced whole")
     if seen.nat and policy.ntp:
         notes.append(
             "NAT on this host: what is dropped is dropped at the input hook, not before connection tracking"
         )
-    if seen.notrack and policy.ntp:
-        notes.append("a foreign notrack rule: replies that are not tracked do not pass the role's filter")
+    if seen.notrack and (policy.ntp or policy.sections):
+        notes.append("a foreign notrack rule: replies that are not tracked do not pass as established")
     if seen.legacy:
         notes.append(f"foreign: iptables-legacy tables in use: {', '.join(seen.legacy)}; nft cannot see them")
     return tuple(notes)
@@ -356,7 +354,7 @@ def _refusals(
         found += [
             f"{chain} drops everything, whatever we allow; change it, or say apply: {{foreign: keep}}"
             for chain in seen.foreign
-            if chain.policy == "drop" and not chain.accepts and _allows_on(policy, chain.hook)
+            if chain.drops_all and _allows_on(policy, chain.hook)
         ]
     found += [refusal for daemon in daemons for refusal in daemon.refusals]
     return tuple(found)
@@ -388,6 +386,8 @@ def _without_forwarding(policy: Policy, machine: Machine) -> tuple[str, ...]:
 
 
 def _allows_on(policy: Policy, hook: str) -> bool:
+    """Every packet that is let in passes prerouting, and its answer postrouting."""
     if policy.ntp and policy.ntp.mode != "closed" and hook != "forward":
         return True
-    return any(section.hook == hook and section.allow for section in policy.sections)
+    everywhere = hook in ("prerouting", "postrouting")
+    return any((everywhere or section.hook == hook) and section.allow for section in policy.sections)

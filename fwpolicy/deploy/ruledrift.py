@@ -44,7 +44,7 @@ def _differs(applied: Table, seen: Survey) -> bool:
 
 def _told(applied: Table, seen: Survey) -> Drift:
     if seen.strange:
-        return Drift(f"table {FAMILY} {TABLE} holds what fwpolicy never writes: {seen.strange}")
+        return Drift(seen.strange)
     if seen.ours is None:
         return Drift(f"table {FAMILY} {TABLE} is gone: the host is as open as without it")
     return Drift(f"table {FAMILY} {TABLE} was changed since the apply", _difference(applied, seen.ours))

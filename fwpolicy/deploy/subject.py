@@ -69,8 +69,9 @@ def subject(operand: str, machine: Machine) -> Subject:
         raise HostError(f"{operand}: the packet model does not know this: {error}") from None
 
 
-def of_text(name: str, data: bytes, read_file: ReadFile = texts.read_file) -> Subject:
-    """What the bytes of a file are, by their first words."""
+def of_text(name: str, data: bytes, read_file: ReadFile | None = None) -> Subject:
+    """What the bytes of a file are, by their first words. `read_file`: what a policy leads to; None: as it
+    lies there."""
     head = _head(data)
     if head.startswith(_NFT):
         from fwpolicy.model import nft  # noqa: PLC0415
@@ -86,7 +87,7 @@ def of_text(name: str, data: bytes, read_file: ReadFile = texts.read_file) -> Su
         whole = not text.startswith("# Compiled by fwpolicy")
         read_in = iptables.of_text(text, name, _family(name, text), whole=whole)
         return Subject(name, read_in, _own_names())
-    return _of_policy(name, data, read_file)
+    return _of_policy(name, data, read_file or texts.reader((name,)))
 
 
 def _json(text: str, name: str) -> Program:

@@ -22,8 +22,8 @@ class Survey:
     """`ours`: our table as the kernel lists it, None where it is absent; `listing` its JSON,
     of `moment` (elements.py).
 
-    `unreadable`: why the kernel could not be asked, None when it could. `strange`: our table holds
-    something that we never write.
+    `unreadable`: why the kernel could not be asked, None when it could. `strange`: what our table is or
+    holds that we never write, a sentence.
     """
 
     ours: Table | None = None
@@ -69,13 +69,22 @@ def survey(machine: Machine, known: Known | None = None) -> Survey:
 
 
 def _ours(listing: dict[str, Any]) -> tuple[Table | None, str | None]:
+    ours = f"table {FAMILY} {TABLE}"
+    if _is_dormant(listing):
+        return None, f"{ours} is dormant: nothing is filtered"
     try:
         return read(listing, FAMILY, TABLE), None
     except UnknownExpressionError as error:
-        return None, str(error)
+        return None, f"{ours} holds what fwpolicy never writes: {error}"
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Somebody else's rule, in a shape that none of ours has.
-        return None, f"what cannot be read: {error!r}"
+        return None, f"{ours} holds what fwpolicy never writes: what cannot be read: {error!r}"
+
+
+def _is_dormant(listing: dict[str, Any]) -> bool:
+    tables = (entry["table"] for entry in listing["nftables"] if "table" in entry)
+    ours = (each for each in tables if (each["family"], each["name"]) == (FAMILY, TABLE))
+    return any("dormant" in each.get("flags", ()) for each in ours)
 
 
 def own_listing(listing: dict[str, Any]) -> str:

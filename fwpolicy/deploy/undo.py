@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwpolicy.errors import FwpolicyError, HostError
+from fwpolicy.errors import FwpolicyError, LeftBehindError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Undo:
             failed = self._run(self._last)
         if failed:
             said = "; ".join(failed)
-            raise HostError(
+            raise LeftBehindError(
                 f"{error}; and not all could be put back ({said}): run fwpolicy remove"
             ) from error
 

@@ -7,6 +7,7 @@ import re
 
 from fwpolicy.backends.iptables import reload
 from fwpolicy.backends.iptables.names import CHAINS
+from fwpolicy.deploy.foreign import UNTRACKED
 from fwpolicy.deploy.survey import Survey
 from fwpolicy.deploy.xtload import Listing, elsewhere, listing
 from fwpolicy.errors import HostError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fwpolicy.host.xtables import XTables
     from fwpolicy.model.program import Program
 
-_NOTRACK = re.compile(r" -j (?:NOTRACK|CT .*--notrack)")
 # Where iptables keeps its tables in nftables.
 _FAMILIES, _TABLES = ("ip", "ip6"), ("raw", "mangle", "nat", "filter", "security")
 
@@ -77,9 +77,9 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         listing=to_text(found) if there.is_ours else "",
         foreign=_foreign(others, not is_nft, beside, legacy) if around else (),
         nat=any(map(_translates, others)) or _has_nat(beside) or "nat" in legacy,
-        notrack=any(_NOTRACK.search(text) for text in others),
+        notrack=any(UNTRACKED.search(text) for text in others),
         legacy=legacy,
-        strange=_strange(is_nft),
+        strange=_strange(is_nft) or (_asleep(found) if is_nft else None),
     )
 
 
@@ -91,6 +91,20 @@ def _strange(is_nft: bool) -> str | None:
         f"rules of ours are in iptables-{other}, which this host called iptables when they were applied; "
         f"now it is iptables-{one}: set it back (update-alternatives), or begin with fwpolicy remove"
     )
+
+
+def _asleep(ours: Ours) -> str | None:
+    """A table of nftables that iptables keeps its rules in can be dormant, which iptables does not tell."""
+    from fwpolicy.host.libnftables import tables  # noqa: PLC0415
+
+    asleep = [table for table in tables() if "dormant" in table.flags]
+    for family, text in zip(_FAMILIES, ours.rules, strict=True):
+        names = ("filter", *re.findall(r"^\*(\w+)$", text, re.MULTILINE))
+        for table in asleep:
+            if table.family == family and table.name in names:
+                where = f"table {family} {table.name}"
+                return f"{where} is dormant: nothing in it is filtered; wake it: nft add {where}"
+    return None
 
 
 def _foreign(

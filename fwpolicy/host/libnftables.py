@@ -11,15 +11,22 @@ from __future__ import annotations
 import json
 import os
 import re
+from _socket import if_indextoname
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.nfnetlink import Netfilter
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from fwpolicy.host.nfnetlink import TableHead
+
 DISTRIBUTION = "/usr/lib/python3/dist-packages/nftables/nftables.py"
+_ATTEMPTS = 3
+# What else than rules a table holds and libnftables lists, in the order of its own listings.
+_PIECES = ("sets", "maps", "counters", "quotas", "limits", "flowtables", "chains")
 _PLACE = re.compile(r"(?:/proc/self/fd/\d+|/dev/stdin):(\d+):(\d+)-\d+: Error: (.*)")
 
 
@@ -66,27 +73,57 @@ class Nftables:
             os.close(descriptor)
         if code != 0:
             places = tuple(
-                Refusal(int(line), int(column), said) for line, column, said in _PLACE.findall(error)
+                Refusal(int(line), int(column), _with_its_cause(said))
+                for line, column, said in _PLACE.findall(error)
             )
             raise RefusedError(places, _explained(error))
 
     def listing(self, what: str = "ruleset", terse: bool = False) -> dict[str, Any]:
         """`list WHAT` as libnftables' JSON object; an absent table lists as nothing.
 
-        `terse`: without the elements of sets and maps, which are not even read then.
+        `terse`: without the elements of sets and maps, which are not even read then. Of the whole ruleset a
+        dormant table is listed empty: nothing in it filters.
         """
+        heads = tables() if what == "ruleset" else ()
+        if not any(table.flags for table in heads):
+            return self._json(what, terse)
+        parts = [part for table in heads for part in self._table(table, terse)]
+        return {"nftables": parts}
+
+    def _table(self, table: TableHead, terse: bool) -> list[dict[str, Any]]:
+        """Piece by piece where it has flags: the JSON that libnftables 1.0.6 makes of a single one is memory
+        that it has freed (seen: other words, no text at all, SIGABRT beside 25 such tables)."""
+        if not table.flags:
+            return self._entries(f"table {table.family} {table.name}", terse)
+        head = {"family": table.family, "name": table.name, "handle": table.handle}
+        found: list[dict[str, Any]] = [{"table": head | {"flags": list(table.flags)}}]
+        if "dormant" in table.flags:
+            return found
+        for kind in _PIECES:
+            found += [each for each in self._entries(kind, terse) if _is_of(table, each)]
+        chains = [each["chain"]["name"] for each in found if "chain" in each]
+        where = f"chain {table.family} {table.name}"
+        rules = [each for name in chains for each in self._entries(f"{where} {name}", terse)]
+        return [*found, *(each for each in rules if "rule" in each)]
+
+    def _entries(self, what: str, terse: bool) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self._json(what, terse)["nftables"]
+        return [each for each in entries if "metainfo" not in each]
+
+    def _json(self, what: str, terse: bool) -> dict[str, Any]:
         self._nft.set_json_output(True)
         self._nft.set_terse_output(terse)
         try:
             code, output, error = self._run(f"list {what}")
+            listing: dict[str, Any] = json.loads(output) if output and code == 0 else {"nftables": []}
+        except ValueError as failure:
+            # Among others where a table got a flag since tables().
+            raise HostError(f"cannot list the ruleset: libnftables printed no JSON ({failure})") from None
         finally:
             self._nft.set_json_output(False)
             self._nft.set_terse_output(False)
-        if code != 0:
-            if "No such file or directory" in error:
-                return {"nftables": []}
+        if code != 0 and "No such file or directory" not in error:
             raise HostError(f"cannot list the ruleset: {_explained(error)}")
-        listing: dict[str, Any] = json.loads(output) if output else {"nftables": []}
         return listing
 
     def text(self, what: str) -> str:
@@ -125,6 +162,43 @@ class Nftables:
     def delete_table(self, family: str, name: str) -> None:
         """Remove a table if it is there, in one transaction."""
         self.load(f"table {family} {name}\ndelete table {family} {name}\n")
+
+
+def tables() -> tuple[TableHead, ...]:
+    """The tables here; none where nobody may look, and libnftables will say so."""
+    try:
+        with Netfilter() as kernel:
+            return _looked_at(kernel)
+    except HostError:
+        return ()
+
+
+def _looked_at(kernel: Netfilter) -> tuple[TableHead, ...]:
+    """None where they change all the time; then the JSON may not be read, which is an error of its own."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return tuple(kernel.tables())
+        except InterruptedError:
+            continue
+    return ()
+
+
+def _is_of(table: TableHead, entry: dict[str, Any]) -> bool:
+    (body,) = entry.values()
+    return (body.get("family"), body.get("table")) == (table.family, table.name)
+
+
+def _with_its_cause(said: str) -> str:
+    """nft looks `iif "lo"` up among the names that are there; loopback is interface 1 under any."""
+    if said != "Interface does not exist":
+        return said
+    try:
+        name = if_indextoname(1)
+    except OSError:
+        return said
+    if name == "lo":
+        return said
+    return f"{said}: loopback is called {name} here, not lo: ip link set dev {name} down name lo up"
 
 
 def _explained(error: str) -> str:

@@ -48,7 +48,10 @@ _NF_TABLES, _INET = 10, 1
 _SNDBUFFORCE, _RCVBUFFORCE, _NETNS_COOKIE = 32, 33, 71  # asm-generic/socket.h
 _CAP_ACK, _EXT_ACK = 10, 11
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_GET_SET, _GET_ELEMENTS, _GET_GENERATION = 10, 13, 16
+_GET_TABLE, _GET_SET, _GET_ELEMENTS, _GET_GENERATION = 1, 10, 13, 16
+_EVERY_FAMILY, _FAMILIES = 0, {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+# NFTA_TABLE_*, and NFT_TABLE_F_* by their bits.
+_TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE, _FLAGS = 1, 2, 4, ("dormant", "owner", "persist")
 _OFFSET = 2  # NLMSGERR_ATTR_OFFS
 # NFTA_SET_*: table, name, flags, the key's type and length, description, id, userdata, handle, and (Linux
 # 6.16) what the set is made of and how many it holds.
@@ -80,6 +83,16 @@ class SetKind:
     flags: int
     plain: bool
     count: int | None
+
+
+@record
+class TableHead:
+    """A table without what is in it; `flags` by nft's words."""
+
+    family: str
+    name: str
+    handle: int
+    flags: tuple[str, ...]
 
 
 class Netfilter:
@@ -122,6 +135,10 @@ class Netfilter:
     def moment(self) -> str:
         """This state of the ruleset, as no other is called. Raises HostError before Linux 5.14."""
         return f"{self.instance()} {self.generation()}"
+
+    def tables(self) -> list[TableHead]:
+        """Of every family. Raises HostError, InterruptedError where they changed meanwhile."""
+        return [_table_head(each) for each in self._ask_all(_GET_TABLE, DUMP, b"", _EVERY_FAMILY)]
 
     def set_kind(self, where: bytes) -> SetKind | None:
         """What kind of set is there; None where none is. `where`: its table's and its own name."""
@@ -187,10 +204,14 @@ class Netfilter:
             raise HostError("the kernel did not say that it took the elements")
 
     def _ask(self, kind: int, flags: int, body: bytes) -> list[bytes]:
-        """The bodies of all answers; FileNotFoundError for ENOENT, else HostError."""
+        """The attributes of all answers; FileNotFoundError for ENOENT, else HostError."""
+        return [answer[4:] for answer in self._ask_all(kind, flags, body, _INET)]
+
+    def _ask_all(self, kind: int, flags: int, body: bytes, family: int) -> list[bytes]:
+        """The same with nfgenmsg before each."""
         found: list[bytes] = []
         try:
-            self._socket.send(_message(_NF_TABLES << 8 | kind, REQUEST | flags, _INET, 0, body, 0))
+            self._socket.send(_message(_NF_TABLES << 8 | kind, REQUEST | flags, family, 0, body, 0))
             while True:
                 for answer, answer_flags, _, rest in messages(self._socket.recv(LARGEST)):
                     if answer == DONE:
@@ -200,7 +221,7 @@ class Netfilter:
                         raise OSError(code, os.strerror(code))
                     if answer_flags & DUMP_INTERRUPTED:
                         raise InterruptedError
-                    found.append(rest[4:])
+                    found.append(rest)
                 if not flags & DUMP:
                     return found
         except (FileNotFoundError, InterruptedError):
@@ -214,6 +235,17 @@ class Netfilter:
             self._socket.setsockopt(SOL_SOCKET, option, size)
         except PermissionError:
             return
+
+
+def _table_head(answer: bytes) -> TableHead:
+    found = attributes(answer[4:])
+    bits = int.from_bytes(found.get(_TABLE_FLAGS, b""), "big")
+    return TableHead(
+        _FAMILIES.get(answer[0], f"family {answer[0]}"),
+        found[_TABLE_NAME].rstrip(b"\0").decode(errors="replace"),
+        int.from_bytes(found.get(_TABLE_HANDLE, b""), "big"),
+        tuple(word for bit, word in enumerate(_FLAGS) if bits >> bit & 1),
+    )
 
 
 def _batch(messages: list[Message], generation: int | None) -> bytes:

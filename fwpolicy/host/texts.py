@@ -7,10 +7,15 @@ import stat
 import sys
 
 from fwpolicy.errors import HostError
-from fwpolicy.source import MAX_BYTES
+from fwpolicy.source import MAX_BYTES, Hidden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 # Beside the package when installed, beside its folder in a checkout.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (pathlib: 8 ms)
+_OF_THE_KERNEL = ("/proc/", "/sys/")
 SHIPPED = (f"{_PACKAGE}/policies", f"{os.path.dirname(_PACKAGE)}/policies")  # noqa: PTH120
 
 
@@ -25,7 +30,7 @@ def read_operand(operand: str) -> tuple[str, bytes]:
     if place is not None:
         return place, read_file(place)
     try:
-        return operand, read_file(operand)
+        return operand, reader((operand,))(operand)
     except FileNotFoundError:
         hint = f"; shipped policies: {', '.join(shipped_names())}" if "/" not in operand else ""
         raise HostError(f"{operand}: no such file{hint}") from None
@@ -43,7 +48,10 @@ def shipped(operand: str) -> str | None:
 
 
 def read_file(path: str) -> bytes:
-    """At most 64 MiB and one byte of a regular file. Raises OSError; a FIFO or device is refused too."""
+    """At most 64 MiB and one byte of a regular file. Raises OSError; a FIFO or device is refused too, and
+    what the kernel shows as a file, of which reading can take something away (/proc/kmsg)."""
+    if os.path.realpath(path).startswith(_OF_THE_KERNEL):
+        raise OSError(None, "is not a regular file", path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as stream:
         mode = os.fstat(descriptor).st_mode
@@ -52,6 +60,34 @@ def read_file(path: str) -> bytes:
         if not stat.S_ISREG(mode):
             raise OSError(None, "is not a regular file", path)
         return stream.read(MAX_BYTES + 1)
+
+
+def reader(operands: Iterable[str]) -> Callable[[str], bytes]:
+    """Reads the files that the policies of `operands` lead to, as read_file. What lies, where links lead,
+    outside of their repositories is Hidden."""
+    roots = tuple(_root_beside(each) for each in operands)
+
+    def read(path: str) -> bytes:
+        data = read_file(path)
+        place = os.path.realpath(path)
+        inside = any(below(place, root) for root in roots) or is_shipped(path)
+        return data if inside else Hidden(data)
+
+    return read
+
+
+def _root_beside(operand: str) -> str:
+    return root_of(os.path.realpath(os.path.dirname(operand) or "."))  # noqa: PTH120
+
+
+def root_of(folder: str) -> str:
+    """The repository that a folder (without links) is in: the one with `.git`, else itself."""
+    above = folder
+    while not os.path.exists(f"{above}/.git"):  # noqa: PTH110
+        if above == "/":
+            return folder
+        above = os.path.dirname(above)  # noqa: PTH120
+    return above
 
 
 def write_new(path: str, text: str) -> None:

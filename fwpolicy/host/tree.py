@@ -22,7 +22,7 @@ class WorkTree:
         """`operand`: an inventory, or the folder of one. Raises FileNotFoundError."""
         self.inventory = _inventory_of(operand)
         folder = os.path.realpath(os.path.dirname(self.inventory) or ".")  # noqa: PTH120
-        self.root = _root_of(folder)
+        self.root = texts.root_of(folder)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises OSError, also for one that is outside of the repository, itself or
@@ -88,12 +88,3 @@ def _inventory_of(operand: str) -> str:
         if os.path.isfile(path):  # noqa: PTH113
             return path
     raise FileNotFoundError(2, f"has no {' or '.join(INVENTORIES)}", operand)
-
-
-def _root_of(folder: str) -> str:
-    above = folder
-    while not os.path.exists(f"{above}/.git"):  # noqa: PTH110
-        if above == "/":
-            return folder
-        above = os.path.dirname(above)  # noqa: PTH120
-    return above

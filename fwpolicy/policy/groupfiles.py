@@ -8,7 +8,8 @@ from fwpolicy.addresses import NOWHERE, AddressError, AddressSet, collect
 from fwpolicy.addresslists import listed, networks
 from fwpolicy.errors import PolicyError, Problem, Span
 from fwpolicy.policy.names import packet_address
-from fwpolicy.source import Text, decode
+from fwpolicy.record import replace
+from fwpolicy.source import Hidden, Text, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +26,19 @@ def members(word: Word, names: Names) -> AddressSet:
     """What the file that `word` names holds; a problem for each line that is wrong."""
     path = posixpath.join(posixpath.dirname(word.span.file), word.text)
     try:
-        content = decode(path, names.read_file(path))
-    except PolicyError as error:
-        names.problems += error.problems
-        return NOWHERE
+        data = names.read_file(path)
     except OSError as error:
         names.error(f"cannot read {path}: {error.strerror}", word.span)
         return NOWHERE
-    text = Text(path, content)
     # Beyond the policy's own folder a file may be anybody's: nothing of it is shown.
-    beyond = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
+    by_name = word.text.startswith("/") or posixpath.normpath(word.text).startswith("..")
+    beyond = by_name or isinstance(data, Hidden)
+    try:
+        content = decode(path, data)
+    except PolicyError as error:
+        names.problems += [replace(each, text=None) for each in error.problems] if beyond else error.problems
+        return NOWHERE
+    text = Text(path, content)
     names.texts[path] = Text(path, "") if beyond else text
     if (found := listed(content, MAX_ENTRIES)) is not None:
         return AddressSet(found)

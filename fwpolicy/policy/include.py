@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from fwpolicy import source
 from fwpolicy.errors import PolicyError
-from fwpolicy.policy.parse import APPLY_CHOICES, parse
+from fwpolicy.policy.hidden import policy_text
+from fwpolicy.policy.parse import APPLY_CHOICES
 from fwpolicy.policy.reader import nearest
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ class Gathering:
             self._problem(file, word, f"files include files more than {MAX_DEPTH} levels deep")
             return
         try:
-            included = parse(source.load(target, self.read_file(target)), included=True)
+            included = policy_text(target, self.read_file(target), included=True)
         except OSError as error:
             self._problem(file, word, f"cannot read {target}: {error.strerror}")
         except PolicyError as error:

@@ -6,7 +6,7 @@ from posixpath import normpath
 
 from fwpolicy import source
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Problem, Span
-from fwpolicy.policy.parse import parse
+from fwpolicy.policy.hidden import policy_text
 from fwpolicy.policy.resolve import in_file_order, resolve
 from fwpolicy.policy.syntax import Sources
 
@@ -53,7 +53,7 @@ def gather(
             unreadable.append(source.Text(name, "").problem("the file is given twice", Span(name, 1, 1, 2)))
             continue
         try:
-            files.append(parse(source.load(name, data)))
+            files.append(policy_text(name, data))
         except PolicyError as error:
             unreadable += error.problems
     tops = tuple(file.text.file for file in files)

@@ -11,10 +11,11 @@ import posixpath
 from fwpolicy import source
 from fwpolicy.addresses import AddressError, AddressSet, collect, format_address, of
 from fwpolicy.errors import PolicyError, Span
+from fwpolicy.policy.hidden import refusal
 from fwpolicy.policy.names import packet_address, stem_of
 from fwpolicy.policy.reader import Reader
 from fwpolicy.record import record
-from fwpolicy.source import Mapping, Text
+from fwpolicy.source import Hidden, Mapping, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ def locked(group: GroupText, names: Names) -> AddressSet:
     policy = names.sources.tops[0]
     path, refresh = path_beside(policy), f"resolve and commit them: fwpolicy lock {policy}"
     span, name = group.name.span, group.name.text
-    entry = _read(path, names).get(name)
+    try:
+        entry = _read(path, names).get(name)
+    except OSError as error:
+        names.error(f"cannot read {path}: {error.strerror}", span)
+        return AddressSet()
     if entry is None and any(p.span and p.span.file == path for p in names.problems):
         return AddressSet()  # the lock itself is wrong
     if entry is None:
@@ -133,18 +138,26 @@ def locked(group: GroupText, names: Names) -> AddressSet:
 
 
 def _read(path: str, names: Names) -> dict[str, Locked]:
-    """The lock file, read once; empty where there is none, or it is wrong (a problem)."""
+    """The lock file, read once; empty where there is none: every group of hosts says what to do then. And
+    where it is wrong (a problem). Raises OSError."""
     if names.lock is None:
-        names.lock = {}
         try:
             data = names.read_file(path)
-            names.texts[path] = Text(path, source.decode(path, data))
-            names.lock = parse(path, data)
-        except OSError:
-            pass  # as an empty one: every group of hosts says what to do
-        except PolicyError as error:
-            names.problems += error.problems
+        except FileNotFoundError:
+            data = None
+        names.lock = {} if data is None else _parsed(path, data, names)
     return names.lock
+
+
+def _parsed(path: str, data: bytes, names: Names) -> dict[str, Locked]:
+    try:
+        text = Text(path, source.decode(path, data))
+        found = parse(path, data)
+    except PolicyError as error:
+        names.problems += (refusal(path, "a lock file") if isinstance(data, Hidden) else error).problems
+        return {}
+    names.texts[path] = text
+    return found
 
 
 def _texts(hosts: HostsText) -> tuple[str, ...]:

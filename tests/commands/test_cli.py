@@ -377,3 +377,35 @@ def test_plan_without_root_says_what_it_could_not_see(readable_checkout):
     done = as_nobody(readable_checkout, "plan", "ntp-client", "--no-daemon")
     assert done.returncode == 2
     assert "the live ruleset was not looked at" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["check"], ["plan"], ["apply"], ["test"], ["lint"], ["lock"], ["explain"], ["prove"]),
+        *(["check", "--all"], ["lint", "--all"], ["lock", "--all"]),
+    ],
+)
+def test_a_failure_is_one_object_of_json_too(words, tmp_path, capsys):
+    more = ["tcp/22", "from", "192.0.2.1"] if words == ["explain"] else []
+    assert main([*words, "--json", str(tmp_path / "nope.yaml"), *more]) == 1
+    said = capsys.readouterr()
+    (line,) = said.out.splitlines()
+    report = json.loads(line)
+    assert (report["ok"], report["changed"], report["problems"]) == (False, False, [])
+    assert "nope.yaml: " in report["message"] and report["message"] in said.err
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "lint", "prove"])
+def test_a_wrong_policy_tells_programs_where(verb, tmp_path, capsys):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("version: 1\ninput: {default: drop, alow: [ssh]}\n")
+    assert main([verb, "--json", str(path)]) == 1
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["at"] == {"file": str(path), "line": 2, "column": 24}
+
+
+def test_a_plan_that_cannot_be_saved_is_told_once(tmp_path, capsys):
+    plan = ["plan", "--json", "-o", str(tmp_path / "no" / "plan"), "--root", str(tmp_path), "ntp-client"]
+    assert main(plan) == 1
+    assert json.loads(capsys.readouterr().out)["policy"] == "ntp-client"

@@ -68,10 +68,13 @@ def test_chains_that_do_something(name):
 
 def test_idle_chains_are_seen_and_not_told():
     found = [chain.name for chain in of_listing(listing("libvirt")) if chain.idle]
-    assert found == ["ip6 filter INPUT", "ip6 filter OUTPUT", "ip6 filter FORWARD"]
+    assert found == [
+        *("ip mangle POSTROUTING", "ip6 filter INPUT", "ip6 filter OUTPUT", "ip6 filter FORWARD"),
+        "ip6 mangle POSTROUTING",
+    ]
     entry = {"family": "ip", "table": "filter", "name": "INPUT", "type": "filter", "hook": "input", "prio": 0}
     (chain,) = of_listing({"nftables": [{"chain": entry | {"policy": "accept"}}]})
-    assert chain.idle and foreign.interference(chain, "apart") == "does nothing"
+    assert chain.idle and foreign.interference(chain, "apart") == ("does nothing",)
 
 
 def test_iptables_legacy_as_saved():
@@ -93,8 +96,8 @@ def test_who_comes_first(priority, order):
     )
     elsewhere = foreign.ForeignChain("inet a", "fwd", "forward", 0, "accept", True, False)
     assert foreign.order(elsewhere, ruleset) == "apart"
-    assert foreign.interference(elsewhere, "apart").startswith("decides there without us")
-    assert foreign.interference(elsewhere, "after").startswith("may drop what this policy lets through")
+    assert foreign.verdicts(elsewhere, "apart").startswith("decides there without us")
+    assert foreign.verdicts(elsewhere, "after").startswith("may drop what this policy lets through")
 
 
 def test_verdicts_in_maps_and_targets_that_are_only_named():

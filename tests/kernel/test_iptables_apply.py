@@ -383,3 +383,18 @@ def test_counters_by_the_lines_of_the_policy(place, by_command, capsys):
     flush(place)
     assert by_command("counters") == 1
     assert "our chains are gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_a_dormant_table_under_ours_is_drift_and_refused(place, family):
+    applied(place, planned(place))
+    where = f"table {family} filter"
+    place.nft(f"add {where} {{ flags dormant; }}\n")
+    if place.variant == "legacy":
+        assert look(place.machine).drifts == (), "it is not where our rules are"
+        return
+    said = f"{where} is dormant: nothing in it is filtered; wake it: nft add {where}"
+    assert [each.what for each in look(place.machine).drifts] == [said]
+    assert said in planned(place).refusals
+    place.nft(f"add {where}\n")
+    assert look(place.machine).drifts == () and not planned(place).refusals

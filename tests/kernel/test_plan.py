@@ -194,6 +194,50 @@ def test_ufw_overrides_us_and_we_override_ufw(host):
     assert host.reached(22, "192.0.2.9") and not host.reached(22, "198.51.100.9")
 
 
+def chain(family: str, hook: str, rest: str = "") -> str:
+    return f"table {family} evil {{ chain c {{ type filter hook {hook} priority 0; {rest} }}; }}"
+
+
+MAY_DROP = "may drop what this policy lets through; an accept of ours never overrides it"
+UNTRACKS = "may take packets out of connection tracking: replies among them do not pass as established"
+TAKEN = "drops what this policy lets through: forward tcp/80 (http); output anything"
+
+
+@pytest.mark.parametrize(
+    ("rules", "order", "said"),
+    [
+        (chain("netdev", "ingress device eth0", "policy drop;"), "before ours", MAY_DROP),
+        (chain("inet", "ingress device eth0", "tcp dport 80 drop;"), "before ours", MAY_DROP),
+        (chain("netdev", "egress device eth0", "drop;"), "after ours", MAY_DROP),
+        (chain("inet", "postrouting", "policy drop; oifname lo accept;"), "after ours", TAKEN),
+        (chain("ip", "prerouting", "notrack;"), "where we have none", UNTRACKS),
+    ],
+)
+def test_chains_beside_our_hooks_are_told(host, rules, order, said):
+    host.inside("nft", rules)
+    policy = host.policy(SITE)
+    text = host.fwpolicy("plan", policy, expect=2)
+    (line,) = (line for line in text.splitlines() if line.startswith("foreign: "))
+    assert line.endswith(f", {order}, {said}")
+    (told,) = json.loads(host.fwpolicy("plan", policy, "--json", expect=2))["foreign"]
+    assert told["says"] == [said]
+    assert line.partition(", priority")[0] in host.fwpolicy("apply", policy, "--no-prove")
+
+
+@pytest.mark.parametrize("hook", ["prerouting", "postrouting"])
+def test_what_drops_all_that_comes_or_goes_is_refused(host, hook):
+    host.inside("nft", chain("inet", hook, "policy drop;"))
+    said = host.fwpolicy("plan", host.policy(SITE), expect=1)
+    assert f"refused: table inet evil, chain c ({hook}, priority 0, policy drop) drops everything" in said
+    kept = f"{SITE}apply: {{foreign: keep}}\n"
+    assert "refused" not in host.fwpolicy("plan", host.policy(kept), expect=2)
+
+
+def test_iptables_untracks_too(host):
+    host.inside("iptables-nft", "-t", "raw", "-A", "PREROUTING", "-p", "tcp", "-j", "CT", "--notrack")
+    assert UNTRACKS in host.fwpolicy("plan", host.policy(SITE), expect=2)
+
+
 def test_the_operator_is_refused_and_force_goes_on(host):
     policy = host.policy(FORGETFUL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from fwpolicy.cli import main
+from fwpolicy.commands.operands import failure_json
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
+from fwpolicy.deploy.ruledrift import heal
 from fwpolicy.deploy.starters import UNIT_PATH
 from fwpolicy.deploy.status import look
-from fwpolicy.errors import HostError, InterruptedByError
+from fwpolicy.errors import HostError, InterruptedByError, LeftBehindError, PolicyError
 from fwpolicy.host.files import Files
 from fwpolicy.host.lock import locked, whole
 from fwpolicy.host.services import NoServices
@@ -101,8 +104,9 @@ def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten
         real(self, snapshot)
 
     monkeypatch.setattr(Files, "restore", full)
-    with pytest.raises(HostError, match=TWO_ERRORS):
+    with pytest.raises(LeftBehindError, match=TWO_ERRORS) as told:
         applied(place, planned(place))
+    assert failure_json(told.value, "")["changed"]
     monkeypatch.undo()
     place.services.fail.clear()
     assert remove(place.machine, lambda step: None)
@@ -173,6 +177,20 @@ def test_chains_of_other_families_do_not_stop_us(place):
 def test_notrack_is_told(place):
     place.nft("table ip r { chain p { type filter hook prerouting priority -300; udp dport 123 notrack; }; }")
     assert any("notrack" in note for note in planned(place).notes)
+
+
+def test_a_loopback_of_another_name_is_named(place):
+    applied(place, planned(place))
+    ip = ["ip", "-n", place.name, "link", "set", "lo"]
+    subprocess.run([*ip, "down"], check=True)
+    subprocess.run([*ip, "name", "lo9"], check=True)
+    place.nft("delete table inet fwpolicy\n")
+    for bring_back in (lambda: applied(place, planned(place)), lambda: heal(place.machine)):
+        with pytest.raises((HostError, PolicyError), match="called lo9 here, not lo: ip link set") as told:
+            bring_back()
+    words = re.search(r"ip (link set .* lo up)", str(told.value))[1].split()
+    subprocess.run(["ip", "-n", place.name, *words], check=True)
+    assert heal(place.machine)
 
 
 def test_a_damaged_state_is_a_message(place):
