@@ -17,6 +17,7 @@ from fwpolicy.policy.names import FAMILY_NAMES, Names, stem_of
 from fwpolicy.policy.parse import POLICY_NAME
 from fwpolicy.policy.repeats import is_empty, warn_of_hole, warn_of_repeats
 from fwpolicy.policy.roles import check_conflicts, resolve_ntp
+from fwpolicy.protocols import EXTENSION_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
+    _warn_of_extension_headers(text, match, holes, families, names)
     if holes:
         for written, hole in zip(text.holes, holes, strict=True):
             warn_of_hole(written.span, hole, match, names)
@@ -271,6 +273,17 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
         label.owner,
         label.ticket,
     )
+
+
+def _warn_of_extension_headers(
+    text: RuleText, match: Match, holes: tuple[Match, ...], families: tuple[int, ...], names: Names
+) -> None:
+    if 6 not in families or not any(has_extension_header(each) for each in (match, *holes)):
+        return
+    from fwpolicy.policy.matches import warn_of_extension_headers  # noqa: PLC0415
+
+    for written, meant in zip((text.match, *text.holes), (match, *holes), strict=True):
+        warn_of_extension_headers(written, meant, names)
 
 
 def _match(text: MatchText, names: Names) -> Match:
@@ -330,6 +343,11 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     if len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
     return families
+
+
+def has_extension_header(match: Match) -> bool:
+    """Whether it asks for what IPv6 does not call a packet's protocol."""
+    return any(each.family == 4 and each.protocol in EXTENSION_HEADERS for each in match.services or ())
 
 
 def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:
