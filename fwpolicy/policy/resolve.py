@@ -49,6 +49,7 @@ def resolve(sources: Sources, read_file: ReadFile) -> Policy:
     )
     if role:
         check_conflicts(role, sections, names)
+    _warn_of_open_doors(sections, names)
     log, nat = _log(files, names), _nat(files, names)
     tests = _tests(files, names)
     apply = _apply_options(files, role, names)
@@ -134,6 +135,13 @@ def _check_overrides(sources: Sources, names: Names) -> None:
         from fwpolicy.policy.include import check_overrides  # noqa: PLC0415
 
         check_overrides(sources, names)
+
+
+def _warn_of_open_doors(sections: tuple[Section, ...], names: Names) -> None:
+    if any(rule.match.published for section in sections for rule in section.allow):
+        from fwpolicy.policy.published import warn_of_open_doors  # noqa: PLC0415
+
+        warn_of_open_doors(sections, names)
 
 
 def _warn_of_expiry(sections: tuple[Section, ...], now: int, names: Names) -> None:

@@ -65,6 +65,33 @@ def test_published():
     assert not allowed("{service: https, published: false}").match.published
 
 
+OPEN = "where this is redirected to a container 'forward' lets everybody in: "
+
+
+@pytest.mark.parametrize(
+    ("line", "rest", "said"),
+    [
+        ("from: private", "", [f"{OPEN}there is none"]),
+        ("limit: 5/minute", "", [f"{OPEN}there is none"]),
+        ("except: {from: private}", "forward: {default: accept}", [f"{OPEN}its default is accept"]),
+        ("from: private", "forward: {default: drop}", []),
+        ("from: private", "forward: {default: accept, block: [{from: internet}]}", []),
+        ("comment: everybody", "", []),
+    ],
+)
+def test_a_published_line_keeps_nobody_out_where_forward_does_not(line, rest, said):
+    text = f"input: {{default: drop, allow: [{{service: tcp/8080, published: true, {line}}}]}}\n{rest}\n"
+    assert warnings(read(HEAD + text)) == said
+
+
+def test_a_published_block_closes_what_a_published_line_opens():
+    block = "{service: tcp/8000-8100, published: true, except: {from: private}}"
+    line = "{service: tcp/8080, published: true, from: private}"
+    text = f"input: {{default: drop, allow: [{line}], block: [{block}]}}\n"
+    assert warnings(read(HEAD + text)) == []
+    assert len(warnings(read(HEAD + text.replace("8000-8100", "8000-8079")))) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "families"),
     [
