@@ -50,7 +50,7 @@ def resolve(sources: Sources, read_file: ReadFile) -> Policy:
     if role:
         check_conflicts(role, sections, names)
     _warn_of_open_doors(sections, names)
-    log, nat = _log(files, names), _nat(files, names)
+    log, nat = _log(files, names), _nat(files, sections, names)
     tests = _tests(files, names)
     apply = _apply_options(files, role, names)
     name = _name(sources, names)
@@ -99,12 +99,14 @@ def _log(files: tuple[PolicyText, ...], names: Names) -> Log | None:
     return log.resolve(files, names)
 
 
-def _nat(files: tuple[PolicyText, ...], names: Names) -> Nat | None:
+def _nat(files: tuple[PolicyText, ...], sections: tuple[Section, ...], names: Names) -> Nat | None:
     if not any(file.nat for file in files):
         return None
     from fwpolicy.policy import nat  # noqa: PLC0415
 
-    return nat.resolve(files, names)
+    found = nat.resolve(files, names)
+    nat.warn_of_hidden_services(found.forward, sections, names)
+    return found
 
 
 def _tests(files: tuple[PolicyText, ...], names: Names) -> tuple[Test, ...]:

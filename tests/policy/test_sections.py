@@ -300,3 +300,26 @@ def test_a_block_of_part_of_a_roles_exchange_is_none_of_the_role():
             f"roles: {{ntp: client-only}}\noutput: {{default: accept, block: [{{service: ntp, {part}}}]}}\n"
         )
         assert read(HEAD + ZONES + text).output.block
+
+
+HIDES = "hairpin hides what a.yaml:3:32 allows, but at this host's address in one's own network"
+
+
+@pytest.mark.parametrize(
+    ("line", "forward", "said"),
+    [
+        ("https", "hairpin: true", [HIDES]),
+        ("{service: tcp/400-500, in: [lan, guest]}", "hairpin: true", [HIDES]),
+        ("{service: https, in: [lan, wan]}", "hairpin: true", []),
+        ("https", "hairpin: false", []),
+        ("ssh", "hairpin: true", []),
+        ("{service: https, family: ipv6}", "hairpin: true", []),
+        ("{service: https, from: 10.0.0.0/8, family: ipv4}", "hairpin: true, from: 192.168.0.0/16", []),
+    ],
+)
+def test_a_hairpin_hides_what_the_host_itself_serves_in_other_networks(line, forward, said):
+    zones = "zones: {wan: eth0, lan: eth1, guest: eth2}\n"
+    section = f"input: {{default: drop, allow: [{line}]}}\n"
+    nat = f"nat: {{forward: [{{in: wan, service: https, to: 192.168.1.10, {forward}}}]}}\n"
+    found = warnings(read(HEAD + zones + section + nat))
+    assert [each for each in found if "never used" not in each] == said
