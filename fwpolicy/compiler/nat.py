@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 STEP = "nat"
 MINE = DestinationType(("local",))
-# An address of the host, but not of the network that the packet comes from: the outside one.
+# An address of the host, but not of the network that the packet comes from: the outside one among them.
+# No rule can ask for another interface's: the kernel refuses `fib daddr . oif` in prerouting.
 OUTSIDE = DestinationType(("local",), here=True, negated=True)
 
 

@@ -139,8 +139,8 @@ class CtStatus:
 class OriginalPort:
     """`ct original proto-dst`: the port that the connection's first packet was addressed to.
 
-    A single range: nft 1.0.6 lists a set here as `0x1bb [invalid type]`. A match of the protocol
-    must stand before it; nft has no type for the port otherwise.
+    A single range: nft 1.0.6 lists a set here as `0x1bb [invalid type]`. A match of one protocol
+    must stand before it; nft has no type for the port otherwise, nor after one of several.
     """
 
     first: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fwpolicy.model import fields
 from fwpolicy.model.program import ACCEPT, FILTERS, And, Lit, Not, Or, run
+from fwpolicy.protocols import EXTENSION_HEADERS
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -38,6 +39,8 @@ LOCAL_TYPES = fields.values(
 PASSED_ON_TYPES = fields.values(*(fields.ADDRESS_TYPES.index(name) for name in ("unicast", "multicast")))
 # ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite.
 KNOWN_BY_PORTS = fields.values(1, 6, 17, 33, 58, 132, 136)
+# Behind extension headers stands the protocol (nft_set_pktinfo_ipv6, ip6_packet_match).
+_A_PROTOCOL = Or((Lit("nfproto", ((4, 4),)), Not(Lit("l4proto", fields.values(*EXTENSION_HEADERS)))))
 LO = fields.interface("lo")
 
 
@@ -76,7 +79,10 @@ def possible(hook: str) -> Expr:
         return _first_packet(hook)
     lo = Lit("iif" if hook == "input" else "oif", LO)
     tracked = Lit("ctstate", fields.states("new", "established", "related"))
-    parts: list[Expr] = [Or((tracked, And((Lit("dnat", ((0, 0),)), Lit("snat", ((0, 0),))))))]
+    parts: list[Expr] = [
+        _A_PROTOCOL,
+        Or((tracked, And((Lit("dnat", ((0, 0),)), Lit("snat", ((0, 0),)))))),
+    ]
     # Connection tracking knows packets by their ports and types: where it cannot read them, none is tracked
     # (nf_conntrack_in; get_l4proto).
     readable = Or((Not(tracked), Not(Lit("l4proto", KNOWN_BY_PORTS)), Lit("th", ((1, 1),))))
@@ -98,6 +104,7 @@ def possible(hook: str) -> Expr:
 def _first_packet(hook: str) -> Expr:
     """Only the first packet of a connection is asked about (nf_nat_inet_fn), and it can be read."""
     parts: list[Expr] = [
+        _A_PROTOCOL,
         Lit("ctstate", fields.states("new", "related")),
         Lit("ctdir", ((0, 0),)),
         Lit("snat", ((0, 0),)),

@@ -28,7 +28,7 @@ def redirections(policy: model.Policy) -> Iterator[Rule]:
         target = Verdict(f"dnat to {f'[{shown}]' if port and family == 6 else shown}{port}")
         arriving = interfaces("iif", forward.incoming)
         if forward.hairpin:
-            # "By the outside address": the host's own, but not that of the interface it comes in by.
+            # One of the host's own addresses, but not of the interface that it comes in by.
             outside = And((Not(arriving), Not(Lit("daddrtype_iif", LOCAL))))
             arriving = Or((arriving, outside))
         asked = And(service(forward.service, published=False))

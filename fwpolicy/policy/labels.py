@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}\Z")
 # nft(8): the burst where none is given.
 BURST = 5
+_NANOSECONDS = {"second": 10**9, "minute": 60 * 10**9, "hour": 3600 * 10**9, "day": 86400 * 10**9}
+_LONGEST_BURST = (1 << 63) - 1
 LONGEST_COMMENT = 100
 SAYS = ("comment", "owner", "ticket")
 
@@ -79,4 +81,15 @@ def _limit(reader: Reader, found: dict[str, Node]) -> Limit | None:
     if rate is None and maximum is None:
         return None
     amount, unit = rate or (0, "second")
+    if rate and burst:
+        _countable(reader, amount, unit, burst, found["burst"])
     return Limit(amount, unit, (burst or BURST) if rate else 0, per is not None, maximum or 0)
+
+
+def _countable(reader: Reader, amount: int, unit: str, burst: int, node: Node) -> None:
+    """What is left of a burst is a signed number of nanoseconds (nft_limit.c): half of what Linux 6.18 does
+    not refuse lets nothing through at all."""
+    most = _LONGEST_BURST // (_NANOSECONDS[unit] // amount)
+    if burst > most:
+        said = f"'burst' of {burst} at {amount}/{unit} is more than the kernel counts: centuries' worth"
+        reader.error(said, node, f"at most {most}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fwpolicy.addresses import EVERYWHERE, AddressSet
 from fwpolicy.policy import values, zones
 from fwpolicy.policy.names import FAMILY_NAMES
-from fwpolicy.protocols import NUMBERS, WITH_PORTS
+from fwpolicy.protocols import EXTENSION_HEADERS, NUMBERS, WITH_PORTS
 from fwpolicy.record import replace
 
 TYPE_CHECKING = False
@@ -45,6 +45,18 @@ def _needs_ports(key: str, text: MatchText, names: Names) -> None:
             names.error(message, word.span, "ports belong to tcp, udp, sctp and dccp")
 
 
+def warn_of_extension_headers(text: MatchText, match: Match, names: Names) -> None:
+    """At each service that IPv6 packets do not have, unless IPv6 is left out anyway."""
+    sides = [addresses for addresses, dynamic in match.sides if addresses is not None and not dynamic]
+    if (text.family and text.family.text == "ipv4") or not all(addresses.v6 for addresses in sides):
+        return
+    for word in text.services or ():
+        headers = [each.protocol for each in names.service((word,)) if each.protocol in EXTENSION_HEADERS]
+        if headers:
+            message = f"ip/{headers[0]} is about IPv4 only: in IPv6 it is an extension header"
+            names.warn(message, word.span, "no rule looks at those: the protocol is what follows them")
+
+
 def of_family(match: Match, text: MatchText, hook: str, names: Names) -> Match:
     """`match` cut down to the one family that `text` names, by its addresses."""
     if text.family is None:
@@ -79,12 +91,18 @@ def legs(
             f"the service is {FAMILY_NAMES[served[0]]} only, the addresses are "
             f"{FAMILY_NAMES[families[0]]} only",
             text.span,
+            _why_not_in_ipv6(match),
         )
         return ()
     wanted = int(text.family.text[-1]) if text.family else families[0]
     for what, has in (("addresses are", families), ("service is", served)):
         if has and wanted not in has and text.family:
             message = f"'family' is {text.family.text}, the {what} {FAMILY_NAMES[has[0]]} only"
-            names.error(message, text.family.span)
+            names.error(message, text.family.span, _why_not_in_ipv6(match) if wanted == 6 else None)
             return ()
     return (wanted,)
+
+
+def _why_not_in_ipv6(match: Match) -> str | None:
+    headers = [each.protocol for each in match.services or () if each.protocol in EXTENSION_HEADERS]
+    return f"ip/{headers[0]} is an extension header in IPv6, which no rule looks at" if headers else None

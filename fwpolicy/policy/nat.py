@@ -15,6 +15,7 @@ from fwpolicy.source import Mapping
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fwpolicy.errors import Span
+    from fwpolicy.policy.model import Rule, Section
     from fwpolicy.policy.names import Names
     from fwpolicy.policy.reader import Reader
     from fwpolicy.policy.services import Service
@@ -222,3 +223,33 @@ def _check_snats(snats: tuple[SourceNat, ...], names: Names) -> None:
                 message = f"this line translates what the line at {first.origin} translates otherwise"
                 names.error(message, line.origin, "order never matters: their 'from' must not overlap")
                 break
+
+
+def warn_of_hidden_services(
+    forwards: tuple[PortForward, ...], sections: tuple[Section, ...], names: Names
+) -> None:
+    """Of what the host serves itself in several networks, at ports that a hairpin redirects."""
+    own = [rule for section in sections if section.hook == "input" for rule in section.allow]
+    for line in (each for each in forwards if each.hairpin):
+        for rule in own:
+            if _is_hidden(rule, line, names):
+                where = f"what {rule.origin} allows, but at this host's address in one's own network"
+                hint = "its other addresses are redirected, not the outside one alone"
+                names.warn(f"hairpin hides {where}", line.origin, hint)
+
+
+def _is_hidden(rule: Rule, line: PortForward, names: Names) -> bool:
+    if rule.match.published or line.to[0] not in rule.families:
+        return False
+    if not _meet(rule.match.source, line.source, line.to[0]):
+        return False
+    declared = {each.text for zone in names.zones.values() for each in zone.interfaces}
+    arriving = declared if rule.match.incoming is None else set(rule.match.incoming)
+    behind = {name for name in arriving if not any(zones.covers(each, name) for each in line.incoming)}
+    several = len(behind) > 1 or any(name.endswith("*") for name in behind)
+    return several and any(
+        service.protocol == line.service.protocol and first <= end and start <= last
+        for service in rule.match.services or ()
+        for first, last in service.ports
+        for start, end in line.service.ports
+    )

@@ -17,6 +17,7 @@ from fwpolicy.policy.names import FAMILY_NAMES, Names, stem_of
 from fwpolicy.policy.parse import POLICY_NAME
 from fwpolicy.policy.repeats import is_empty, warn_of_hole, warn_of_repeats
 from fwpolicy.policy.roles import check_conflicts, resolve_ntp
+from fwpolicy.protocols import EXTENSION_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def resolve(sources: Sources, read_file: ReadFile) -> Policy:
     )
     if role:
         check_conflicts(role, sections, names)
-    log, nat = _log(files, names), _nat(files, names)
+    _warn_of_open_doors(sections, names)
+    log, nat = _log(files, names), _nat(files, sections, names)
     tests = _tests(files, names)
     apply = _apply_options(files, role, names)
     name = _name(sources, names)
@@ -97,12 +99,14 @@ def _log(files: tuple[PolicyText, ...], names: Names) -> Log | None:
     return log.resolve(files, names)
 
 
-def _nat(files: tuple[PolicyText, ...], names: Names) -> Nat | None:
+def _nat(files: tuple[PolicyText, ...], sections: tuple[Section, ...], names: Names) -> Nat | None:
     if not any(file.nat for file in files):
         return None
     from fwpolicy.policy import nat  # noqa: PLC0415
 
-    return nat.resolve(files, names)
+    found = nat.resolve(files, names)
+    nat.warn_of_hidden_services(found.forward, sections, names)
+    return found
 
 
 def _tests(files: tuple[PolicyText, ...], names: Names) -> tuple[Test, ...]:
@@ -133,6 +137,13 @@ def _check_overrides(sources: Sources, names: Names) -> None:
         from fwpolicy.policy.include import check_overrides  # noqa: PLC0415
 
         check_overrides(sources, names)
+
+
+def _warn_of_open_doors(sections: tuple[Section, ...], names: Names) -> None:
+    if any(rule.match.published for section in sections for rule in section.allow):
+        from fwpolicy.policy.published import warn_of_open_doors  # noqa: PLC0415
+
+        warn_of_open_doors(sections, names)
 
 
 def _warn_of_expiry(sections: tuple[Section, ...], now: int, names: Names) -> None:
@@ -250,6 +261,7 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     if names.has_errors(before):
         return None
     families = _legs(text.match, match, names)
+    _warn_of_extension_headers(text, match, holes, families, names)
     if holes:
         for written, hole in zip(text.holes, holes, strict=True):
             warn_of_hole(written.span, hole, match, names)
@@ -271,6 +283,17 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
         label.owner,
         label.ticket,
     )
+
+
+def _warn_of_extension_headers(
+    text: RuleText, match: Match, holes: tuple[Match, ...], families: tuple[int, ...], names: Names
+) -> None:
+    if 6 not in families or not any(has_extension_header(each) for each in (match, *holes)):
+        return
+    from fwpolicy.policy.matches import warn_of_extension_headers  # noqa: PLC0415
+
+    for written, meant in zip((text.match, *text.holes), (match, *holes), strict=True):
+        warn_of_extension_headers(written, meant, names)
 
 
 def _match(text: MatchText, names: Names) -> Match:
@@ -330,6 +353,11 @@ def _legs(text: MatchText, match: Match, names: Names) -> tuple[int, ...]:
     if len(families) == 1 and len(served) != 1:
         names.warn(f"{FAMILY_NAMES[families[0]]} only", text.span)
     return families
+
+
+def has_extension_header(match: Match) -> bool:
+    """Whether it asks for what IPv6 does not call a packet's protocol."""
+    return any(each.family == 4 and each.protocol in EXTENSION_HEADERS for each in match.services or ())
 
 
 def families_of(services: tuple[Service, ...] | None) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ list of `proto/port[-port]`, `ip/PROTOCOL`, `icmp/TYPE` or `icmpv6/TYPE`.
 
 from __future__ import annotations
 
-from fwpolicy.protocols import NUMBERS, WITH_PORTS
+from fwpolicy.protocols import EXTENSION_HEADERS, NUMBERS, WITH_PORTS
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -202,7 +202,8 @@ def parse(text: str) -> Service:
         icmp_type = number(rest, 0, 255, "the ICMP type")
         return Service(NUMBERS[protocol], (), (icmp_type,), _FAMILY[protocol])
     if protocol == "ip":
-        return Service(number(rest, 0, 255, "the IP protocol"))
+        protocol_number = number(rest, 0, 255, "the IP protocol")
+        return Service(protocol_number, family=4 if protocol_number in EXTENSION_HEADERS else None)
     raise _no_protocol(text, protocol, rest)
 
 

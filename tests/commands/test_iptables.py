@@ -72,7 +72,9 @@ def test_what_iptables_cannot_say_is_refused_with_the_line(verb, write, capsys):
         f"{path}:7:7: error: iptables: this limit is one for both families, which iptables counts apart",
         "      - {service: https, limit: 5/second}",
         "        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
-        "  hint: a line for each family ('family: ipv4'), or 'per: source'",
+        "  hint: a line for each family, which then has its own; or 'per: source' in this one:",
+        "          - {..., limit: 5/second, family: ipv4}",
+        "          - {..., limit: 5/second, family: ipv6}",
     ]
     assert not shown.out
 

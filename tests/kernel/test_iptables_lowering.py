@@ -369,3 +369,28 @@ def test_a_fixed_offset_alone_would_be_fooled(street, variant):
     wrong = replace(texts, rules=(four, naive))
     street.call("box", lambda: xtload.load(XTables(variant), wrong, proved=False))
     assert asked(street, MONLIST, LOOKS_LIKE_MODE_3, PADDING)
+
+
+# --- headers of IPv6 that stand before the protocol's -----------------------------------------------
+
+AH, DESTINATION_OPTIONS, EXPERIMENT = 51, 60, 253
+# Ports stand where these headers have what follows, their length, and an option: six bytes of padding.
+AUTHENTICATED = Packet(proto=AH, sport=EXPERIMENT << 8 | 1, dport=0, payload=bytes(12))
+OPTIONS = Packet(proto=DESTINATION_OPTIONS, sport=EXPERIMENT << 8, dport=0x0104, payload=bytes(8))
+
+
+def in_both_families(*packets: Packet) -> list[Packet]:
+    return [*packets, *(replace(each, saddr="2001:db8::7", daddr="2001:db8::1") for each in packets)]
+
+
+@pytest.mark.parametrize("default", ["accept", "drop"])
+def test_authentication_headers_are_found_in_both_families(variant, default):
+    make = block if default == "accept" else allow
+    wanted = policy(section("input", default, make("ah")))
+    packets = in_both_families(AUTHENTICATED, Packet(proto=EXPERIMENT))
+    assert passing(variant, wanted, packets) == [default == "drop", default == "accept"] * 2
+
+
+def test_extension_headers_are_no_protocol_in_ipv6(variant):
+    wanted = policy(section("input", "accept", block("ip/60")))
+    assert passing(variant, wanted, in_both_families(OPTIONS)) == [False, True]

@@ -202,6 +202,14 @@ def test_each_source_has_its_own_limit_and_ipv6_each_64():
     ]
 
 
+@pytest.mark.parametrize("each", [True, False])
+def test_the_largest_bursts_are_taken(each):
+    """The kernel counts 2^63 nanoseconds, nft reads eight digits of a timeout."""
+    limit = model.Limit(1, "day", 106_751, per_source=each)
+    rules = compiled(policy(section("input", "drop", allow("https", limit=limit))))
+    assert passing(rules, [tcp(443)] * 9) == [True] * 9
+
+
 def test_a_full_table_denies():
     line = allow("https", limit=model.Limit(1, "day", 2, per_source=True), id="web")
     rules = compiled(policy(section("input", "drop", line))).replace("size 65535", "size 2")

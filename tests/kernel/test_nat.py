@@ -64,7 +64,7 @@ def redirected(nat, packet, arrives):
             continue
         if arrives in names(forward.incoming):
             return forward, False
-        # By the outside address: at that of its own network the host is meant.
+        # At the host's address in its own network the host is meant, at all others the server.
         if forward.hairpin and mine[asked] != arrives:
             return forward, True
     return None, False

@@ -115,6 +115,21 @@ def test_an_unused_group_is_warned_of_and_one_used_by_a_group_is_not():
         ("{service: icmp/8, from: 10.0.0.0/8}", (4,), []),
         ("{service: icmp/8, from: private}", (4, 6), []),
         ("{from: private}", (4, 6), []),
+        ("ip/60", (4, 6), ["ip/60 is about IPv4 only: in IPv6 it is an extension header"]),
+        ("{service: ip/0, family: ipv4}", (4,), []),
+        ("{service: [esp, ah, ip/59]}", (4, 6), []),
+        ("{service: ip/43, from: 10.0.0.0/8}", (4,), []),
+        ("{service: ssh, except: {service: ip/44, from: 10.0.0.0/8}}", (4, 6), []),
+        (
+            '{service: [esp, ip/44], from: "2001:db8::/32"}',
+            (6,),
+            ["IPv6 only", "ip/44 is about IPv4 only: in IPv6 it is an extension header"],
+        ),
+        (
+            "{from: private, except: {service: ip/43}}",
+            (4, 6),
+            ["ip/43 is about IPv4 only: in IPv6 it is an extension header"],
+        ),
     ],
 )
 def test_families(line, families, said):
@@ -158,7 +173,7 @@ def test_every_service_may_be_allowed(name):
         ("sctp/7", Service(132, ((7, 7),))),
         ("dccp/7", Service(33, ((7, 7),))),
         ("ip/112", Service(112)),
-        ("ip/0", Service(0)),
+        ("ip/0", Service(0, family=4)),
         ("ip/255", Service(255)),
         ("icmp/8", Service(1, (), (8,), 4)),
         ("icmp/0", Service(1, (), (0,), 4)),

@@ -65,6 +65,33 @@ def test_published():
     assert not allowed("{service: https, published: false}").match.published
 
 
+OPEN = "where this is redirected to a container 'forward' lets everybody in: "
+
+
+@pytest.mark.parametrize(
+    ("line", "rest", "said"),
+    [
+        ("from: private", "", [f"{OPEN}there is none"]),
+        ("limit: 5/minute", "", [f"{OPEN}there is none"]),
+        ("except: {from: private}", "forward: {default: accept}", [f"{OPEN}its default is accept"]),
+        ("from: private", "forward: {default: drop}", []),
+        ("from: private", "forward: {default: accept, block: [{from: internet}]}", []),
+        ("comment: everybody", "", []),
+    ],
+)
+def test_a_published_line_keeps_nobody_out_where_forward_does_not(line, rest, said):
+    text = f"input: {{default: drop, allow: [{{service: tcp/8080, published: true, {line}}}]}}\n{rest}\n"
+    assert warnings(read(HEAD + text)) == said
+
+
+def test_a_published_block_closes_what_a_published_line_opens():
+    block = "{service: tcp/8000-8100, published: true, except: {from: private}}"
+    line = "{service: tcp/8080, published: true, from: private}"
+    text = f"input: {{default: drop, allow: [{line}], block: [{block}]}}\n"
+    assert warnings(read(HEAD + text)) == []
+    assert len(warnings(read(HEAD + text.replace("8000-8100", "8000-8079")))) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "families"),
     [
@@ -273,3 +300,26 @@ def test_a_block_of_part_of_a_roles_exchange_is_none_of_the_role():
             f"roles: {{ntp: client-only}}\noutput: {{default: accept, block: [{{service: ntp, {part}}}]}}\n"
         )
         assert read(HEAD + ZONES + text).output.block
+
+
+HIDES = "hairpin hides what a.yaml:3:32 allows, but at this host's address in one's own network"
+
+
+@pytest.mark.parametrize(
+    ("line", "forward", "said"),
+    [
+        ("https", "hairpin: true", [HIDES]),
+        ("{service: tcp/400-500, in: [lan, guest]}", "hairpin: true", [HIDES]),
+        ("{service: https, in: [lan, wan]}", "hairpin: true", []),
+        ("https", "hairpin: false", []),
+        ("ssh", "hairpin: true", []),
+        ("{service: https, family: ipv6}", "hairpin: true", []),
+        ("{service: https, from: 10.0.0.0/8, family: ipv4}", "hairpin: true, from: 192.168.0.0/16", []),
+    ],
+)
+def test_a_hairpin_hides_what_the_host_itself_serves_in_other_networks(line, forward, said):
+    zones = "zones: {wan: eth0, lan: eth1, guest: eth2}\n"
+    section = f"input: {{default: drop, allow: [{line}]}}\n"
+    nat = f"nat: {{forward: [{{in: wan, service: https, to: 192.168.1.10, {forward}}}]}}\n"
+    found = warnings(read(HEAD + zones + section + nat))
+    assert [each for each in found if "never used" not in each] == said

@@ -30,6 +30,7 @@ from fwpolicy.ir.ruleset import (
     Rate,
     TcpSyn,
 )
+from fwpolicy.protocols import AH, EXTENSION_HEADERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Words:
         if not concerns(matches, self._family):
             return
         found = protocols(matches)
+        if found and self._family == 6:
+            found = found.difference(EXTENSION_HEADERS)
         for number in (None,) if found is None else sorted(found):
             alternatives = [
                 *self._headers(matches),
@@ -131,6 +134,10 @@ class Words:
             return
         if number == 0:
             raise CannotSayError("protocol 0 is every protocol to iptables")
+        if number == AH and self._family == 6:
+            # `-p ah` never matches in the legacy variant: to it AH is one more extension header.
+            yield [_only("-m ah")]
+            return
         own = self._family == ICMP_FAMILY.get(number, self._family)
         yield [(("header", f"-p {_PROTOCOLS[number] if own and number in _PROTOCOLS else number}"),)]
         yield from _ports(number, [match for match in matches if isinstance(match, Port | AnyPort)])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fwpolicy.ir.ruleset import Chain, Rule, Table
 
 _MESSAGE = "this limit is one for both families, which iptables counts apart"
-_HINT = "a line for each family ('family: ipv4'), or 'per: source'"
+_BURST = 5  # where a line has none
 
 
 def refuse_shared(table: Table, refusals: Refusals) -> None:
@@ -27,7 +27,7 @@ def refuse_shared(table: Table, refusals: Refusals) -> None:
     for chain in table.chains:
         for rule in chain.rules:
             if any(met.get(_key(rule, match)) == {4, 6} for match in rule.matches):
-                refusals.add(CannotSayError(_MESSAGE, _HINT), rule.origin)
+                refusals.add(CannotSayError(_MESSAGE, _hint(table, rule)), rule.origin)
 
 
 def _walk(
@@ -54,5 +54,27 @@ def _key(rule: Rule, match: object) -> object:
             return name
         case CtCount() | Rate():
             return id(rule)
+        case _:
+            return None
+
+
+def _hint(table: Table, rule: Rule) -> str:
+    """The two lines to write in place of the one."""
+    limits = {limit.name: limit.rate for limit in table.limits}
+    keys = ", ".join(filter(None, (_written(match, limits) for match in rule.matches)))
+    lines = [f"          - {{..., {keys}, family: ipv{family}}}" for family in (4, 6)]
+    head = "a line for each family, which then has its own; or 'per: source' in this one:"
+    return "\n".join((head, *lines))
+
+
+def _written(match: object, limits: dict[str, Rate]) -> str | None:
+    """The keys of a line that a limit is written with."""
+    match match:
+        case LimitName(name):
+            return _written(limits[name], limits)
+        case Rate(rate, unit, burst):
+            return f"limit: {rate}/{unit}" + ("" if burst == _BURST else f", burst: {burst}")
+        case CtCount(maximum):
+            return f"max: {maximum}"
         case _:
             return None

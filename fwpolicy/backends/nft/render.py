@@ -154,10 +154,15 @@ def _set(each: Set | DynamicSet, filled: bool) -> Lines:
             yield f"\t\tsize {size}", None
             yield f"\t\tflags dynamic{'' if timeout is None else ',timeout'}", None
             if timeout:
-                yield f"\t\ttimeout {timeout}s", None
+                yield f"\t\ttimeout {_duration(timeout)}", None
         case _:
             assert_never(each)
     yield "\t}", None
+
+
+def _duration(seconds: int) -> str:
+    """nft 1.0.6 reads no number of more than eight digits there."""
+    return f"{seconds}s" if seconds < 10**8 else f"{seconds // 86400}d{seconds % 86400}s"
 
 
 def _elements(each: Set) -> Lines:

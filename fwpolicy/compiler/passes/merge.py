@@ -18,6 +18,7 @@ from fwpolicy.ir.ruleset import (
     Interface,
     L4Proto,
     Match,
+    OriginalPort,
     Port,
     Rate,
     Reject,
@@ -73,9 +74,19 @@ def _joined(one: Rule, other: Rule) -> Rule | None:
     both = union(one.matches[index], other.matches[index])
     if not _ends(one) and not _apart(one.matches[index], other.matches[index]):
         return None
-    if both is None:
+    if both is None or (_of_several_protocols(both) and _asks_the_original_port(one)):
         return None
     return replace(one, matches=(*one.matches[:index], both, *one.matches[index + 1 :]))
+
+
+def _of_several_protocols(match: Match) -> bool:
+    return isinstance(match, AnyPort | L4Proto) and len(match.protocols) > 1
+
+
+def _asks_the_original_port(rule: Rule) -> bool:
+    """Of one protocol only: behind `meta l4proto { tcp, udp }` nft 1.0.6 has no type for it, lists
+    `ct original proto-dst 0x35 [invalid type]`, and does not read that again."""
+    return any(isinstance(match, OriginalPort) for match in rule.matches)
 
 
 def _of_one_line(one: Span | None, other: Span | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fwpolicy import addresses
 from fwpolicy.model import fields
 from fwpolicy.model.iptables import names
-from fwpolicy.model.program import ALWAYS, NEVER, Lit, Not, NotModelledError
+from fwpolicy.model.program import ALWAYS, NEVER, And, Lit, Not, NotModelledError
+from fwpolicy.protocols import AH
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -137,6 +138,12 @@ def interface(field: str, text: str) -> Expr:
     return Lit(field, ((first, first + (1 << rest) - 1 if prefix else first),))
 
 
+def _protocol(family: int, number: int) -> Expr:
+    """ip6tables-legacy never finds AH by `-p ah`: it steps over it to what follows (ipv6_find_hdr)."""
+    found = Lit("l4proto", ((number, number),))
+    return And((found, Lit(fields.opaque("-p ah"), fields.YES))) if (family, number) == (6, AH) else found
+
+
 def header(family: int, option: Option) -> Expr:
     """The condition of one of iptables' own options."""
     name, negated, values = option
@@ -150,7 +157,7 @@ def header(family: int, option: Option) -> Expr:
             number = names.protocol(values[0])
             if not number and negated:
                 raise NotModelledError("'! -p all' matches nothing; iptables refuses it")
-            return negate(Lit("l4proto", ((number, number),)), negated) if number else ALWAYS
+            return negate(_protocol(family, number), negated) if number else ALWAYS
         case "fragment":
             if family == 6:
                 raise NotModelledError("ip6tables has no '-f'")

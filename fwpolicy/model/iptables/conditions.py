@@ -6,6 +6,7 @@ from fwpolicy.model import fields
 from fwpolicy.model.iptables import host, packet, tracking, transport
 from fwpolicy.model.iptables.basics import Context
 from fwpolicy.model.program import ALWAYS, Lit
+from fwpolicy.protocols import AH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def of_match(context: Context, match: Match, sets: Sets) -> Expr:
         return host.ipset(context, match.options, sets)
     if match.module in TRANSPORTS:
         return transport.transport(match.module, context, match.options)
+    if match.module == "ah" and context.family == 6 and not match.options:
+        return Lit("l4proto", fields.values(AH))
     if reader := READERS.get(match.module):
         return reader(context, match.options)
     return Lit(fields.opaque(canonical(match)), fields.YES)

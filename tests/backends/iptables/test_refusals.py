@@ -67,6 +67,21 @@ def refused(line: str, rest: str) -> PolicyError:
     return found.value
 
 
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [
+        ("{service: [https, dns], limit: 6/minute}", "limit: 6/minute"),
+        ("{service: https, max: 9, limit: 6/hour, burst: 7, log: true}", "max: 9, limit: 6/hour, burst: 7"),
+        ("{from: any, in: wan, max: 5, except: {service: ssh}}", "max: 5"),
+    ],
+)
+def test_a_limit_of_both_families_is_shown_as_the_lines_to_write(line, keys):
+    (problem,) = refused(line, "zones: {wan: eth0}").problems
+    head, *lines = problem.hint.split("\n")
+    assert "per: source" in head
+    assert [each.strip() for each in lines] == [f"- {{..., {keys}, family: ipv{n}}}" for n in (4, 6)]
+
+
 @pytest.mark.parametrize(("message", "line", "rest"), CASES)
 def test_it_is_refused_with_the_line(message, line, rest):
     error = refused(line, rest)

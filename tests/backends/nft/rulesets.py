@@ -27,6 +27,7 @@ SETS = (
     ir.DynamicSet("banned_v6", 6, 0),
     ir.DynamicSet("rate_v4", 4, 90),
     ir.DynamicSet("rate_v6", 6, 86400, 1000),
+    ir.DynamicSet("slow_v4", 4, 172_800_007),
     ir.DynamicSet("conn_v4", 4, None),
     ir.DynamicSet("conn_v6", 6, None),
 )

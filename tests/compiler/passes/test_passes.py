@@ -88,3 +88,13 @@ def test_a_line_keeps_every_key_where_a_network_has_too_many_for_one_map():
     for port in range(100, 700, 2):
         packet = Packet("input", 4, 6, 0xC0000201, 0x0A000009, 40000, port)
         assert simulate(ruleset, packet)[0] == "accept"
+
+
+@pytest.mark.parametrize("kind", [lambda n: ir.L4Proto((n,)), lambda n: ir.Port(n, "dport", ((53, 53),))])
+def test_protocols_stay_apart_before_the_original_port(kind):
+    """nft 1.0.6 has no type for `ct original proto-dst` behind several, and lists what it does not read."""
+    rules = tuple(
+        ir.Rule((kind(number), ir.OriginalPort(53, 53)), ir.Accept(), "allow", HERE) for number in (6, 17)
+    )
+    ruleset = ir.Ruleset((ir.Table("inet", "t", (), (ir.Chain("c", rules),)),))
+    assert compile_passes(ruleset) == ruleset

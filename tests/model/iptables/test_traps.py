@@ -475,3 +475,13 @@ def test_the_ntp_mode_over_ipv6(test, modes):
 def test_a_mode_read_where_another_header_may_be_is_opaque(test):
     (rule,) = program(NTP6.format(f'"{test}"'), family=6).chains["ip6 filter INPUT"].rules
     assert "opaque:u32" in repr(rule.guard) and "ntpmode" not in repr(rule.guard)
+
+
+def test_ah_in_ipv6_is_found_by_its_match_only():
+    """`-p ah` is AH to iptables-nft, and never is to ip6tables-legacy: who knows which reads these rules?"""
+    assert matches("-m ah", family=6, l4proto=51) and not matches("-m ah", family=6)
+    assert matches("-p ah", family=4, l4proto=51)
+    unsure = {fields.opaque("-p ah"): 1}
+    assert [matches("-p ah", family=6, l4proto=51, **more) for more in (unsure, {})] == [True, False]
+    assert [matches("! -p ah", family=6, l4proto=51, **more) for more in (unsure, {})] == [False, True]
+    assert not matches("-p ah", family=6, **unsure) and matches("! -p ah", family=6, **unsure)
