@@ -149,11 +149,14 @@ def traffic(
 
 def traffic_between(old: Callable[[], Program], new: Callable[[], Program]) -> tuple[Change, ...]:
     """What one program does otherwise than the other; each is read here. Raises HostError where the model
-    does not know what is in it."""
+    does not know, or does not follow, what is in it."""
     from fwpolicy.model.compare import changes  # noqa: PLC0415
 
     try:
-        return tuple(changes(old(), new()))
+        programs = old(), new()
+        for where in (where for program in programs for where in program.unmodelled):
+            raise HostError(f"the packet model does not follow this: {where}")
+        return tuple(changes(*programs))
     except NotModelledError as error:
         raise HostError(f"the packet model does not know this: {error}") from None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DISTRIBUTION = "/usr/lib/python3/dist-packages/nftables/nftables.py"
+_FLAGS = re.compile(r"^table (\S+) (\S+) \{.*\n\tflags (.+)", re.MULTILINE)
 _PLACE = re.compile(r"(?:/proc/self/fd/\d+|/dev/stdin):(\d+):(\d+)-\d+: Error: (.*)")
 
 
@@ -87,7 +88,24 @@ class Nftables:
                 return {"nftables": []}
             raise HostError(f"cannot list the ruleset: {_explained(error)}")
         listing: dict[str, Any] = json.loads(output) if output else {"nftables": []}
+        self._read_flags(listing)
         return listing
+
+    def _read_flags(self, listing: dict[str, Any]) -> None:
+        """As the text has them: for a table's only flag the JSON of 1.0.6 prints freed memory (seen)."""
+        every = (entry["table"] for entry in listing["nftables"] if "table" in entry)
+        doubtful = [table for table in every if isinstance(table.get("flags"), str)]
+        if not doubtful:
+            return
+        self._nft.set_terse_output(True)
+        try:
+            found = {(family, name): flags for family, name, flags in _FLAGS.findall(self.text("ruleset"))}
+        finally:
+            self._nft.set_terse_output(False)
+        for table in doubtful:
+            flags = found.get((table["family"], table["name"]))
+            if flags is not None:
+                table["flags"] = flags.split(",")
 
     def text(self, what: str) -> str:
         """`list WHAT` as a text that loads again; empty where it is absent."""

@@ -142,6 +142,58 @@ def test_explain_live_sees_iptables_legacy_beside_nft(host):
     assert host("explain", "live", "tcp/80", "from", "198.51.100.1")[1].startswith("accept: ")
 
 
+def test_explain_live_follows_both_where_iptables_nft_and_legacy_have_one_table(host):
+    for variant, source in (("nft", "198.51.100.0/24"), ("legacy", "203.0.113.0/24")):
+        iptables = ["ip", "netns", "exec", host.netns, f"iptables-{variant}"]
+        rule = ["-s", source, "-m", "limit", "--limit", "5/second", "-j", "DROP"]
+        subprocess.run([*iptables, "-A", "INPUT", *rule], check=True)
+    code, text = host("explain", "live", "tcp/80", "from", "203.0.113.9")
+    assert code == 0 and text.startswith("drop: this rule decides (step ip filter(legacy) INPUT)"), text
+    code, text = host("explain", "live", "tcp/80", "from", "198.51.100.9")
+    assert code == 0 and text.startswith("drop: this rule decides (step ip filter INPUT)"), text
+    assert host("explain", "live", "tcp/80", "from", "192.0.2.9")[1].startswith("accept: ")
+
+
+def test_a_dormant_table_filters_nothing(host):
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    nft(host, "add table inet fwpolicy { flags dormant; }\n")
+    code, text = host("prove", "web.yaml", "--against", "live")
+    assert code == 3 and "live: accept, by a chain's policy, or left to others" in text
+    assert host("explain", "live", "tcp/23", "from", "192.0.2.9")[1].startswith("accept: no chain says")
+    code, text = host("status")
+    assert code == 2 and "table fwpolicy is dormant: it filters nothing" in text and "newly allowed" in text
+    code, text = host("status", "--json")
+    assert json.loads(text)["traffic"][0]["now"] == "allowed"
+    assert host("status", "--heal")[0] == 0
+    assert host("prove", "web.yaml", "--against", "live")[0] == 0
+
+
+def test_a_listing_of_nft_whose_flags_nobody_can_read_is_no_proof(host):
+    """nft 1.0.6 prints freed memory for a table's only flag, in JSON alone."""
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    nft(host, "add table inet fwpolicy { flags dormant; }\n")
+    command = ["ip", "netns", "exec", host.netns, "nft", "-j", "list", "ruleset"]
+    listing = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    for entry in listing["nftables"]:
+        if "table" in entry:
+            entry["table"]["flags"] = "inet"
+    Path("live.json").write_text(json.dumps(listing))
+    code, text = host("prove", "web.yaml", "--against", "live.json")
+    assert code == 3 and "live.json: inet fwpolicy: its flags cannot be read: it may be dormant" in text
+    code, text = host("diff", "web.yaml", "live.json")
+    assert text.startswith("no difference but what the model does not follow\n"), text
+    assert len(json.loads(host("diff", "--json", "web.yaml", "live.json")[1])["unmodelled"]) == 1
+
+
+def test_a_dormant_table_of_iptables_filters_nothing(host):
+    iptables = ["ip", "netns", "exec", host.netns, "iptables-nft", "-A", "INPUT"]
+    rule = ["-p", "tcp", "-m", "multiport", "--dports", "25,26", "-j", "DROP"]
+    subprocess.run([*iptables, *rule], check=True)
+    assert host("explain", "live", "tcp/25", "from", "203.0.113.9")[1].startswith("drop: ")
+    nft(host, "add table ip filter { flags dormant; }\n")
+    assert host("explain", "live", "tcp/25", "from", "203.0.113.9")[1].startswith("accept: ")
+
+
 def test_apply_proves_and_prove_against_live_notices_an_edit(host):
     code, text = host("apply", "web.yaml")
     assert code == 0 and "proved: in a scratch namespace" in text and "read them back and proved them" in text

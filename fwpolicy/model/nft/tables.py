@@ -53,8 +53,10 @@ def _carry_out(found: dict[tuple[str, str], Table], kind: str, body: Json, file:
         flags = set(_flags(body))
         # A declaration without the flag wakes the table (seen).
         table.dormant = "dormant" in flags
-        # `nft -j` of 1.0.6 says the table's name for its flag (seen): dormant, or owned by a process.
-        table.unclear = bool(flags - {"dormant", "owner", "persist"}) or table.unclear
+        # For a table's only flag `nft -j` of 1.0.6 prints freed memory, any name of the listing (seen);
+        # others print a word, too.
+        doubtful = isinstance(body.get("flags"), str) or bool(flags - {"dormant", "owner", "persist"})
+        table.unclear = doubtful or table.unclear
     elif kind in ("delete", "destroy", "flush"):
         _undo(found, kind, body, file)
     else:
