@@ -17,6 +17,7 @@ from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Set
 from fwpolicy.model import hooks, iptables, nft, prove
 from fwpolicy.model.concrete import to_packet
+from fwpolicy.model.nft.numbered import numbered
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.pairing import alike, paired
 from fwpolicy.model.program import NotModelledError, of_table, spoken
@@ -97,6 +98,11 @@ def prove_subjects(one: Subject, other: Subject) -> None:
         raise CheckFailedError(told(difference, one.title, other.title))
     refuse_unmodelled(left)
     refuse_unmodelled(right)
+    places = "\n  ".join(map(str, numbered(left, right)))
+    if places:
+        raise CheckFailedError(
+            f"proof failed: an interface by its number is another one when it is made anew:\n  {places}"
+        )
 
 
 def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
@@ -160,6 +166,14 @@ def traffic_between(old: Callable[[], Program], new: Callable[[], Program]) -> t
         return tuple(changes(*programs))
     except NotModelledError as error:
         raise HostError(f"the packet model does not know this: {error}") from None
+
+
+def by_number(old: Callable[[], Program], new: Callable[[], Program]) -> tuple[str, ...]:
+    """What of either knows an interface by its number, as the other does not."""
+    try:
+        return tuple(map(str, numbered(old(), new())))
+    except NotModelledError:
+        return ()
 
 
 def listed_table(text: str) -> Program:

@@ -306,6 +306,27 @@ def test_prove(web, capsys):
     assert "packet: input tcp/22 from 192.0.2.1:40000" in failure or "input tcp/23" in failure
 
 
+@pytest.mark.parametrize(
+    ("instead", "is_numbered"),
+    [
+        ('iif "eth1"', True),
+        ("iif { eth1 }", True),
+        ('iifname "eth1" iif "lo" drop\n\t\tiif != lo iifname "eth1"', False),
+        ('iifname "eth1"', False),
+    ],
+)
+def test_an_interface_by_its_number_is_no_proof(instead, is_numbered, web, capsys):
+    assert main(["compile", web]) == 0
+    text = capsys.readouterr().out
+    assert 'iifname "eth1"' in text
+    Path("web.nft").write_text(text.replace('iifname "eth1"', instead))
+    assert main(["prove", web, "--against", "web.nft"]) == (3 if is_numbered else 0)
+    wanted = "by its number is another one when it is made anew:\n  web.nft:" if is_numbered else ""
+    assert wanted in capsys.readouterr().err
+    assert said(capsys, "prove", "web.nft", "--against", "web.nft")[0] == 0
+    assert said(capsys, "diff", web, "web.nft")[0] == 0
+
+
 def test_a_compiler_that_errs_is_stopped_with_a_packet_and_both_lines():
     policy = cases.policy("pbx")
     artifact = render(compile_ruleset(policy), policy.name)

@@ -185,6 +185,24 @@ def test_a_listing_of_nft_whose_flags_nobody_can_read_is_no_proof(host):
     assert len(json.loads(host("diff", "--json", "web.yaml", "live.json")[1])["unmodelled"]) == 1
 
 
+def test_drift_to_an_interface_by_its_number_is_said(host):
+    subprocess.run(["ip", "-n", host.netns, "link", "add", "wan0", "type", "veth"], check=True)
+    line = "    - {service: ssh, in: wan}\n"
+    Path("web.yaml").write_text(
+        f"version: 1\nname: w\nzones: {{wan: wan0}}\ninput:\n  default: drop\n  allow:\n{line}"
+    )
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    command = ["ip", "netns", "exec", host.netns, "nft", "-a", "list", "chain", "inet", "fwpolicy", "input"]
+    rules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    (rule,) = (each.strip() for each in rules if "wan0" in each)
+    text, _, handle = rule.partition(" # handle ")
+    by_number = text.replace("iifname", "iif")
+    nft(host, f"replace rule inet fwpolicy input handle {handle} {by_number}\n")
+    code, text = host("status")
+    assert code == 2 and "the same traffic all the same" in text
+    assert "note: this knows an interface by its number, and ends when that is made anew: " in text
+
+
 def test_a_dormant_table_of_iptables_filters_nothing(host):
     iptables = ["ip", "netns", "exec", host.netns, "iptables-nft", "-A", "INPUT"]
     rule = ["-p", "tcp", "-m", "multiport", "--dports", "25,26", "-j", "DROP"]
