@@ -70,7 +70,8 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         found = of_listing(there)
     except HostError as error:
         return Survey(unreadable=str(error))
-    beside = _beside(is_nft)
+    entries = _entries()
+    beside = {"nftables": [each for each in entries if not (is_nft and _is_iptables(each))]}
     legacy = xtables.legacy_tables() if is_nft else ()
     others = tuple(map(reload.others, there.rules))
     return Survey(
@@ -79,8 +80,25 @@ def survey(machine: Machine, tables: XTables, *, around: bool = True) -> Survey:
         nat=any(map(_translates, others)) or _has_nat(beside) or "nat" in legacy,
         notrack=any(_NOTRACK.search(text) for text in others),
         legacy=legacy,
-        strange=_strange(is_nft),
+        strange=_strange(is_nft) or (_asleep(there, entries) if is_nft else None),
     )
+
+
+def _asleep(there: Listing, entries: list[dict[str, Any]]) -> str | None:
+    """iptables lists the rules of a dormant table as if nothing were the matter (seen)."""
+    dormant = [each["table"] for each in entries if "dormant" in each.get("table", {}).get("flags", ())]
+    for family, rules in zip(_FAMILIES, there.rules, strict=True):
+        for table in dormant:
+            name = table["name"]
+            if table["family"] == family and (name == "filter" or name in _tables_of_ours(rules)):
+                wake = f"nft add table {family} {name}"
+                return f"table {family} {name} is dormant, and filters nothing: {wake} wakes it"
+    return None
+
+
+def _tables_of_ours(saved: str) -> set[str]:
+    sections = f"\n{saved}".split("\n*")[1:]
+    return {section.partition("\n")[0] for section in sections if f"\n:{CHAINS}" in section}
 
 
 def _strange(is_nft: bool) -> str | None:
@@ -149,15 +167,14 @@ def _family_of(held: list[str]) -> str:
     return "inet6" if any(":" in line.split()[2] for line in held) else "inet"
 
 
-def _beside(is_nft: bool) -> dict[str, Any]:
-    """What nftables has besides; nothing where libnftables is not here."""
+def _entries() -> list[dict[str, Any]]:
+    """What nftables lists; nothing where libnftables is not here."""
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
     try:
-        entries = Nftables().listing("ruleset", terse=True)["nftables"]
+        return list(Nftables().listing("ruleset", terse=True)["nftables"])
     except HostError:
-        return {"nftables": []}
-    return {"nftables": [each for each in entries if not (is_nft and _is_iptables(each))]}
+        return []
 
 
 def _is_iptables(entry: dict[str, Any]) -> bool:

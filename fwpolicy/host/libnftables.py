@@ -13,6 +13,8 @@ import os
 import re
 
 from fwpolicy.errors import HostError
+from fwpolicy.host.flaggedtables import listing as flagged_listing
+from fwpolicy.host.flaggedtables import tables
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 DISTRIBUTION = "/usr/lib/python3/dist-packages/nftables/nftables.py"
-_FLAGS = re.compile(r"^table (\S+) (\S+) \{.*\n\tflags (.+)", re.MULTILINE)
 _PLACE = re.compile(r"(?:/proc/self/fd/\d+|/dev/stdin):(\d+):(\d+)-\d+: Error: (.*)")
 
 
@@ -76,36 +77,24 @@ class Nftables:
 
         `terse`: without the elements of sets and maps, which are not even read then.
         """
+        flagged = tables() if what.split(maxsplit=1)[0] in ("ruleset", "table", "tables") else ()
         self._nft.set_json_output(True)
         self._nft.set_terse_output(terse)
         try:
-            code, output, error = self._run(f"list {what}")
+            if flagged:
+                return {"nftables": flagged_listing(what, flagged, self._entries)}
+            return {"nftables": self._entries(what)}
         finally:
             self._nft.set_json_output(False)
             self._nft.set_terse_output(False)
+
+    def _entries(self, what: str) -> list[dict[str, Any]]:
+        code, output, error = self._run(f"list {what}")
         if code != 0:
             if "No such file or directory" in error:
-                return {"nftables": []}
+                return []
             raise HostError(f"cannot list the ruleset: {_explained(error)}")
-        listing: dict[str, Any] = json.loads(output) if output else {"nftables": []}
-        self._read_flags(listing)
-        return listing
-
-    def _read_flags(self, listing: dict[str, Any]) -> None:
-        """As the text has them: for a table's only flag the JSON of 1.0.6 prints freed memory (seen)."""
-        every = (entry["table"] for entry in listing["nftables"] if "table" in entry)
-        doubtful = [table for table in every if isinstance(table.get("flags"), str)]
-        if not doubtful:
-            return
-        self._nft.set_terse_output(True)
-        try:
-            found = {(family, name): flags for family, name, flags in _FLAGS.findall(self.text("ruleset"))}
-        finally:
-            self._nft.set_terse_output(False)
-        for table in doubtful:
-            flags = found.get((table["family"], table["name"]))
-            if flags is not None:
-                table["flags"] = flags.split(",")
+        return list(json.loads(output)["nftables"]) if output else []
 
     def text(self, what: str) -> str:
         """`list WHAT` as a text that loads again; empty where it is absent."""

@@ -48,7 +48,8 @@ _NF_TABLES, _INET = 10, 1
 _SNDBUFFORCE, _RCVBUFFORCE, _NETNS_COOKIE = 32, 33, 71  # asm-generic/socket.h
 _CAP_ACK, _EXT_ACK = 10, 11
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_GET_SET, _GET_ELEMENTS, _GET_GENERATION = 10, 13, 16
+_GET_TABLE, _GET_SET, _GET_ELEMENTS, _GET_GENERATION = 1, 10, 13, 16
+_ANY_FAMILY = 0
 _OFFSET = 2  # NLMSGERR_ATTR_OFFS
 # NFTA_SET_*: table, name, flags, the key's type and length, description, id, userdata, handle, and (Linux
 # 6.16) what the set is made of and how many it holds.
@@ -123,6 +124,12 @@ class Netfilter:
         """This state of the ruleset, as no other is called. Raises HostError before Linux 5.14."""
         return f"{self.instance()} {self.generation()}"
 
+    def tables(self) -> list[tuple[int, dict[int, bytes]]]:
+        """(family, attributes) of each table, in order. Raises InterruptedError where they changed
+        meanwhile."""
+        found = self._answers(_GET_TABLE, DUMP, b"", _ANY_FAMILY)
+        return [(each[0], attributes(each[4:])) for each in found]
+
     def set_kind(self, where: bytes) -> SetKind | None:
         """What kind of set is there; None where none is. `where`: its table's and its own name."""
         try:
@@ -188,9 +195,13 @@ class Netfilter:
 
     def _ask(self, kind: int, flags: int, body: bytes) -> list[bytes]:
         """The bodies of all answers; FileNotFoundError for ENOENT, else HostError."""
+        return [answer[4:] for answer in self._answers(kind, flags, body, _INET)]
+
+    def _answers(self, kind: int, flags: int, body: bytes, family: int) -> list[bytes]:
+        """As _ask, each answer with what stands before its body (nfgenmsg)."""
         found: list[bytes] = []
         try:
-            self._socket.send(_message(_NF_TABLES << 8 | kind, REQUEST | flags, _INET, 0, body, 0))
+            self._socket.send(_message(_NF_TABLES << 8 | kind, REQUEST | flags, family, 0, body, 0))
             while True:
                 for answer, answer_flags, _, rest in messages(self._socket.recv(LARGEST)):
                     if answer == DONE:
@@ -200,7 +211,7 @@ class Netfilter:
                         raise OSError(code, os.strerror(code))
                     if answer_flags & DUMP_INTERRUPTED:
                         raise InterruptedError
-                    found.append(rest[4:])
+                    found.append(rest)
                 if not flags & DUMP:
                     return found
         except (FileNotFoundError, InterruptedError):
