@@ -80,6 +80,25 @@ def test_another_rate_under_the_same_name_is_no_proof(per):
     assert not list(prove.differences(one, alike(one, same)))
 
 
+def test_a_quota_of_another_size_is_no_proof():
+    chain = 'chain c {\n type filter hook input priority 0\n tcp dport 22 quota name "q" drop\n }'
+    sizes = ("over 25 mbytes used 3 bytes", "over 25600 kbytes", "over 26 mbytes", "25 mbytes")
+    one, same, *others = (
+        nft.of_text(f"table inet t {{\n quota q {{\n {size}\n }}\n {chain}\n}}\n", "t.nft") for size in sizes
+    )
+    assert not list(prove.differences(one, alike(one, same)))
+    for other in others:
+        assert list(prove.differences(one, alike(one, other)))
+    listing = {"family": "inet", "table": "t", "name": "q", "bytes": 26214400, "used": 7, "inv": True}
+    table = {"table": {"family": "inet", "name": "t"}}
+    base = {"type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
+    of_chain = {"chain": {"family": "inet", "table": "t", "name": "c"} | base}
+    match = {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}
+    rule = {"family": "inet", "table": "t", "chain": "c", "expr": [match, {"quota": "q"}, {"drop": None}]}
+    listed_one = nft.of_json({"nftables": [table, {"quota": listing}, of_chain, {"rule": rule}]})
+    assert not list(prove.differences(one, alike(one, listed_one)))
+
+
 @pytest.mark.kernel
 def test_a_kernel_that_lists_another_rate_is_no_proof(netns):
     artifact = proof.compiled(policy("{service: ssh, limit: 5/second}"))

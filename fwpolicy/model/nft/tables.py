@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SETS = ("set", "map")
 # What has no effect on any verdict, or only through a rule that names it.
-_WITHOUT_RULES = ("metainfo", "counter", "quota", "secmark", "synproxy", "flowtable")
+_WITHOUT_RULES = ("metainfo", "counter", "secmark", "synproxy", "flowtable")
 _WITHOUT_RULES_CT = ("ct helper", "ct timeout", "ct expectation")
 
 
@@ -30,6 +30,7 @@ class Table:
         self.rules: dict[str, list[Json]] = {}
         self.sets: dict[str, Json] = {}
         self.limits: dict[str, Json] = {}
+        self.quotas: dict[str, Json] = {}
 
 
 def tables(document: Json, file: str) -> list[Table]:
@@ -85,6 +86,8 @@ def _declare(found: dict[tuple[str, str], Table], kind: str, body: Json, file: s
         table.sets[body["name"]]["elem"] += body["elem"]
     elif kind == "limit":
         table.limits[body["name"]] = body
+    elif kind == "quota":
+        table.quotas[body["name"]] = body
     else:
         raise NotModelledError(f"'{kind}' is not modelled", Where(file, 0, "", kind))
 
@@ -110,7 +113,7 @@ def _undo(found: dict[tuple[str, str], Table], verb: str, body: Json, file: str)
     elif kind in _SETS and verb == "flush":
         table.sets[of["name"]]["elem"] = []
     else:
-        {"limit": table.limits}.get(kind, table.sets).pop(of["name"], None)
+        {"limit": table.limits, "quota": table.quotas}.get(kind, table.sets).pop(of["name"], None)
 
 
 def _table(found: dict[tuple[str, str], Table], body: Json, file: str) -> Table:
