@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_SAME = "no difference: every packet meets the same end"
+_SAME_TO_THE_MODEL = "no difference but what the model does not follow"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("old", metavar="OLD", help=f"{operands.SUBJECT}; with --all git:REV")
@@ -38,12 +41,14 @@ def run(options: argparse.Namespace) -> int:
 
     old = operands.read_subject(options.old, options)
     new = operands.read_subject(options.new, options)
-    found = tuple(changes(*comparable(old, new), joined(new.names, old.names)))
+    compared = comparable(old, new)
+    found = tuple(changes(*compared, joined(new.names, old.names)))
+    unmodelled = [str(where) for subject in (old, new) for where in subject.program.unmodelled]
     if options.json:
-        operands.print_json({"changed": False, "changes": difftext.as_json(found)}, in_order=True)
+        report = {"changed": False, "unmodelled": unmodelled, "changes": difftext.as_json(found)}
+        operands.print_json(report, in_order=True)
     elif not options.quiet:
-        print("\n".join(difftext.as_text(found) or ["no difference: every packet meets the same end"]))
-        for subject in (old, new):
-            for where in subject.program.unmodelled:
-                print(f"not followed by the model: {where}")
+        same = _SAME_TO_THE_MODEL if any(program.unmodelled for program in compared) else _SAME
+        lines = difftext.as_text(found) or [same]
+        print("\n".join([*lines, *(f"not followed by the model: {where}" for where in unmodelled)]))
     return 2 if found else 0

@@ -7,7 +7,7 @@ from fwpolicy.commands.given import signers_argument
 from fwpolicy.errors import FwpolicyError
 from fwpolicy.model.steps import Step
 from fwpolicy.model.units import word
-from fwpolicy.record import replace
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from fwpolicy.model.program import Program
     from fwpolicy.model.question import Question
 
+    Told = tuple[Case, dict[str, object]]
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", metavar="POLICY", help=operands.SUBJECT)
     parser.add_argument(
-        "packet", nargs="+", metavar="PACKET", help="as in: udp/123 from 203.0.113.9:4000 (docs/cli.md)"
+        "packet",
+        nargs="+",
+        metavar="WORD",
+        help="one packet, in words: udp/123 from 203.0.113.9:4000 (docs/cli.md, PACKET)",
     )
     signers_argument(parser)
     operands.host_arguments(parser)
@@ -30,40 +35,117 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from fwpolicy.model.explain import BEFORE, cases, redirections  # noqa: PLC0415
+    subject = operands.read_subject(options.subject, options)
+    question = _question(" ".join(options.packet), subject)
+    answer = _answer(subject, question)
+    if options.json:
+        operands.print_json({"changed": False, **_as_json(answer, question)}, in_order=True)
+    elif not options.quiet:
+        _print_all(answer)
+    return 0
+
+
+@record
+class Answer:
+    """Cases, each with what docs/cli.md says of it: as asked, as they are `today` if lines have expired, and
+    what is `sent` elsewhere before. `unmodelled`, `notes`: what the answer does without."""
+
+    asked: tuple[Told, ...]
+    today: tuple[Told, ...]
+    sent: tuple[Told, ...]
+    unmodelled: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def _question(text: str, subject: Subject) -> Question:
     from fwpolicy.model.packet import PacketError  # noqa: PLC0415
     from fwpolicy.model.question import parse, zoned  # noqa: PLC0415
+    from fwpolicy.model.unasked import unknown_group  # noqa: PLC0415
 
     try:
-        question = parse(" ".join(options.packet))
+        question = zoned(parse(text, subject.names), subject.names)
     except PacketError as error:
         raise FwpolicyError(f"PACKET: {error}") from None
-    subject = operands.read_subject(options.subject, options)
-    question = zoned(question, subject.names)
+    declared = [group.name for group in subject.policy.dynamic] if subject.policy else []
+    wrong = unknown_group(subject.program, question, declared)
+    if wrong is not None:
+        raise FwpolicyError(f"PACKET: {wrong}")
+    return question
+
+
+def _answer(subject: Subject, question: Question) -> Answer:
+    from time import time  # noqa: PLC0415
+
+    from fwpolicy.model.explain import BEFORE, cases, redirections, today  # noqa: PLC0415
+    from fwpolicy.model.unasked import notes  # noqa: PLC0415
+
     found = cases(subject.program, question, subject.names)
     if not found:
         raise FwpolicyError(f"no such packet can be: {question.packet}")
     emitted = _emitted(subject)
-    told = [_told(case, subject, emitted, question) for case in found]
+
+    def told(each: tuple[Case, ...]) -> tuple[Told, ...]:
+        every = tuple((case, _told(case, subject, emitted, question)) for case in each)
+        return _together(every) if every else ()
+
     sent = redirections(subject.program, question, subject.names)
     earlier = replace(question, hook=BEFORE[question.hook][0]) if sent else question
-    first = [_told(case, subject, emitted, earlier) | {"verdict": case.decided.kind} for case in sent]
-    if options.json:
-        report = told[0] if len(told) == 1 else {"hook": question.hook, "cases": told}
-        report |= {"redirected": first} if first else {}
-        operands.print_json({"changed": False, "unmodelled": _unmodelled(subject), **report}, in_order=True)
-    elif not options.quiet:
-        for case, each in zip(found, told, strict=True):
-            if len(found) > 1:
-                print(" or ".join(case.when) + ":")
-            _print(case, each, "  " if len(found) > 1 else "")
-        for case, each in zip(sent, first, strict=True):
-            which = " or ".join(case.when)
-            print(f"but a new connection{f' {which}' if which else ''} is redirected before that:")
-            _print(case, each, "  ")
-        for where in _unmodelled(subject):
-            print(f"not followed by the model: {where}")
-    return 0
+    return Answer(
+        told(found),
+        told(today(subject.program, question, int(time()), subject.names) or ()),
+        tuple(
+            (case, _told(case, subject, emitted, earlier) | {"verdict": case.decided.kind}) for case in sent
+        ),
+        tuple(str(where) for where in subject.program.unmodelled),
+        tuple(notes(subject.program, question, subject.names)) if subject.policy else (),
+    )
+
+
+def _together(every: tuple[Told, ...]) -> tuple[Told, ...]:
+    """Those with one answer as one case, without a word of which it is where that is all."""
+    alike: dict[str, list[Told]] = {}
+    for case, told in every:
+        alike.setdefault(repr(told | {"when": None}), []).append((case, told))
+    if len(alike) == 1:
+        case, told = every[0]
+        return ((replace(case, when=()), {key: told[key] for key in told if key != "when"}),)
+    return tuple(_joined(group) for group in alike.values())
+
+
+def _joined(group: list[Told]) -> Told:
+    when = tuple(word for case, _ in group for word in case.when)
+    case, told = group[0]
+    return replace(case, when=when), told | {"when": list(when)}
+
+
+def _as_json(answer: Answer, question: Question) -> dict[str, object]:
+    asked, today, sent = ([told for _, told in each] for each in (answer.asked, answer.today, answer.sent))
+    report = asked[0] if len(asked) == 1 else {"hook": question.hook, "cases": asked}
+    report |= {"redirected": sent} if sent else {}
+    report |= {"today": today} if today else {}
+    return {"unmodelled": list(answer.unmodelled), "notes": list(answer.notes), **report}
+
+
+def _print_all(answer: Answer) -> None:
+    _print_cases(answer.asked, "")
+    if answer.today:
+        print("but that is before any line expires; today:")
+        _print_cases(answer.today, "  ")
+    for case, each in answer.sent:
+        which = " or ".join(case.when)
+        print(f"but a new connection{f' {which}' if which else ''} is redirected before that:")
+        _print(case, each, "  ")
+    for where in answer.unmodelled:
+        print(f"not followed by the model: {where}")
+    for note in answer.notes:
+        print(f"note: {note}")
+
+
+def _print_cases(told: tuple[Told, ...], indent: str) -> None:
+    for case, each in told:
+        if len(told) > 1:
+            print(f"{indent}{' or '.join(case.when)}:")
+        _print(case, each, f"{indent}  " if len(told) > 1 else indent)
 
 
 def _emitted(subject: Subject) -> Program | None:
@@ -121,7 +203,3 @@ def _print(case: Case, told: dict[str, object], indent: str) -> None:
             print(f"{indent}  compiled to: {told['rule']}")
     elif rule is not None:
         print(f"{indent}  {rule.where}")
-
-
-def _unmodelled(subject: Subject) -> list[str]:
-    return [str(where) for where in subject.program.unmodelled]

@@ -17,6 +17,7 @@ from fwpolicy.errors import CheckFailedError, HostError
 from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Set
 from fwpolicy.model import hooks, iptables, nft, prove
 from fwpolicy.model.concrete import to_packet
+from fwpolicy.model.nft.numbered import numbered
 from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.pairing import alike, paired
 from fwpolicy.model.program import NotModelledError, of_table, spoken
@@ -97,6 +98,11 @@ def prove_subjects(one: Subject, other: Subject) -> None:
         raise CheckFailedError(told(difference, one.title, other.title))
     refuse_unmodelled(left)
     refuse_unmodelled(right)
+    places = "\n  ".join(map(str, numbered(left, right)))
+    if places:
+        raise CheckFailedError(
+            f"proof failed: an interface by its number is another one when it is made anew:\n  {places}"
+        )
 
 
 def comparable(one: Subject, other: Subject) -> tuple[Program, Program]:
@@ -127,7 +133,8 @@ def prove_listed(emitted: Program, listing: dict[str, Any], where: str) -> None:
             f"proof failed: the model cannot read what the kernel lists: {error}"
         ) from None
     refuse_unmodelled(listed)
-    for difference in prove.differences(of_table(emitted, OURS), listed):
+    wanted = of_table(emitted, OURS)
+    for difference in prove.differences(wanted, alike(wanted, listed)):
         raise CheckFailedError(told(difference, "what was compiled", f"what the kernel lists ({where})"))
 
 
@@ -149,13 +156,24 @@ def traffic(
 
 def traffic_between(old: Callable[[], Program], new: Callable[[], Program]) -> tuple[Change, ...]:
     """What one program does otherwise than the other; each is read here. Raises HostError where the model
-    does not know what is in it."""
+    does not know, or does not follow, what is in it."""
     from fwpolicy.model.compare import changes  # noqa: PLC0415
 
     try:
-        return tuple(changes(old(), new()))
+        programs = old(), new()
+        for where in (where for program in programs for where in program.unmodelled):
+            raise HostError(f"the packet model does not follow this: {where}")
+        return tuple(changes(*programs))
     except NotModelledError as error:
         raise HostError(f"the packet model does not know this: {error}") from None
+
+
+def by_number(old: Callable[[], Program], new: Callable[[], Program]) -> tuple[str, ...]:
+    """What of either knows an interface by its number, as the other does not."""
+    try:
+        return tuple(map(str, numbered(old(), new())))
+    except NotModelledError:
+        return ()
 
 
 def listed_table(text: str) -> Program:

@@ -28,10 +28,11 @@ def compare(generation: Generation, machine: Machine) -> tuple[Status, str]:
     if not _differs(applied, seen):
         return Status(generation, nat(generation, seen)), seen.moment
     drifts = (_told(applied, seen), *nat(generation, seen))
+    notes = _numbered(generation, seen)
     try:
-        return Status(generation, drifts, traffic=_traffic(generation, seen)), seen.moment
+        return Status(generation, drifts, notes, _traffic(generation, seen)), seen.moment
     except HostError as error:
-        return Status(generation, drifts, (f"traffic was not compared: {error}",)), seen.moment
+        return Status(generation, drifts, (*notes, f"traffic was not compared: {error}")), seen.moment
 
 
 def _look(generation: Generation, machine: Machine) -> Survey:
@@ -71,6 +72,14 @@ def _traffic(generation: Generation, seen: Survey) -> tuple[Change, ...]:
     from fwpolicy.deploy.proof import listed_table, traffic_between  # noqa: PLC0415
 
     return traffic_between(lambda: listed_table(generation.listing), lambda: listed_table(seen.listing))
+
+
+def _numbered(generation: Generation, seen: Survey) -> tuple[str, ...]:
+    from fwpolicy.deploy.proof import by_number, listed_table  # noqa: PLC0415
+
+    found = by_number(lambda: listed_table(generation.listing), lambda: listed_table(seen.listing))
+    what = "this knows an interface by its number, and ends when that is made anew"
+    return tuple(f"{what}: {where}" for where in found)
 
 
 # Back

@@ -18,6 +18,7 @@ from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any, TypeVar
 
     from fwpolicy.deploy.machine import Machine
@@ -196,7 +197,22 @@ def live() -> Program:
         return found
     from fwpolicy.model import iptables  # noqa: PLC0415
 
-    return iptables.merged((found, *iptables.of_both(texts, "live-v")))
+    return iptables.merged((found, *beside(found, texts)))
+
+
+def beside(nft: Program, texts: tuple[str, ...]) -> tuple[Program, ...]:
+    """What iptables-legacy printed, read as tables of its own: of one name in both the kernel goes through
+    each. Raises NotModelledError."""
+    from fwpolicy.model import iptables  # noqa: PLC0415
+
+    programs = iptables.of_both(texts, "live-v")
+    if any(_tables(nft) & _tables(each) for each in programs):
+        return iptables.of_both(texts, "live-v", variant="(legacy)")
+    return programs
+
+
+def _tables(program: Program) -> set[str]:
+    return {chain.rpartition(" ")[0] for chain in program.chains}
 
 
 def of_listing(listing: dict[str, Any]) -> Program:
@@ -211,7 +227,21 @@ def of_listing(listing: dict[str, Any]) -> Program:
     from fwpolicy.model import iptables  # noqa: PLC0415
 
     others = [entry for entry in listing["nftables"] if _table(entry) not in theirs]
-    return iptables.merged((nft.of_json({"nftables": others}), *said))
+    asleep = {_table(entry) for entry in listing["nftables"] if _is_dormant(entry)}
+    return iptables.merged((nft.of_json({"nftables": others}), *(_without(each, asleep) for each in said)))
+
+
+def _is_dormant(entry: dict[str, Any]) -> bool:
+    return "dormant" in entry.get("table", {}).get("flags", ())
+
+
+def _without(program: Program, asleep: Container[str]) -> Program:
+    """The program where no packet comes to these tables: iptables says nothing of a dormant one (seen)."""
+    chains = {
+        name: replace(chain, base=None) if name.rpartition(" ")[0] in asleep else chain
+        for name, chain in program.chains.items()
+    }
+    return replace(program, chains=chains)
 
 
 def _said_by_iptables(tables: set[str]) -> list[Program] | None:
@@ -223,7 +253,7 @@ def _said_by_iptables(tables: set[str]) -> list[Program] | None:
         programs = iptables.of_both(saved_nft(), "live-v")
     except (HostError, NotModelledError):
         return None
-    every = {chain.rpartition(" ")[0] for program in programs for chain in program.chains}
+    every = {table for program in programs for table in _tables(program)}
     if not tables <= every:
         return None
     return [of_tables(program, tables) for program in programs]

@@ -10,6 +10,7 @@ from fwpolicy.model.describe import NOTHING, cubes, words
 from fwpolicy.model.diagram import NO
 from fwpolicy.model.pairing import alike
 from fwpolicy.model.steps import Step
+from fwpolicy.model.widening import nested
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ def changes(
 ) -> Iterator[Change]:
     """Every difference, by hook, direction and deciding rules. No packet is in two of them. `most`: classes
     of one that are put into words; of thousands, each beside thousands of addresses, all take minutes."""
-    new = alike(old, new)
+    old, new = nested(old, alike(old, new))
     for hook in (*hooks.PASSED, *hooks.TRANSLATED):
         plain = Build((old, new), hook)
         if plain.outcome(0) != plain.outcome(1):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fwpolicy.model import fields, witness
 from fwpolicy.model.build import IMPOSSIBLE, Build
-from fwpolicy.model.describe import NOTHING, cubes, words
+from fwpolicy.model.describe import NOTHING, Cube, cubes, words
 from fwpolicy.model.diagram import NO, YES
-from fwpolicy.model.program import ACCEPT
-from fwpolicy.model.question import of_limits
+from fwpolicy.model.program import ACCEPT, And, used_fields
+from fwpolicy.model.question import at, of_memory
 from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class Case:
 
 def cases(program: Program, question: Question, names: Vocabulary = NOTHING) -> tuple[Case, ...]:
     """Each end that a packet of the question can come to; () where no such packet can be."""
-    return _cases(program, question, question.hook, names)
+    return _of_parts(program, question, question.hook, names)
 
 
 def redirections(program: Program, question: Question, names: Vocabulary = NOTHING) -> tuple[Case, ...]:
@@ -39,16 +39,53 @@ def redirections(program: Program, question: Question, names: Vocabulary = NOTHI
     if question.packet.state != "new" or question.hook not in BEFORE:
         return ()
     hook, kind = BEFORE[question.hook]
-    asked = replace(question, fixed={**question.fixed, "daddrtype": fields.ADDRESS_TYPES.index(kind)})
-    found = _cases(program, asked, hook, names)
+    sent = {"daddrtype": fields.ADDRESS_TYPES.index(kind)}
+    others = tuple(replace(other, fixed=other.fixed | sent) for other in question.others)
+    asked = replace(question, fixed=question.fixed | sent, others=others)
+    found = _of_parts(program, asked, hook, names)
     return tuple(case for case in found if case.decided.kind != ACCEPT.kind)
 
 
+def _of_parts(program: Program, question: Question, hook: str, names: Vocabulary) -> tuple[Case, ...]:
+    """The cases of each part of the service; one that has a single end is named by itself."""
+    found: list[Case] = []
+    for part in (question, *question.others):
+        own = _cases(program, part, hook, names)
+        alone = question.others and len(own) == 1
+        found += (replace(case, when=(_named(part, names),)) for case in own) if alone else own
+    return tuple(found)
+
+
+def today(
+    program: Program, question: Question, now: int, names: Vocabulary = NOTHING
+) -> tuple[Case, ...] | None:
+    """The cases as they are `now`, where the question says no time and a line has expired that decides;
+    None where that makes no difference."""
+    if question.packet.time is not None or not _looks_at_the_clock(program):
+        return None
+    before, after = (cases(program, at(question, time), names) for time in (0, now))
+    return None if _ends(before) == _ends(after) else after
+
+
+def _looks_at_the_clock(program: Program) -> bool:
+    rules = (rule for chain in program.chains.values() for rule in chain.rules)
+    return any("time" in used_fields(rule.guard) for rule in rules)
+
+
+def _ends(found: tuple[Case, ...]) -> list[tuple[object, ...]]:
+    return [(case.decided.kind, id(case.decided.rule), case.decided.chain, case.when) for case in found]
+
+
+def _named(part: Question, names: Vocabulary) -> str:
+    return words("", Cube({each.field: each.intervals for each in part.what}), names).strip()
+
+
 def _cases(program: Program, question: Question, hook: str, names: Vocabulary) -> tuple[Case, ...]:
-    fixed = of_limits(question, program)
-    build = Build((program,), hook, (question.region,), fixed, by_rule=True)
+    fixed = of_memory(question, program)
+    wanted = And((question.region, *question.what))
+    build = Build((program,), hook, (wanted,), fixed, by_rule=True)
     diagrams = build.diagrams
-    asked = build.condition(question.region, tuple(fixed.items()))
+    asked = build.condition(wanted, tuple(fixed.items()))
     root = diagrams.choose(asked, build.outcome(0), build.terminal(IMPOSSIBLE))
     ends = [end for end in sorted(diagrams.terminals(root)) if build.kind(end) != IMPOSSIBLE]
     found = []

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from fwpolicy.addresses import AddressError, format_address, parse
 from fwpolicy.policy import services
+from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import ServiceError
 from fwpolicy.policy.values import day, day_text
 from fwpolicy.protocols import NAMES
 from fwpolicy.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # (name, its parts).
+    Services = Sequence[tuple[str, tuple[services.Service, ...]]]
 
 STATES = ("new", "established", "related", "invalid", "untracked")
 
@@ -81,11 +89,18 @@ class PacketError(ValueError):
 _HERE = {4: parse("192.0.2.1")[1], 6: parse("2001:db8::1")[1]}
 
 
-def parse_packet(text: str) -> Packet:
-    """One packet of PACKET syntax; addresses are single ones here. Raises PacketError.
+def parse_packet(text: str, own: Services = ()) -> Packet:
+    """The first packet that the text names. As parse_parts."""
+    return parse_parts(text, own)[0][0]
 
-    Left out: the hook follows from from/to, state new, source port 40000, an interface that no line
-    names, mode 3, not redirected, in no dynamic group, before any line expires, limits unspent.
+
+def parse_parts(text: str, own: Services = ()) -> tuple[tuple[Packet, services.Service], ...]:
+    """A packet of PACKET syntax for each part of its WHAT, with the part; addresses are single ones here.
+    `own`: services beside the built-in ones, by name. Raises PacketError.
+
+    Left out: the hook follows from what is said of where it comes from and goes to, state new, source port
+    40000, an interface that no line names, mode 3, not redirected, in no dynamic group, before any line
+    expires, limits unspent.
     """
     words = text.split()
     hook = words.pop(0) if words and words[0] in ("input", "output", "forward") else None
@@ -93,14 +108,35 @@ def parse_packet(text: str) -> Packet:
         raise PacketError("no packet: write, for example, udp/123 from 203.0.113.9:4000")
     what = words.pop(0)
     said = _clauses(words)
-    if hook is None:
-        hook = "output" if "from" not in said else "forward" if "to" in said else "input"
+    hook = hook or _hook(said)
     family, source, sport = _endpoint(said.get("from"))
     other_family, destination, _ = _endpoint(said.get("to"))
-    family = family or other_family or 4
-    if other_family and other_family != family:
+    if family and other_family and other_family != family:
         raise PacketError("the packet mixes IPv4 and IPv6")
-    service = _what(what, family)
+    family = family or other_family
+    ends = source, sport, destination
+    return tuple(
+        (_packet(hook, family or part.family or 4, ends, part, said), part)
+        for part in _what(what, family, own)
+    )
+
+
+def _hook(said: dict[str, str]) -> str:
+    """By itself a packet comes in; `to` and `out` alone say that it leaves, both sides that it passes."""
+    leaves = "to" in said or "out" in said
+    if "from" in said or "in" in said:
+        return "forward" if leaves else "input"
+    return "output" if leaves else "input"
+
+
+def _packet(
+    hook: str,
+    family: int,
+    ends: tuple[int | None, int | None, int | None],
+    service: services.Service,
+    said: dict[str, str],
+) -> Packet:
+    source, sport, destination = ends
     has_port = bool(service.ports)
     incoming, outgoing = _interfaces(hook, said)
     return Packet(
@@ -121,8 +157,8 @@ def parse_packet(text: str) -> Packet:
         None if outgoing == "lo" else outgoing,
         _port(said["published"]) if "published" in said else None,
         _day(said["at"]) if "at" in said else None,
-        tuple(sorted(filter(None, said.get("source-in", "").split(",")))),
-        tuple(sorted(filter(None, said.get("destination-in", "").split(",")))),
+        _groups(said.get("source-in", "none")),
+        _groups(said.get("destination-in", "none")),
         _choice(said.get("limits", "unspent"), ("spent", "unspent"), "limits") == "spent",
     )
 
@@ -137,6 +173,10 @@ def _interfaces(hook: str, said: dict[str, str]) -> tuple[str | None, str | None
     if hook == "forward" and "lo" in (said.get("in"), said.get("out")):
         raise PacketError("nothing is forwarded over lo")
     return said.get("in"), said.get("out")
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(sorted({name for name in text.split(",") if name}))
 
 
 def _port(text: str) -> int:
@@ -189,16 +229,18 @@ def _endpoint(text: str | None) -> tuple[int | None, int | None, int | None]:
         raise PacketError(str(error)) from None
 
 
-def _what(text: str, family: int) -> services.Service:
-    candidates = services.built_in(text)
+def _what(text: str, family: int | None, own: Services) -> tuple[services.Service, ...]:
+    """What can be of the family that is said (None: of either)."""
+    candidates = dict(own).get(text) or services.built_in(text)
     try:
         candidates = candidates or (services.parse(text),)
     except ServiceError as error:
-        raise PacketError(str(error)) from None
-    for candidate in candidates:
-        if candidate.family in (None, family):
-            return candidate
-    raise PacketError(f"'{text}' does not exist in IPv{family}")
+        hint = error.hint or nearest(text, (*dict(own), *services.BUILT_IN))
+        raise PacketError(f"{error}; {hint}" if hint else str(error)) from None
+    found = tuple(each for each in candidates if not (family and each.family) or each.family == family)
+    if not found:
+        raise PacketError(f"'{text}' does not exist in IPv{family}")
+    return found
 
 
 def _choice(text: str, known: tuple[str, ...], what: str) -> str:

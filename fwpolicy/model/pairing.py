@@ -52,14 +52,18 @@ def _mine(
 
 def alike(one: Program, other: Program) -> Program:
     """`other` with the names of `one` for limiters that let the same through: those of one name in both are
-    one, the rest are taken in order. For two texts of which neither came from the other."""
-    left = [field for field in one.limiters if field not in other.limiters]
+    one, the rest are taken in order. For two texts of which neither came from the other. What lets something
+    else through has a name of its own: an object's rate is no part of its name."""
+    same = {field for field, what in other.limiters.items() if one.limiters.get(field) == what}
+    left = [field for field in one.limiters if field not in same]
     names: dict[str, str] = {}
     for field, what in other.limiters.items():
-        if field in one.limiters:
+        if field in same:
             continue
         mine = next((each for each in left if one.limiters[each] == what), None)
         if mine is not None:
             left.remove(mine)
             names[field] = mine
+        elif field in one.limiters:
+            names[field] = f"{field} ({what})"
     return with_fields(other, names)

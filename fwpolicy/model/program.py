@@ -332,8 +332,13 @@ def of_table(program: Program, table: str) -> Program:
 def of_tables(program: Program, tables: Container[str]) -> Program:
     """Only the chains of these tables."""
     chains = {name: chain for name, chain in program.chains.items() if name.rpartition(" ")[0] in tables}
-    unmodelled = tuple(where for where in program.unmodelled if where.chain.rpartition(" ")[0] in tables)
+    unmodelled = tuple(where for where in program.unmodelled if _is_in(where, tables))
     return Program(chains, unmodelled, program.limiters)
+
+
+def _is_in(where: Where, tables: Container[str]) -> bool:
+    """Of one of their chains, or of a table as a whole."""
+    return where.chain in tables or where.chain.rpartition(" ")[0] in tables
 
 
 def run(program: Program, name: str, packet: Mapping[str, int]) -> tuple[Verdict | None, Rule | None]:

@@ -84,6 +84,105 @@ def test_explain_takes_zones_and_tells_port_forwards(capsys):
     assert "redirected" not in said(capsys, "explain", router, "ssh from 203.0.113.9 in wan")[1]
 
 
+PARTS = """\
+version: 1
+name: parts
+groups: {banned: {dynamic: 1h}}
+zones: {wan: eth0, lan: eth1}
+services: {mix: [tcp/8000-8001, udp/53]}
+input:
+  default: drop
+  block: [{from: banned}]
+  allow:
+    - udp/53
+    - udp/1000
+    - {service: ssh, in: wan, expires: 2020-01-31}
+output: {default: accept}
+"""
+
+
+@pytest.fixture
+def parts(web):
+    Path("parts.yaml").write_text(PARTS)
+    return "parts.yaml"
+
+
+@pytest.mark.parametrize(
+    ("packet", "wanted"),
+    [
+        ("dns from 192.0.2.9", {"udp/53 (mix)": "accept", "tcp/53 (dns)": "drop"}),
+        ("udp/1000-1005 from 192.0.2.9", {"udp/1000": "accept", "udp/1001-1005": "drop"}),
+        ("udp/999 from 192.0.2.9", {None: "drop"}),
+        ("mix from 192.0.2.9", {"tcp/8000-8001 (mix)": "drop", "udp/53 (mix)": "accept"}),
+        ("kerberos from 192.0.2.9", {None: "drop"}),
+        ("kerberos to 192.0.2.9", {None: "accept"}),
+        ("ping", {None: "drop"}),
+        ("icmpv6/128", {None: "drop"}),
+        (
+            "ip/17 from 192.0.2.9",
+            {"udp/53 (mix)": "accept", "udp/1000": "accept", "udp/{0-52,54-999,1001-65535}": "drop"},
+        ),
+    ],
+)
+def test_explain_answers_for_every_part_of_a_service(packet, wanted, parts, capsys):
+    _, text = said(capsys, "explain", "--json", parts, packet, "source-in none")
+    found = json.loads(text)
+    told = found.get("cases", [found])
+    assert {" or ".join(each.get("when", ())) or None: each["verdict"] for each in told} == wanted
+
+
+def test_a_part_that_is_redirected_is_named(web, capsys):
+    forward = "nat: {forward: [{in: wan, service: https, to: 192.0.2.10}]}\n"
+    Path("r.yaml").write_text(
+        f"version: 1\nname: r\nzones: {{wan: eth0}}\n{forward}input: {{default: drop}}\n"
+    )
+    _, text = said(capsys, "explain", "r.yaml", "tcp/80-443 from 203.0.113.9 in wan")
+    assert "but a new connection tcp/443 (https) in wan is redirected before that:\n" in text, text
+
+
+def test_explain_goes_by_the_groups_that_the_packet_is_in(parts, capsys):
+    code, text = said(capsys, "explain", parts, "udp/53 from 192.0.2.9 source-in none")
+    assert code == 0 and text.startswith("accept: ")
+    for address in ("192.0.2.9", "2001:db8::9"):
+        code, text = said(capsys, "explain", parts, f"udp/53 from {address} source-in banned")
+        assert code == 0 and text.startswith("drop: this line blocks it")
+    code, text = said(capsys, "explain", parts, "udp/53 from 192.0.2.9 source-in none destination-in banned")
+    assert code == 0 and text.endswith("note: no line looks at destination-in banned\n")
+    assert main(["explain", parts, "udp/53 from 192.0.2.9 source-in baned"]) == 1
+    said_of_it = "fwpolicy: PACKET: 'baned' is not a dynamic group; did you mean 'banned'?\n"
+    assert capsys.readouterr().err == said_of_it
+    assert main(["explain", "web.yaml", "udp/53 source-in banned"]) == 1
+    assert "dynamic groups: none is declared" in capsys.readouterr().err
+
+
+def test_explain_of_a_ruleset_goes_by_its_groups(parts, capsys):
+    assert main(["compile", parts]) == 0
+    Path("parts.nft").write_text(capsys.readouterr().out)
+    for name in ("banned", "banned_v4"):
+        code, text = said(capsys, "explain", "parts.nft", f"udp/53 from 192.0.2.9 source-in {name}")
+        assert code == 0 and text.startswith("drop: ")
+    assert main(["explain", "parts.nft", "udp/53 from 192.0.2.9 source-in bogus"]) == 1
+
+
+def test_an_interface_that_no_line_names_is_said(parts, capsys):
+    _, text = said(capsys, "explain", parts, "ssh in wna source-in none")
+    assert text.endswith("note: no line and no zone names the interface 'wna'; did you mean 'wan'?\n")
+    assert "note" not in said(capsys, "explain", parts, "ssh in eth1 source-in none")[1]
+    found = json.loads(said(capsys, "explain", "--json", parts, "ssh in eth7 source-in none")[1])
+    assert found["notes"] == ["no line and no zone names the interface 'eth7'; did you mean 'eth1'?"]
+
+
+def test_a_line_that_has_expired_decides_nothing_today(parts, capsys):
+    packet = "tcp/22 from 192.0.2.9 in wan source-in none"
+    _, text = said(capsys, "explain", parts, packet)
+    assert text.startswith("accept: this line allows it")
+    assert "\nbut that is before any line expires; today:\n  drop: no line names it: default drop" in text
+    (now,) = json.loads(said(capsys, "explain", "--json", parts, packet)[1])["today"]
+    assert now["verdict"] == "drop"
+    assert "today" not in said(capsys, "explain", parts, f"{packet} at 2020-01-01")[1]
+    assert "today" not in said(capsys, "explain", parts, "udp/53 from 192.0.2.9 source-in none")[1]
+
+
 def test_explain_as_json(web, capsys):
     code, text = said(capsys, "explain", "--json", web, "tcp/443", "from", "198.51.100.1", "limits", "spent")
     found = json.loads(text)
@@ -205,6 +304,27 @@ def test_prove(web, capsys):
     assert main(["prove", web, "--against", "web.nft"]) == 3
     failure = capsys.readouterr().err
     assert "packet: input tcp/22 from 192.0.2.1:40000" in failure or "input tcp/23" in failure
+
+
+@pytest.mark.parametrize(
+    ("instead", "is_numbered"),
+    [
+        ('iif "eth1"', True),
+        ("iif { eth1 }", True),
+        ('iifname "eth1" iif "lo" drop\n\t\tiif != lo iifname "eth1"', False),
+        ('iifname "eth1"', False),
+    ],
+)
+def test_an_interface_by_its_number_is_no_proof(instead, is_numbered, web, capsys):
+    assert main(["compile", web]) == 0
+    text = capsys.readouterr().out
+    assert 'iifname "eth1"' in text
+    Path("web.nft").write_text(text.replace('iifname "eth1"', instead))
+    assert main(["prove", web, "--against", "web.nft"]) == (3 if is_numbered else 0)
+    wanted = "by its number is another one when it is made anew:\n  web.nft:" if is_numbered else ""
+    assert wanted in capsys.readouterr().err
+    assert said(capsys, "prove", "web.nft", "--against", "web.nft")[0] == 0
+    assert said(capsys, "diff", web, "web.nft")[0] == 0
 
 
 def test_a_compiler_that_errs_is_stopped_with_a_packet_and_both_lines():

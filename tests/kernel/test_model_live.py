@@ -142,6 +142,98 @@ def test_explain_live_sees_iptables_legacy_beside_nft(host):
     assert host("explain", "live", "tcp/80", "from", "198.51.100.1")[1].startswith("accept: ")
 
 
+def test_explain_live_follows_both_where_iptables_nft_and_legacy_have_one_table(host):
+    for variant, source in (("nft", "198.51.100.0/24"), ("legacy", "203.0.113.0/24")):
+        iptables = ["ip", "netns", "exec", host.netns, f"iptables-{variant}"]
+        rule = ["-s", source, "-m", "limit", "--limit", "5/second", "-j", "DROP"]
+        subprocess.run([*iptables, "-A", "INPUT", *rule], check=True)
+    code, text = host("explain", "live", "tcp/80", "from", "203.0.113.9")
+    assert code == 0 and text.startswith("drop: this rule decides (step ip filter(legacy) INPUT)"), text
+    code, text = host("explain", "live", "tcp/80", "from", "198.51.100.9")
+    assert code == 0 and text.startswith("drop: this rule decides (step ip filter INPUT)"), text
+    assert host("explain", "live", "tcp/80", "from", "192.0.2.9")[1].startswith("accept: ")
+
+
+def test_a_dormant_table_filters_nothing(host):
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    nft(host, "add table inet fwpolicy { flags dormant; }\n")
+    code, text = host("prove", "web.yaml", "--against", "live")
+    assert code == 3 and "live: accept, by a chain's policy, or left to others" in text
+    assert host("explain", "live", "tcp/23", "from", "192.0.2.9")[1].startswith("accept: no chain says")
+    code, text = host("status")
+    assert (
+        code == 2
+        and "table inet fwpolicy is dormant: nothing is filtered" in text
+        and "newly allowed" in text
+    )
+    code, text = host("status", "--json")
+    assert json.loads(text)["traffic"][0]["now"] == "allowed"
+    assert host("status", "--heal")[0] == 0
+    assert host("prove", "web.yaml", "--against", "live")[0] == 0
+
+
+def test_a_listing_of_nft_whose_flags_nobody_can_read_is_no_proof(host):
+    """nft 1.0.6 prints freed memory for a table's only flag, in JSON alone."""
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    nft(host, "add table inet fwpolicy { flags dormant; }\n")
+    command = ["ip", "netns", "exec", host.netns, "nft", "-j", "list", "ruleset"]
+    listing = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    for entry in listing["nftables"]:
+        if "table" in entry:
+            entry["table"]["flags"] = "inet"
+    Path("live.json").write_text(json.dumps(listing))
+    code, text = host("prove", "web.yaml", "--against", "live.json")
+    assert code == 3 and "live.json: inet fwpolicy: its flags cannot be read: it may be dormant" in text
+    code, text = host("diff", "web.yaml", "live.json")
+    assert text.startswith("no difference but what the model does not follow\n"), text
+    assert len(json.loads(host("diff", "--json", "web.yaml", "live.json")[1])["unmodelled"]) == 1
+
+
+def test_iptables_rules_of_ours_in_a_dormant_table_are_drift_and_no_place_to_apply_to(host):
+    Path("web.yaml").write_text("version: 1\nname: w\ninput: {default: drop, allow: [ssh]}\n")
+    apply = ("apply", "web.yaml", "--no-confirm", "--backend", "iptables")
+    assert host(*apply)[0] == 0
+    assert host("status")[0] == 0
+    nft(host, "add table ip6 filter { flags dormant; }\n")
+    told = "table ip6 filter is dormant: nothing in it is filtered; wake it: nft add table ip6 filter"
+    for verb in (("status",), ("status", "--heal")):
+        code, text = host(*verb)
+        assert code == 2 and told in text
+    assert host("prove", "web.yaml", "--against", "live")[0] == 3
+    code, text = host(*apply)
+    assert code == 1 and told in text
+    nft(host, "add table ip6 filter\nadd table ip mangle { flags dormant; }\n")
+    assert host("status")[0] == 0
+    assert host("prove", "web.yaml", "--against", "live")[0] == 0
+
+
+def test_drift_to_an_interface_by_its_number_is_said(host):
+    subprocess.run(["ip", "-n", host.netns, "link", "add", "wan0", "type", "veth"], check=True)
+    line = "    - {service: ssh, in: wan}\n"
+    Path("web.yaml").write_text(
+        f"version: 1\nname: w\nzones: {{wan: wan0}}\ninput:\n  default: drop\n  allow:\n{line}"
+    )
+    assert host("apply", "web.yaml", "--no-confirm")[0] == 0
+    command = ["ip", "netns", "exec", host.netns, "nft", "-a", "list", "chain", "inet", "fwpolicy", "input"]
+    rules = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    (rule,) = (each.strip() for each in rules if "wan0" in each)
+    text, _, handle = rule.partition(" # handle ")
+    by_number = text.replace("iifname", "iif")
+    nft(host, f"replace rule inet fwpolicy input handle {handle} {by_number}\n")
+    code, text = host("status")
+    assert code == 2 and "the same traffic all the same" in text
+    assert "note: this knows an interface by its number, and ends when that is made anew: " in text
+
+
+def test_a_dormant_table_of_iptables_filters_nothing(host):
+    iptables = ["ip", "netns", "exec", host.netns, "iptables-nft", "-A", "INPUT"]
+    rule = ["-p", "tcp", "-m", "multiport", "--dports", "25,26", "-j", "DROP"]
+    subprocess.run([*iptables, *rule], check=True)
+    assert host("explain", "live", "tcp/25", "from", "203.0.113.9")[1].startswith("drop: ")
+    nft(host, "add table ip filter { flags dormant; }\n")
+    assert host("explain", "live", "tcp/25", "from", "203.0.113.9")[1].startswith("accept: ")
+
+
 def test_apply_proves_and_prove_against_live_notices_an_edit(host):
     code, text = host("apply", "web.yaml")
     assert code == 0 and "proved: in a scratch namespace" in text and "read them back and proved them" in text

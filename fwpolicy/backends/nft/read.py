@@ -66,6 +66,8 @@ def read(listing: Json, family: str, name: str) -> Table | None:
     table = next((b for k, b in objects if k == "table" and (b["family"], b["name"]) == (family, name)), None)
     if table is None:
         return None
+    if "flags" in table:
+        raise UnknownExpressionError(_flagged(table))
     _only(table, "table")
     mine = [(k, b) for k, b in objects if b.get("family") == family and b.get("table") == name]
     rules: dict[str, list[Rule]] = {}
@@ -88,7 +90,14 @@ def read(listing: Json, family: str, name: str) -> Table | None:
     )
 
 
-# What each object of a listing may say; a dormant table, say, or a chain's device means something else.
+def _flagged(table: Json) -> str:
+    """Ours never is."""
+    if table["flags"] == ["dormant"]:
+        return f"table {table['name']} is dormant: it filters nothing"
+    return f"table {table['name']} with flags: {table['flags']}"
+
+
+# What each object of a listing may say; a chain's device, say, means something else.
 _KEYS = {
     "table": frozenset(("family", "name", "handle")),
     "set": frozenset(("family", "name", "table", "type", "handle", "flags", "elem", "size", "timeout")),

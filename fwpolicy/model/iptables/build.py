@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from fwpolicy.model.iptables.ipsets import Sets
-    from fwpolicy.model.iptables.reader import Section, Tables
+    from fwpolicy.model.iptables.reader import Section, Text
     from fwpolicy.model.iptables.words import Line, Match, Option, Options
     from fwpolicy.model.program import Expr
 
@@ -51,28 +51,35 @@ _POLICIES = {"ACCEPT": ACCEPT, "DROP": DROP, "QUEUE": Verdict("queue")}
 
 
 def of_text(
-    text: str, file: str, family: int | None = None, *, whole: bool = True, sets: Sets = NO_SETS
+    text: str,
+    file: str,
+    family: int | None = None,
+    *,
+    whole: bool = True,
+    sets: Sets = NO_SETS,
+    variant: str = "",
 ) -> Program:
     """What iptables-save (4) or ip6tables-save (6) printed, or what the restore command is given.
 
     Raises NotModelledError, a ValueError, with file and line: text that the kernel would refuse, and
     targets that nothing is known of. Rules that only log or count are in no chain: they decide nothing.
     `whole`: else it is what is loaded beside other rules. `sets`: what is in the sets that are known.
+    `variant`: what tells its tables from others of their names, as in "ip filter(legacy) INPUT".
     """
     if family not in (4, 6, None):
         raise ValueError(f"family is 4 or 6, not {family!r}")
     family = family_of(text, file, family)
     found = read(text, file, family, whole)
-    return _Builder(family, found.tables, found.remarks, sets).program()
+    return _Builder(family, found, sets, variant).program()
 
 
 def of_both(
-    texts: Sequence[str], named: str, *, whole: bool = True, sets: Sets = NO_SETS
+    texts: Sequence[str], named: str, *, whole: bool = True, sets: Sets = NO_SETS, variant: str = ""
 ) -> tuple[Program, ...]:
     """What iptables-save and ip6tables-save printed, in this order; in spans each is `named` and its
     family's number. As of_text."""
     return tuple(
-        of_text(text, f"{named}{family}", family, whole=whole, sets=sets)
+        of_text(text, f"{named}{family}", family, whole=whole, sets=sets, variant=variant)
         for family, text in zip((4, 6), texts, strict=True)
     )
 
@@ -86,6 +93,7 @@ def own(program: Program, prefix: str) -> Program:
             kept = tuple(r for r in chain.rules if isinstance(r.action, Jump) and r.action.chain in mine)
             mine[name] = Chain(name, kept, replace(chain.base, policy=ACCEPT))
     inside = {name for name, chain in mine.items() if chain.base is None}
+    inside |= {name.rpartition(" ")[0] for name in inside}
     unmodelled = tuple(where for where in program.unmodelled if where.chain in inside)
     return Program(mine, unmodelled, program.limiters)
 
@@ -125,15 +133,15 @@ def merged(programs: Iterable[Program]) -> Program:
 class _Builder:
     """One text's program. Conditions are kept: rules repeat them, and two equal ones become one object."""
 
-    def __init__(self, family: int, tables: Tables, remarks: Iterable[Where], sets: Sets) -> None:
-        self._family, self._tables, self._sets = family, tables, sets
+    def __init__(self, family: int, found: Text, sets: Sets, variant: str) -> None:
+        self._family, self._tables, self._sets, self._variant = family, found.tables, sets, variant
         self._limiters: dict[str, str] = {}
         # Tables of hashlimit, by name, that rules with a verdict use, and those without one.
         self._deciding: dict[str, Where] = {}
         self._silent: dict[str, Where] = {}
         self._protocol = "ip" if family == 4 else "ip6"
         self._nfproto = Lit("nfproto", ((family, family),))
-        self._unmodelled: list[Where] = [*remarks]
+        self._unmodelled: list[Where] = [*found.remarks]
         self._headers: dict[str, Expr] = {}
         self._matches: dict[tuple[object, ...], Expr] = {}
         self._instances: dict[str, int] = {}
@@ -158,7 +166,7 @@ class _Builder:
         return Program(chains, tuple(self._unmodelled), self._limiters)
 
     def _full(self, table: str, chain: str) -> str:
-        return f"{self._protocol} {table} {chain}"
+        return f"{self._protocol} {table}{self._variant} {chain}"
 
     def _base(self, table: str, name: str, section: Section) -> Base | None:
         if table not in _TABLES:

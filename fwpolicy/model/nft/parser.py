@@ -10,7 +10,7 @@ import re
 
 from fwpolicy.model.nft.expressions import expression, set_literal
 from fwpolicy.model.nft.lexer import END, Tokens
-from fwpolicy.model.nft.statements import rate, statements
+from fwpolicy.model.nft.statements import quota, rate, statements
 from fwpolicy.model.nft.words import PRIORITIES
 
 TYPE_CHECKING = False
@@ -243,7 +243,7 @@ def _element_command(tokens: Tokens, owner: dict[str, Json]) -> Commands:
 
 
 def _object(kind: str) -> Callable[[Tokens, dict[str, Json]], Commands]:
-    """A counter, a limit ...: only what a limit's rate is matters to verdicts."""
+    """A counter, a limit ...: only what a limit's rate and a quota's size is matters to verdicts."""
 
     def parse_one(tokens: Tokens, owner: dict[str, Json]) -> Commands:
         found = owner | {"name": tokens.word()}
@@ -254,6 +254,12 @@ def _object(kind: str) -> Callable[[Tokens, dict[str, Json]], Commands]:
             found |= rate(tokens)
             if block and not _closed(tokens):
                 tokens.refuse("expected the end of the limit")
+        elif kind == "quota":
+            block = tokens.take("{")
+            tokens.blank()
+            found |= quota(tokens)
+            if block:
+                _skip_block(tokens)
         elif tokens.take("{"):
             _skip_block(tokens)
         return [{kind: found}]

@@ -184,7 +184,11 @@ class _Reader:
 
     def quota(self, of: Json) -> None:
         if isinstance(of, str):
-            self.limiter(f"{self.scope.table.name} quota {of}", "quota")
+            found = self.scope.table.quotas.get(of)
+            if found is None:
+                raise Missing(f"no quota {of}")
+            said = f"quota {'over ' if found.get('inv') else ''}{found['bytes']} bytes"
+            self.limiter(f"{self.scope.table.name} quota {of}", said, over=bool(found.get("inv")))
         else:
             said = f"quota {of.get('val')} {of.get('val_unit')}"
             self.of_its_own(said, said, over=bool(of.get("inv")))

@@ -21,6 +21,7 @@ _BITMASKS = (
 _PRIORITY = {"meta": {"key": "priority"}}
 _WORDS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
 _BETWEEN = frozenset((*_WORDS, *_WORDS.values(), "!", "vmap", "set"))
+_BYTES = {"bytes": 1, "kbytes": 1 << 10, "mbytes": 1 << 20, "gbytes": 1 << 30}
 
 
 def statements(tokens: Tokens) -> tuple[list[Json], str | None]:
@@ -160,6 +161,12 @@ def _quota(tokens: Tokens) -> Json:
     if tokens.take("name"):
         return {"quota": _object(tokens)}
     return {"quota": _over(tokens, lambda: _bytes(tokens))}
+
+
+def quota(tokens: Tokens) -> Json:
+    """What a quota's object holds, as JSON has it; what was used of it comes and goes."""
+    found = _over(tokens, lambda: _bytes(tokens))
+    return {"bytes": found["val"] * _BYTES[found["val_unit"]], "inv": bool(found.get("inv"))}
 
 
 def _bytes(tokens: Tokens) -> Json:

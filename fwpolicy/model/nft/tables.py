@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SETS = ("set", "map")
 # What has no effect on any verdict, or only through a rule that names it.
-_WITHOUT_RULES = ("metainfo", "counter", "quota", "secmark", "synproxy", "flowtable")
+_WITHOUT_RULES = ("metainfo", "counter", "secmark", "synproxy", "flowtable")
 _WITHOUT_RULES_CT = ("ct helper", "ct timeout", "ct expectation")
 
 
@@ -30,6 +30,7 @@ class Table:
         self.rules: dict[str, list[Json]] = {}
         self.sets: dict[str, Json] = {}
         self.limits: dict[str, Json] = {}
+        self.quotas: dict[str, Json] = {}
 
 
 def tables(document: Json, file: str) -> list[Table]:
@@ -53,8 +54,10 @@ def _carry_out(found: dict[tuple[str, str], Table], kind: str, body: Json, file:
         flags = set(_flags(body))
         # A declaration without the flag wakes the table (seen).
         table.dormant = "dormant" in flags
-        # `nft -j` of 1.0.6 says the table's name for its flag (seen): dormant, or owned by a process.
-        table.unclear = bool(flags - {"dormant", "owner", "persist"}) or table.unclear
+        # For a table's only flag `nft -j` of 1.0.6 prints freed memory, any name of the listing (seen);
+        # others print a word, too.
+        doubtful = isinstance(body.get("flags"), str) or bool(flags - {"dormant", "owner", "persist"})
+        table.unclear = doubtful or table.unclear
     elif kind in ("delete", "destroy", "flush"):
         _undo(found, kind, body, file)
     else:
@@ -83,6 +86,8 @@ def _declare(found: dict[tuple[str, str], Table], kind: str, body: Json, file: s
         table.sets[body["name"]]["elem"] += body["elem"]
     elif kind == "limit":
         table.limits[body["name"]] = body
+    elif kind == "quota":
+        table.quotas[body["name"]] = body
     else:
         raise NotModelledError(f"'{kind}' is not modelled", Where(file, 0, "", kind))
 
@@ -108,7 +113,7 @@ def _undo(found: dict[tuple[str, str], Table], verb: str, body: Json, file: str)
     elif kind in _SETS and verb == "flush":
         table.sets[of["name"]]["elem"] = []
     else:
-        {"limit": table.limits}.get(kind, table.sets).pop(of["name"], None)
+        {"limit": table.limits, "quota": table.quotas}.get(kind, table.sets).pop(of["name"], None)
 
 
 def _table(found: dict[tuple[str, str], Table], body: Json, file: str) -> Table:

@@ -8,7 +8,7 @@ from fwpolicy.addresses import parse
 from fwpolicy.model import fields
 from fwpolicy.model.hooks import decide
 from fwpolicy.model.nft import of_json, of_text
-from fwpolicy.model.program import NotModelledError, Verdict, holds
+from fwpolicy.model.program import NotModelledError, Verdict, holds, of_table
 
 V4 = {"nfproto": 4, "th": 1}
 V6 = {"nfproto": 6, "th": 1}
@@ -295,9 +295,16 @@ def test_of_one_priority_the_last_registered_runs_first():
 def test_a_dormant_table_runs_no_chain():
     text = ruleset("drop").replace("table inet t {", "table inet t {\n\tflags dormant")
     assert not of_text(text, "t").bases("input")
-    table = {"family": "inet", "name": "t", "flags": "t"}
-    named = of_json({"nftables": [{"table": table}]}).unmodelled
-    assert [str(where) for where in named] == ["live: inet t: its flags cannot be read: it may be dormant"]
+
+
+@pytest.mark.parametrize("flags", ["t", "inet", "dormant", "owner", "", ["dormant", "other"]])
+def test_a_table_whose_flags_cannot_be_read_may_be_dormant(flags):
+    listing = {"nftables": [{"table": {"family": "inet", "name": "t", "flags": flags}}]}
+    for program in (of_json(listing), of_table(of_json(listing), "inet t")):
+        named = [str(where) for where in program.unmodelled]
+        assert named == ["live: inet t: its flags cannot be read: it may be dormant"]
+    listing["nftables"][0]["table"]["flags"] = ["dormant"]
+    assert not of_json(listing).unmodelled
 
 
 def test_goto_ends_where_its_chain_ends():
