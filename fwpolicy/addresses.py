@@ -23,6 +23,7 @@ BITS = {4: 32, 6: 128}
 # As they are written: without leading zeros, which some programs read as octal.
 _LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
+_PORTS = "its port belongs to the service, a source's is 'sport'"
 
 
 class AddressError(ValueError):
@@ -56,9 +57,11 @@ def _no_address(text: str, family: int) -> AddressError:
     if "," in text or " " in text:
         return AddressError(f"'{text}' is not one address", "a list is written [A, B]")
     if text[:1] == "[":
-        return AddressError(f"'{text}' is not an address", "leave out the brackets")
+        address, _, port = text[1:].partition("]")
+        hint = f"write {address}: {_PORTS}" if port else "leave out the brackets"
+        return AddressError(f"'{text}' is not an address", hint)
     if "." in text and text.count(":") == 1:
-        return AddressError(f"'{text}' is not an address", "a port belongs in 'service'")
+        return AddressError(f"'{text}' is not an address", f"write {text.partition(':')[0]}: {_PORTS}")
     if family == 4 and "." in text and text[-1:].isalpha():
         return AddressError(f"'{text}' is not an address", "host names are not addresses; list the addresses")
     return AddressError(f"'{text}' is not an IP{'v6' if family == 6 else ''} address")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, subtract
-from fwpolicy.addresses import parse as parse_address
+import re
+
+from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, of, subtract
 from fwpolicy.policy import values, zones
 from fwpolicy.policy.lines import all_known
 from fwpolicy.policy.matches import PORTED
 from fwpolicy.policy.model import Masquerade, Nat, PortForward, SourceNat
-from fwpolicy.policy.names import FAMILY_NAMES
+from fwpolicy.policy.names import FAMILY_NAMES, packet_address
 from fwpolicy.record import record
 from fwpolicy.source import Mapping
 
@@ -27,6 +28,19 @@ KEYS = {
     "snat": ("out", "to", "from"),
 }
 REQUIRED = {"masquerade": ("out",), "forward": ("in", "service", "to"), "snat": ("out", "to")}
+# What no packet can be sent to, or be sent from, by way of a router (RFC 6890, RFC 4291 2.5.6).
+UNROUTED = {
+    ("127.0.0.0/8", "::1"): "a loopback address, which stays inside of a host",
+    ("0.0.0.0/8", "::"): "no host's address",
+    ("224.0.0.0/4", "ff00::/8"): "a multicast address",
+    ("255.255.255.255",): "the broadcast address",
+    ("fe80::/10",): "a link-local address, which means nothing without an interface",
+}
+_TO_HINTS = {
+    "forward": "the address of the host that has the service, as in: to: 192.168.1.10",
+    "snat": "an address that this host has on its way out, as in: to: 198.51.100.9",
+}
+_WITH_PORT = re.compile(r"\[?([0-9a-fA-F.:]+?)\]?:([0-9]+)\Z")
 
 
 @record
@@ -128,23 +142,36 @@ def _masquerade(text: NatLineText, names: Names) -> tuple[Masquerade, ...]:
     return (Masquerade(outgoing, source, families, text.span),)
 
 
-def _to(text: NatLineText, names: Names) -> tuple[int, int] | None:
+def _to(text: NatLineText, kind: str, names: Names) -> tuple[int, int] | None:
     """The one address of `to`."""
-    if text.to is None:
+    word = text.to
+    if word is None:
         return None
-    hint = "one address of this network, as in: to: 192.0.2.1"
-    if text.to.text in names.groups:
-        names.error(f"'to' is a group, '{text.to.text}'; it must be one address", text.to.span, hint)
+    hint = _TO_HINTS[kind]
+    if word.text in names.groups:
+        names.error(f"'to' is a group, '{word.text}'; it must be one address", word.span, hint)
         return None
     try:
-        family, first, last = parse_address(text.to.text)
+        family, first, last = packet_address(word.text)
     except AddressError as error:
-        names.error(str(error), text.to.span, error.hint)
+        names.error(str(error), word.span, _port_hint(word.text, kind) or error.hint)
         return None
     if first != last:
-        names.error(f"'{text.to.text}' is more than one address", text.to.span, hint)
+        names.error(f"'{word.text}' is more than one address", word.span, hint)
         return None
+    for addresses, what in UNROUTED.items():
+        if (family, first) in of(*addresses):
+            names.error(f"'{word.text}' is {what}: nothing can be translated to it", word.span, hint)
+            return None
     return family, first
+
+
+def _port_hint(text: str, kind: str) -> str | None:
+    written = _WITH_PORT.match(text) if kind == "forward" else None
+    if written is None:
+        return None
+    address = f'"{written[1]}"' if ":" in written[1] else written[1]
+    return f"the port is a key of its own: to: {address}, port: {written[2]}"
 
 
 def _has_family(source: AddressSet | None, to: tuple[int, int], text: NatLineText, names: Names) -> bool:
@@ -157,7 +184,7 @@ def _has_family(source: AddressSet | None, to: tuple[int, int], text: NatLineTex
 
 def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
     before = len(names.problems)
-    outgoing, source, to = zones.resolve(text.outgoing, names), _source(text, names), _to(text, names)
+    outgoing, source, to = zones.resolve(text.outgoing, names), _source(text, names), _to(text, "snat", names)
     if names.has_errors(before) or not outgoing or not to or (source is not None and not source):
         return ()
     return (SourceNat(outgoing, source, to, text.span),) if _has_family(source, to, text, names) else ()
@@ -165,7 +192,8 @@ def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
 
 def _forward(text: NatLineText, names: Names) -> tuple[PortForward, ...]:
     before = len(names.problems)
-    incoming, source, to = zones.resolve(text.incoming, names), _source(text, names), _to(text, names)
+    incoming, source = zones.resolve(text.incoming, names), _source(text, names)
+    to = _to(text, "forward", names)
     services = names.service(text.services or ())
     if names.has_errors(before) or not incoming or not to or not services:
         return ()
