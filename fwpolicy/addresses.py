@@ -23,6 +23,7 @@ BITS = {4: 32, 6: 128}
 # As they are written: without leading zeros, which some programs read as octal.
 _LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
+A_LIST = "a list is written [A, B]"
 _PORTS = "its port belongs to the service, a source's is 'sport'"
 
 
@@ -55,7 +56,7 @@ def _no_address(text: str, family: int) -> AddressError:
             f"'{text}' names an interface", f"an address without it: {text.partition('%')[0]}"
         )
     if "," in text or " " in text:
-        return AddressError(f"'{text}' is not one address", "a list is written [A, B]")
+        return AddressError(f"'{text}' is not one address", A_LIST)
     if text[:1] == "[":
         address, _, port = text[1:].partition("]")
         hint = f"write {address}: {_PORTS}" if port else "leave out the brackets"
@@ -63,7 +64,8 @@ def _no_address(text: str, family: int) -> AddressError:
     if "." in text and text.count(":") == 1:
         return AddressError(f"'{text}' is not an address", f"write {text.partition(':')[0]}: {_PORTS}")
     if family == 4 and "." in text and text[-1:].isalpha():
-        return AddressError(f"'{text}' is not an address", "host names are not addresses; list the addresses")
+        hint = f"a host's name stands in a group of its own, as in: mirrors: {{hosts: [{text}]}}"
+        return AddressError(f"'{text}' is not an address", hint)
     return AddressError(f"'{text}' is not an IP{'v6' if family == 6 else ''} address")
 
 
@@ -93,7 +95,8 @@ def _parse_range(text: str) -> tuple[int, int, int]:
     if family != last_family:
         raise AddressError(f"the range '{text}' mixes IPv4 and IPv6")
     if first > last:
-        raise AddressError(f"the range '{text}' runs backwards", f"write {last_text}-{first_text}")
+        hint = f"write {last_text.strip()}-{first_text.strip()}"
+        raise AddressError(f"the range '{text}' runs backwards", hint)
     return family, first, last
 
 
@@ -112,6 +115,10 @@ def _parse_prefix(text: str) -> tuple[int, int, int]:
 
 def _prefix_length(text: str, length: str, bits: int) -> int:
     found = _LENGTHS.get(length)
+    bare = length[:1] == "0" and (length.lstrip("0") or "0")
+    if found is None and bare in _LENGTHS:
+        message = f"the prefix length of '{text}' has a leading zero, which some programs read as octal"
+        raise AddressError(message, f"write {text.partition('/')[0]}/{bare}")
     if found is None or found > bits:
         raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}", _mask_hint(text, length))
     return found

@@ -6,6 +6,7 @@ import re
 
 from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, of, subtract
 from fwpolicy.policy import values, zones
+from fwpolicy.policy.groups import HOST
 from fwpolicy.policy.lines import all_known
 from fwpolicy.policy.matches import PORTED
 from fwpolicy.policy.model import Masquerade, Nat, PortForward, SourceNat
@@ -126,7 +127,7 @@ def _source(text: NatLineText, names: Names) -> AddressSet | None:
 
 def _masquerade(text: NatLineText, names: Names) -> tuple[Masquerade, ...]:
     before = len(names.problems)
-    outgoing, source = zones.resolve(text.outgoing, names), _source(text, names)
+    outgoing, source = zones.resolve(text.outgoing, "out", names), _source(text, names)
     if names.has_errors(before) or not outgoing or (source is not None and not source):
         return ()
     families = tuple(family for family in (4, 6) if source is None or source.of(family))
@@ -154,7 +155,7 @@ def _to(text: NatLineText, kind: str, names: Names) -> tuple[int, int] | None:
     try:
         family, first, last = packet_address(word.text)
     except AddressError as error:
-        names.error(str(error), word.span, _port_hint(word.text, kind) or error.hint)
+        names.error(str(error), word.span, hint if HOST.match(word.text) else _hint(word.text, kind, error))
         return None
     if first != last:
         names.error(f"'{word.text}' is more than one address", word.span, hint)
@@ -166,10 +167,10 @@ def _to(text: NatLineText, kind: str, names: Names) -> tuple[int, int] | None:
     return family, first
 
 
-def _port_hint(text: str, kind: str) -> str | None:
+def _hint(text: str, kind: str, error: AddressError) -> str | None:
     written = _WITH_PORT.match(text) if kind == "forward" else None
     if written is None:
-        return None
+        return error.hint
     address = f'"{written[1]}"' if ":" in written[1] else written[1]
     return f"the port is a key of its own: to: {address}, port: {written[2]}"
 
@@ -184,7 +185,8 @@ def _has_family(source: AddressSet | None, to: tuple[int, int], text: NatLineTex
 
 def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
     before = len(names.problems)
-    outgoing, source, to = zones.resolve(text.outgoing, names), _source(text, names), _to(text, "snat", names)
+    outgoing, source = zones.resolve(text.outgoing, "out", names), _source(text, names)
+    to = _to(text, "snat", names)
     if names.has_errors(before) or not outgoing or not to or (source is not None and not source):
         return ()
     return (SourceNat(outgoing, source, to, text.span),) if _has_family(source, to, text, names) else ()
@@ -192,7 +194,7 @@ def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
 
 def _forward(text: NatLineText, names: Names) -> tuple[PortForward, ...]:
     before = len(names.problems)
-    incoming, source = zones.resolve(text.incoming, names), _source(text, names)
+    incoming, source = zones.resolve(text.incoming, "in", names), _source(text, names)
     to = _to(text, "forward", names)
     services = names.service(text.services or ())
     if names.has_errors(before) or not incoming or not to or not services:

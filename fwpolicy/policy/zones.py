@@ -73,8 +73,8 @@ def _name_hint(text: str) -> str:
     return _LISTED
 
 
-def resolve(words: tuple[Word, ...] | None, names: Names) -> tuple[str, ...] | None:
-    """The interface names of zones, sorted; None where no zone is named."""
+def resolve(words: tuple[Word, ...] | None, key: str, names: Names) -> tuple[str, ...] | None:
+    """The interface names of zones, sorted; None where no zone is named. `key`: "in" or "out"."""
     if words is None:
         return None
     found: set[str] = set()
@@ -83,13 +83,18 @@ def resolve(words: tuple[Word, ...] | None, names: Names) -> tuple[str, ...] | N
             names.used_zones.add(word.text)
             found.update(each.text for each in names.zones[word.text].interfaces)
         else:
-            names.error(f"zone '{word.text}' is not declared", word.span, _hint(word.text, names))
+            names.error(f"zone '{word.text}' is not declared", word.span, _hint(word.text, key, names))
     return tuple(sorted(found))
 
 
-def _hint(name: str, names: Names) -> str:
+def _hint(name: str, key: str, names: Names) -> str:
     from fwpolicy.policy.reader import nearest  # noqa: PLC0415
 
+    if name[0] == "!":
+        return f"an exception is a key of the rule: except: {{{key}: {name[1:].strip() or 'ZONE'}}}"
+    for zone, text in names.zones.items():
+        if any(covers(each.text, name) for each in text.interfaces):
+            return f"'{name}' is an interface of zone '{zone}': {key}: {zone}"
     near = nearest(name, tuple(names.zones))
     if near:
         return near

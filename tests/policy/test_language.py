@@ -147,6 +147,16 @@ def test_an_address_that_is_meant_as_every_address():
     assert warned("{from: 0.0.0.0/0}") == ["IPv4 only"]
 
 
+def test_ipv4_in_ipv6_form_is_warned_of():
+    """Lists of addresses that nobody has contain the block: no packet carries one, and IPv4 it is not."""
+    said = "'::ffff:0:0/96' is IPv4 in IPv6 form, which no packet carries: it matches no IPv4 packet"
+    assert warned('{from: "::ffff:0:0/96"}') == ["IPv6 only", said]
+    text = f"{HEAD}groups: {{a: {{file: a.txt}}}}\ninput: {{default: accept, block: [{{from: a}}]}}\n"
+    policy = read(text, files={"a.txt": "10.0.0.0/8\n::ffff:0:0/96\n"})
+    assert warnings(policy) == [said]
+    assert str(policy.warnings[0].span).startswith("a.txt:2:1")
+
+
 # Services
 
 
