@@ -29,6 +29,11 @@ KEYS = {
     "snat": ("out", "to", "from"),
 }
 REQUIRED = {"masquerade": ("out",), "forward": ("in", "service", "to"), "snat": ("out", "to")}
+_EXAMPLES = {
+    "masquerade": "[{out: wan}]",
+    "forward": "[{in: wan, service: https, to: 192.168.1.10}]",
+    "snat": "[{out: wan, to: 198.51.100.9}]",
+}
 # What no packet can be sent to, or be sent from, by way of a router (RFC 6890, RFC 4291 2.5.6).
 UNROUTED = {
     ("127.0.0.0/8", "::1"): "a loopback address, which stays inside of a host",
@@ -74,7 +79,8 @@ def parse(reader: Reader, key: Word, node: Node) -> NatText:
     found = reader.keys(node, "nat", (*KEYS, "clamp-mss"))
 
     def lines(kind: str) -> tuple[NatLineText, ...]:
-        return reader.each(found.get(kind), f"nat's '{kind}'", lambda item: _line(reader, item, kind))
+        form = f"write {kind}: {_EXAMPLES[kind]}"
+        return reader.each(found.get(kind), f"nat's '{kind}'", lambda item: _line(reader, item, kind), form)
 
     clamp = reader.boolean(found.get("clamp-mss"), "'clamp-mss'")
     return NatText(key, lines("masquerade"), lines("forward"), lines("snat"), clamp)

@@ -168,7 +168,7 @@ def test_logs_of_lines():
     assert allowed("{service: ssh, log: true}").log == ""
     assert allowed("{service: ssh, log: false}").log is None
     assert allowed("{service: ssh, log: ssh from outside}").log == "ssh from outside"
-    assert allowed('{service: ssh, log: "true"}').log == "true"
+    assert allowed('{service: ssh, log: "no entry"}').log == "no entry"
 
 
 def test_lines_that_differ_in_their_label_say_something_new():

@@ -46,7 +46,8 @@ NOT_OF_FORM = {
         "apply-gates-synchronised-no-role",
     ],
     "other files": [
-        "group-file-bad-lines", "group-file-beyond-the-folder", "group-file-is-a-device",
+        "group-beside-an-included", "group-file-bad-lines", "group-file-beyond-the-folder",
+        "group-file-forms", "group-file-is-a-device", "group-file-whole",
         "group-file-is-a-directory", "group-file-missing", "group-file-not-utf8", "merge-differs",
         "merge-same-file-twice", "name not in the stem", "group-extension-of-a-neighbour",
         "include-broken", "include-cycle", "include-itself", "include-no-default", "lock-empty",
