@@ -88,7 +88,7 @@ def parse(reader: Reader, key: Word, node: Node) -> NatText:
 
 def _line(reader: Reader, node: Node, kind: str) -> NatLineText | None:
     what = f"a line of 'nat: {kind}'"
-    found = reader.keys(node, what, KEYS[kind])
+    found = reader.keys(node, what, KEYS[kind], form=f"write {kind}: {_EXAMPLES[kind]}")
     if not isinstance(node, Mapping):
         return None
     missing = [f"'{key}'" for key in REQUIRED[kind] if key not in found]

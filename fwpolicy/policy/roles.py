@@ -149,12 +149,13 @@ def _role_that_allows(role: NtpRole, hook: str, rule: Rule) -> str | None:
         if role.mode == "closed":
             return "the role asks servers: roles: {ntp: client-only}"
         return "'servers' names its addresses"
-    served = {(_UDP, NTP), (_TCP, NTS_KE)} if role.nts else {(_UDP, NTP)}
-    if not _is_only(rule.match.services, frozenset(served)):
+    services = rule.match.services
+    if not _is_only(services, frozenset({(_UDP, NTP), (_TCP, NTS_KE)})):
         return None
-    if role.mode == "server":
-        return "'serve' names its addresses"
-    return "the role serves: roles: {ntp: {mode: server, serve: [WHOM]}}"
+    nts = "" if _is_only(services, frozenset({(_UDP, NTP)})) else ", nts: true"
+    if role.mode != "server":
+        return f"the role serves: roles: {{ntp: {{mode: server, serve: [WHOM]{nts}}}}}"
+    return "'serve' names its addresses" if role.nts or not nts else "the role has the key nts: true"
 
 
 def _role_that_is_blocked(hook: str) -> str:

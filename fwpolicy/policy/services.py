@@ -235,9 +235,9 @@ def _port_hint(protocol: str, word: str) -> str | None:
         return f"{protocol}/1-65535 is all of {protocol}"
     if spec := BUILT_IN.get(word.lower()):
         return f"'{word.lower()}' is a service, and stands alone: {spec.replace(' ', ', ')}"
-    parts = word.split(",")
-    if len(parts) > 1 and all(part.strip().replace("-", "").isdigit() for part in parts):
-        return f"a list is written [{', '.join(f'{protocol}/{part.strip()}' for part in parts)}]"
+    parts = word.replace(",", " ").split()
+    if len(parts) > 1 and all(part.replace("-", "").isdigit() for part in parts):
+        return f"a list is written [{', '.join(f'{protocol}/{part}' for part in parts)}]"
     return None
 
 

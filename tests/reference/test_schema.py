@@ -41,6 +41,7 @@ NOT_OF_FORM = {
     "lines that contradict each other, or leave nothing": [
         "role-clients-blocked", "role-closed-denies-output", "role-denies-allow-of-others",
         "role-denies-allow", "role-denies-other-servers", "role-empty-groups", "role-exchange-blocked",
+        "role-server-without-nts",
         "top-says-nothing", "nat-contradictions", "rule-id-twice",
         "apply-gates-shut", "apply-gates-synchronised-closed", "apply-gates-synchronised-no-daemon",
         "apply-gates-synchronised-no-role",
