@@ -64,7 +64,7 @@ def of_service(text: str, names: Names) -> str | None:
     if "/" in text:
         return None
     if text.lower() in _EVERYTHING:
-        return "a line without 'service' is about all: {from: ADDRESS}; about everybody, too, is 'default'"
+        return "leave out 'service' to mean all of them: {from: ADDRESS}; for everybody that is the 'default'"
     if text in names.zones:
         return f"'{text}' is a zone: it belongs in 'in' or 'out'"
     if text in names.groups or text in BUILT_IN_GROUPS:

@@ -185,7 +185,13 @@ def _members(reader: Reader, node: Node | None) -> tuple[Word, ...]:
     """An empty list is resolve's to judge: an optional group may have one."""
     if isinstance(node, Sequence) and not node.items:
         return ()
-    return reader.words(node, "a group's member") or ()
+    form = "a group of a file or of hosts has a name of its own, and others have it by that name"
+    return reader.words(node, "a group's member", form if _has_mapping(node) else None) or ()
+
+
+def _has_mapping(node: Node | None) -> bool:
+    items = node.items if isinstance(node, Sequence) else []
+    return any(isinstance(item, Mapping) and not looks_like_ipv6(item) for item in items)
 
 
 def _one_source(reader: Reader, node: Mapping, what: str, found: dict[str, Node]) -> None:

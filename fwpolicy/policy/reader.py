@@ -193,8 +193,8 @@ class Reader:
             return None
         return word
 
-    def words(self, node: Node | None, what: str) -> tuple[Word, ...] | None:
-        """A word or a list of words; None where the key is absent."""
+    def words(self, node: Node | None, what: str, form: str | None = None) -> tuple[Word, ...] | None:
+        """A word or a list of words; None where the key is absent. `form`: a hint for what is no word."""
         if node is None:
             return None
         if node.__class__ is Scalar:
@@ -208,7 +208,7 @@ class Reader:
             return (word,) if word else ()
         if not node.items:
             self.error(f"{what} is an empty list", node)
-        words = tuple(word for item in node.items if (word := self.word(item, what)))
+        words = tuple(word for item in node.items if (word := self.word(item, what, form)))
         self._warn_of_repeats(words)
         return words
 
