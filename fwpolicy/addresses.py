@@ -23,6 +23,7 @@ BITS = {4: 32, 6: 128}
 # As they are written: without leading zeros, which some programs read as octal.
 _LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
+A_NEGATION = "an exception is a key of the rule, as in: except: {from: ADDRESS}"
 A_LIST = "a list is written [A, B]"
 _PORTS = "its port belongs to the service, a source's is 'sport'"
 
@@ -51,6 +52,8 @@ def _no_address(text: str, family: int) -> AddressError:
         if any(len(part) > 3 or (part and int(part) > 255) for part in parts):
             return AddressError(f"'{text}' has a part above 255")
         return AddressError(f"'{text}' is not an IPv4 address: it needs four numbers")
+    if text[:1] == "!":
+        return AddressError(f"'{text}' is not an address", A_NEGATION)
     if "%" in text:
         return AddressError(
             f"'{text}' names an interface", f"an address without it: {text.partition('%')[0]}"

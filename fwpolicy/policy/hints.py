@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy.addresses import A_NEGATION
 from fwpolicy.policy import services
 from fwpolicy.policy.groups import HOST
 from fwpolicy.policy.names import BUILT_IN_GROUPS
@@ -37,10 +38,10 @@ def of_group(name: str, others: tuple[str, ...], names: Names) -> str:
         return "every address is: any"
     if name in names.services or name in services.BUILT_IN:
         return f"'{name}' is a service: it belongs in 'service'"
+    if name[0] == "!":
+        return A_NEGATION
     if " " in name or "," in name:
         return "a list is written [A, B]"
-    if name[0] == "!":
-        return "an exception is a key of the rule: except: {from: ADDRESS}"
     if name in names.zones:
         return f"'{name}' is a zone: it belongs in 'in' or 'out'"
     if name[0] == "+":
@@ -61,6 +62,8 @@ def of_host(name: str) -> str:
 
 def of_service(text: str, names: Names) -> str | None:
     """For what is no service; None where the message says enough."""
+    if text[0] == "!":
+        return f"an exception is a key of the rule, as in: except: {{service: {text[1:].strip() or 'ssh'}}}"
     if "/" in text:
         return None
     if text.lower() in _EVERYTHING:

@@ -277,7 +277,8 @@ class Names:
         self._resolving.pop()
         may_be_empty = group.optional or group.flawed or group.hosts or self.filled_by((group.name,))
         if not addresses and not may_be_empty and not self.has_errors(before):
-            said = f"file: {group.file.text}" if group.file else "addresses: []"
+            named = ", ".join(member.text for member in group.members)
+            said = f"file: {group.file.text}" if group.file else f"addresses: [{named}]"
             hint = f"{name}: {{optional: true, {said}}} if it may be empty"
             self.error(f"group '{name}' is empty, so its rules would match nothing", group.name.span, hint)
         self._resolved[name] = addresses

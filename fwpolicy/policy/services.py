@@ -277,7 +277,9 @@ def _no_protocol(text: str, protocol: str, rest: str) -> ServiceError:
         return ServiceError(f"'{text}' is the wrong way round", f"write {rest}/{protocol}")
     if protocol.isdigit() or protocol == "":
         return ServiceError(f"'{text}' has no protocol", f"write tcp/{rest} or udp/{rest}")
-    if protocol.lower() in (*NUMBERS, "ip"):
+    if protocol[0] == "!":
+        hint = f"an exception is a key of the rule, as in: except: {{service: {text[1:].strip()}}}"
+    elif protocol.lower() in (*NUMBERS, "ip"):
         hint = f"write {protocol.lower()}/{rest}"
     elif protocol in BUILT_IN:
         hint = f"'{protocol}' is a service: it stands alone, without a port"

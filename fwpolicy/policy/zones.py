@@ -67,7 +67,7 @@ def _name_hint(text: str) -> str:
     if at and name:
         return f"write {name}: what follows the '@' is the interface that it is tied to"
     if text[0] == "!":
-        return "an exception is a key of the rule: except: {in: ZONE}"
+        return "an exception is a key of the rule, as in: except: {in: ZONE}"
     if len(text) > 1 and text[-1] == "+":
         return f"write {text[:-1]}*, where any rest is meant"
     return _LISTED
@@ -91,7 +91,7 @@ def _hint(name: str, key: str, names: Names) -> str:
     from fwpolicy.policy.reader import nearest  # noqa: PLC0415
 
     if name[0] == "!":
-        return f"an exception is a key of the rule: except: {{{key}: {name[1:].strip() or 'ZONE'}}}"
+        return f"an exception is a key of the rule, as in: except: {{{key}: {name[1:].strip() or 'ZONE'}}}"
     for zone, text in names.zones.items():
         if any(covers(each.text, name) for each in text.interfaces):
             return f"'{name}' is an interface of zone '{zone}': {key}: {zone}"
