@@ -23,6 +23,9 @@ BITS = {4: 32, 6: 128}
 # As they are written: without leading zeros, which some programs read as octal.
 _LENGTHS = {str(number): number for number in range(129)}
 _AF = {4: AF_INET, 6: AF_INET6}
+A_NEGATION = "an exception is a key of the rule, as in: except: {from: ADDRESS}"
+A_LIST = "a list is written [A, B]"
+_PORTS = "its port belongs to the service, a source's is 'sport'"
 
 
 class AddressError(ValueError):
@@ -49,18 +52,23 @@ def _no_address(text: str, family: int) -> AddressError:
         if any(len(part) > 3 or (part and int(part) > 255) for part in parts):
             return AddressError(f"'{text}' has a part above 255")
         return AddressError(f"'{text}' is not an IPv4 address: it needs four numbers")
+    if text[:1] == "!":
+        return AddressError(f"'{text}' is not an address", A_NEGATION)
     if "%" in text:
         return AddressError(
             f"'{text}' names an interface", f"an address without it: {text.partition('%')[0]}"
         )
     if "," in text or " " in text:
-        return AddressError(f"'{text}' is not one address", "a list is written [A, B]")
+        return AddressError(f"'{text}' is not one address", A_LIST)
     if text[:1] == "[":
-        return AddressError(f"'{text}' is not an address", "leave out the brackets")
+        address, _, port = text[1:].partition("]")
+        hint = f"write {address}: {_PORTS}" if port else "leave out the brackets"
+        return AddressError(f"'{text}' is not an address", hint)
     if "." in text and text.count(":") == 1:
-        return AddressError(f"'{text}' is not an address", "a port belongs in 'service'")
+        return AddressError(f"'{text}' is not an address", f"write {text.partition(':')[0]}: {_PORTS}")
     if family == 4 and "." in text and text[-1:].isalpha():
-        return AddressError(f"'{text}' is not an address", "host names are not addresses; list the addresses")
+        hint = f"a host's name stands in a group of its own, as in: mirrors: {{hosts: [{text}]}}"
+        return AddressError(f"'{text}' is not an address", hint)
     return AddressError(f"'{text}' is not an IP{'v6' if family == 6 else ''} address")
 
 
@@ -90,7 +98,8 @@ def _parse_range(text: str) -> tuple[int, int, int]:
     if family != last_family:
         raise AddressError(f"the range '{text}' mixes IPv4 and IPv6")
     if first > last:
-        raise AddressError(f"the range '{text}' runs backwards", f"write {last_text}-{first_text}")
+        hint = f"write {last_text.strip()}-{first_text.strip()}"
+        raise AddressError(f"the range '{text}' runs backwards", hint)
     return family, first, last
 
 
@@ -109,6 +118,10 @@ def _parse_prefix(text: str) -> tuple[int, int, int]:
 
 def _prefix_length(text: str, length: str, bits: int) -> int:
     found = _LENGTHS.get(length)
+    bare = length[:1] == "0" and (length.lstrip("0") or "0")
+    if found is None and bare in _LENGTHS:
+        message = f"the prefix length of '{text}' has a leading zero, which some programs read as octal"
+        raise AddressError(message, f"write {text.partition('/')[0]}/{bare}")
     if found is None or found > bits:
         raise AddressError(f"the prefix length of '{text}' must be 0 to {bits}", _mask_hint(text, length))
     return found

@@ -154,8 +154,13 @@ def test_nothing_is_accepted_that_ipaddress_refuses(text):
         ("10.0.0.1-20", "write 10.0.0.1-10.0.0.20"),
         ("10.0.0.9-10.0.0.1", "write 10.0.0.1-10.0.0.9"),
         ("fe80::1%eth0", "an address without it: fe80::1"),
-        ("10.0.0.1:22", "a port belongs in 'service'"),
-        ("www.example.org", "host names are not addresses; list the addresses"),
+        ("10.0.0.1:22", "write 10.0.0.1: its port belongs to the service, a source's is 'sport'"),
+        ("[2001:db8::1]:22", "write 2001:db8::1: its port belongs to the service, a source's is 'sport'"),
+        (
+            "www.example.org",
+            "a host's name stands in a group of its own, as in: mirrors: {hosts: [www.example.org]}",
+        ),
+        ("10.0.0.0/08", "write 10.0.0.0/8"),
         ("10.0.0.0/33", None),
     ],
 )

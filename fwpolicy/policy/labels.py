@@ -6,6 +6,7 @@ import re
 
 from fwpolicy.policy import values
 from fwpolicy.policy.model import Limit
+from fwpolicy.policy.reader import boolean_hint, kind
 from fwpolicy.policy.syntax import LabelText
 from fwpolicy.source import Scalar
 
@@ -64,6 +65,10 @@ def _comment(reader: Reader, node: Node, said: dict[str, str], midnight: int | N
 def _log(reader: Reader, node: Node | None) -> str | None:
     if isinstance(node, Scalar) and node.plain and node.value in ("true", "false"):
         return "" if node.value == "true" else None
+    if node is not None and (said := boolean_hint(node)):
+        message = f"'log' is {kind(node)}: it is true, or what its lines begin with"
+        reader.error(message, node, said.replace("write false", "leave 'log' out"))
+        return None
     word = values.prefix(reader, node, "'log'")
     return word.text if word else None
 

@@ -39,6 +39,8 @@ ELSEWHERE = {
         "published": f"{_OF_INPUT.format('published')}; a redirected connection is: nat: {{forward: ...}}",
     },
 }
+_HARDWARE = "the language knows no hardware addresses, which any sender can write; 'from' has addresses"
+OF_ANY = dict.fromkeys(("mac", "mac-source", "ether"), _HARDWARE)
 OF_KIND = {
     "allow": {"action": "'action' belongs to 'block'"},
     "block": dict.fromkeys(LIMIT_KEYS, "limits belong to 'allow'"),
@@ -49,7 +51,7 @@ _GRAMMAR = {
     (hook, kind): (
         f"a rule of '{hook}: {kind}'",
         (*keys, "except", *_OWN[kind], "comment", *LABEL_KEYS),
-        ELSEWHERE[hook] | OF_KIND[kind],
+        ELSEWHERE[hook] | OF_KIND[kind] | OF_ANY,
     )
     for hook, keys in MATCH_KEYS.items()
     for kind in ("allow", "block")
@@ -133,7 +135,9 @@ def _holes(reader: Reader, node: Node | None, hook: str) -> tuple[MatchText, ...
         reader.error("'except' is an empty list", node, "leave it out where there is no exception")
     holes = []
     for item in items:
-        found = reader.keys(item, "'except'", MATCH_KEYS[hook], elsewhere=ELSEWHERE[hook])
+        example = item.value if isinstance(item, Scalar) and item.value else "192.0.2.1"
+        form = f"it has keys, as a line has: except: {{{'to' if hook == 'output' else 'from'}: {example}}}"
+        found = reader.keys(item, "'except'", MATCH_KEYS[hook], ELSEWHERE[hook], form)
         if isinstance(item, Mapping) and not item.pairs:
             hint = f"it needs {_or(NEEDED[hook])}"
             reader.error("'except' is empty: it would except everything", item, hint)
@@ -153,7 +157,8 @@ def test(reader: Reader, node: Node) -> TestText | None:
             reader.error("a test says either 'allow' or 'deny'", node)
         return None
     verdict = "allow" if "allow" in found else "deny"
-    what = reader.word(found[verdict], f"'{verdict}'")
+    form = "a test asks about one service; write a line for each"
+    what = reader.word(found[verdict], f"'{verdict}'", form)
     if "from" not in found and "to" not in found:
         if whole:
             reader.error("a test needs 'from' (input), 'to' (output), or both (forward)", node)

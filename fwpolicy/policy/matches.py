@@ -23,7 +23,7 @@ def narrowed(match: Match, text: MatchText, names: Names) -> Match:
         _needs_ports("sport", text, names)
     if text.published:
         _needs_ports("published", text, names)
-    incoming, outgoing = zones.resolve(text.incoming, names), zones.resolve(text.outgoing, names)
+    incoming, outgoing = zones.resolve(text.incoming, "in", names), zones.resolve(text.outgoing, "out", names)
     return replace(
         match,
         sports=values.ports(text.sports, names) if text.sports else None,

@@ -15,7 +15,6 @@ from fwpolicy.addresses import (
 )
 from fwpolicy.errors import MAX_PROBLEMS, Problem, Span
 from fwpolicy.policy import services
-from fwpolicy.policy.reader import nearest
 from fwpolicy.policy.services import Service, ServiceError
 from fwpolicy.protocols import NUMBERS
 from fwpolicy.source import Text
@@ -37,9 +36,9 @@ RESERVED_GROUPS = ("from-daemon", "local")
 RESERVED_SERVICES = (*NUMBERS, "ip", "any")
 # Every level of names costs Python frames; nobody reads so many.
 MAX_NESTED = 32
-# What other tools call every address.
-_EVERYWHERE_ELSEWHERE = frozenset(("all", "all-ips", "anywhere", "everyone", "everywhere", "world", "*"))
-_MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)
+# What lists of addresses that nobody has contain, and is no way to say IPv4.
+MAPPED = (6, 0xFFFF << 32, (0x10000 << 32) - 1)
+NO_IPV4 = "is IPv4 in IPv6 form, which no packet carries: it matches no IPv4 packet"
 
 
 class Names:
@@ -128,8 +127,17 @@ class Names:
         if self.overrides(name.span.file, key, first.span.file):
             return True
         message = f"{what} '{name.text}' is defined twice; the first is at {first.span}"
-        self.error(message, name.span, self.override_hint(key))
+        hint = self.override_hint(key)
+        if what == "group" and self._is_included(name, first):
+            more = f"{name.text}: [+, ...]"
+            hint = f"the including file may add to it: {more}, or replace it: override: [{key}]"
+        self.error(message, name.span, hint)
         return False
+
+    def _is_included(self, one: Word, other: Word) -> bool:
+        """Whether the file of one of them includes the other's."""
+        files = one.span.file, other.span.file
+        return self.includes(*files) or self.includes(*reversed(files))
 
     # Files
 
@@ -220,10 +228,13 @@ class Names:
     def _literal(self, word: Word, items: list[tuple[int, int, int]]) -> None:
         """Add the parsed address to `items`; a problem instead where it is wrong."""
         try:
-            items.append(packet_address(word.text))
+            item = packet_address(word.text)
         except AddressError as error:
             self.error(str(error), word.span, error.hint)
             return
+        items.append(item)
+        if item == MAPPED:
+            self.warn(f"'{word.text}' {NO_IPV4}", word.span, "every IPv4 address is 0.0.0.0/0")
         if word.text in ("0.0.0.0", "::"):  # noqa: S104
             hint = f"'any' is every address; '{word.text}/0' every one of its family"
             self.warn(f"'{word.text}' is one address, not every address", word.span, hint)
@@ -239,29 +250,11 @@ class Names:
             from fwpolicy.policy.groups import built_in  # noqa: PLC0415
 
             return built_in(name)
-        self.error(f"'{name}' is neither an address nor a group", word.span, self._group_hint(name, others))
-        return NOWHERE
+        from fwpolicy.policy import hints  # noqa: PLC0415  (only a mistake pays for it)
 
-    def _group_hint(self, name: str, others: tuple[str, ...]) -> str:
-        if name.lower() in _EVERYWHERE_ELSEWHERE:
-            return "every address is: any"
-        if name in self.services or name in services.BUILT_IN:
-            return f"'{name}' is a service: it belongs in 'service'"
-        if " " in name or "," in name:
-            return "a list is written [A, B]"
-        if name[0] == "!":
-            return "an exception is a key of the rule: except: {from: ADDRESS}"
-        if name in self.zones:
-            return f"'{name}' is a zone: it belongs in 'in' or 'out'"
-        if name[0] == "+":
-            return "'+' begins a group's list, to extend an included one: [+, ADDRESS]"
-        known = (*self.groups, *BUILT_IN_GROUPS)
-        near = nearest(name, (*known, *others))
-        if near:
-            return near
-        if "." in name or name == "localhost":
-            return "host names are not addresses; list the addresses"
-        return f"groups: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+        hint = hints.of_group(name, others, self)
+        self.error(f"'{name}' is neither an address nor a group", word.span, hint)
+        return NOWHERE
 
     def _group(self, word: Word) -> AddressSet:
         name = word.text
@@ -284,7 +277,9 @@ class Names:
         self._resolving.pop()
         may_be_empty = group.optional or group.flawed or group.hosts or self.filled_by((group.name,))
         if not addresses and not may_be_empty and not self.has_errors(before):
-            hint = f"{name}: {{optional: true, addresses: []}} if it may be empty"
+            named = ", ".join(member.text for member in group.members)
+            said = f"file: {group.file.text}" if group.file else f"addresses: [{named}]"
+            hint = f"{name}: {{optional: true, {said}}} if it may be empty"
             self.error(f"group '{name}' is empty, so its rules would match nothing", group.name.span, hint)
         self._resolved[name] = addresses
         return addresses
@@ -346,7 +341,9 @@ class Names:
         try:
             return (services.parse(word.text),)
         except ServiceError as error:
-            self.error(str(error), word.span, error.hint or self._service_hint(word.text))
+            from fwpolicy.policy import hints  # noqa: PLC0415  (only a mistake pays for it)
+
+            self.error(str(error), word.span, error.hint or hints.of_service(word.text, self))
             return ()
 
     def _own_service(self, word: Word, path: list[str]) -> tuple[Service, ...]:
@@ -360,23 +357,11 @@ class Names:
         self._services[name] = tuple(dict.fromkeys(found))
         return self._services[name]
 
-    def _service_hint(self, text: str) -> str | None:
-        if "/" in text:
-            return None
-        if text in self.zones:
-            return f"'{text}' is a zone: it belongs in 'in' or 'out'"
-        if text in self.groups or text in BUILT_IN_GROUPS:
-            return f"'{text}' is a group: it belongs in 'from' or 'to'"
-        if " " in text:
-            return "several services are a list: [ssh, dns]"
-        near = nearest(text, (*self.services, *services.BUILT_IN))
-        return near or "a service is a known name or proto/port, as in tcp/8443"
-
 
 def packet_address(text: str) -> tuple[int, int, int]:
     """As addresses.parse, without IPv4 addresses in IPv6 form: no packet carries one (RFC 4291 2.5.5.2)."""
     found = family, first, last = parse(text)
-    if family == 6 and _MAPPED[0] <= first and last <= _MAPPED[1] and (first, last) != _MAPPED:
+    if family == 6 and MAPPED[1] <= first and last <= MAPPED[2] and found != MAPPED:
         hint = f"write {format_address(4, first & 0xFFFFFFFF)}" if first == last else "write it as IPv4"
         raise AddressError(f"'{text}' is an IPv4 address in IPv6 form, which no packet carries", hint)
     return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, subtract
-from fwpolicy.addresses import parse as parse_address
+import re
+
+from fwpolicy.addresses import EVERYWHERE, AddressError, AddressSet, of, subtract
 from fwpolicy.policy import values, zones
+from fwpolicy.policy.groups import HOST
 from fwpolicy.policy.lines import all_known
 from fwpolicy.policy.matches import PORTED
 from fwpolicy.policy.model import Masquerade, Nat, PortForward, SourceNat
-from fwpolicy.policy.names import FAMILY_NAMES
+from fwpolicy.policy.names import FAMILY_NAMES, packet_address
 from fwpolicy.record import record
 from fwpolicy.source import Mapping
 
@@ -28,6 +30,24 @@ KEYS = {
     "snat": ("out", "to", "from"),
 }
 REQUIRED = {"masquerade": ("out",), "forward": ("in", "service", "to"), "snat": ("out", "to")}
+_EXAMPLES = {
+    "masquerade": "[{out: wan}]",
+    "forward": "[{in: wan, service: https, to: 192.168.1.10}]",
+    "snat": "[{out: wan, to: 198.51.100.9}]",
+}
+# What no packet can be sent to, or be sent from, by way of a router (RFC 6890, RFC 4291 2.5.6).
+UNROUTED = {
+    ("127.0.0.0/8", "::1"): "a loopback address, which stays inside of a host",
+    ("0.0.0.0/8", "::"): "no host's address",
+    ("224.0.0.0/4", "ff00::/8"): "a multicast address",
+    ("255.255.255.255",): "the broadcast address",
+    ("fe80::/10",): "a link-local address, which means nothing without an interface",
+}
+_TO_HINTS = {
+    "forward": "the address of the host that has the service, as in: to: 192.168.1.10",
+    "snat": "an address that this host has on its way out, as in: to: 198.51.100.9",
+}
+_WITH_PORT = re.compile(r"\[?([0-9a-fA-F.:]+?)\]?:([0-9]+)\Z")
 
 
 @record
@@ -60,7 +80,8 @@ def parse(reader: Reader, key: Word, node: Node) -> NatText:
     found = reader.keys(node, "nat", (*KEYS, "clamp-mss"))
 
     def lines(kind: str) -> tuple[NatLineText, ...]:
-        return reader.each(found.get(kind), f"nat's '{kind}'", lambda item: _line(reader, item, kind))
+        form = f"write {kind}: {_EXAMPLES[kind]}"
+        return reader.each(found.get(kind), f"nat's '{kind}'", lambda item: _line(reader, item, kind), form)
 
     clamp = reader.boolean(found.get("clamp-mss"), "'clamp-mss'")
     return NatText(key, lines("masquerade"), lines("forward"), lines("snat"), clamp)
@@ -68,7 +89,7 @@ def parse(reader: Reader, key: Word, node: Node) -> NatText:
 
 def _line(reader: Reader, node: Node, kind: str) -> NatLineText | None:
     what = f"a line of 'nat: {kind}'"
-    found = reader.keys(node, what, KEYS[kind])
+    found = reader.keys(node, what, KEYS[kind], form=f"write {kind}: {_EXAMPLES[kind]}")
     if not isinstance(node, Mapping):
         return None
     missing = [f"'{key}'" for key in REQUIRED[kind] if key not in found]
@@ -113,7 +134,7 @@ def _source(text: NatLineText, names: Names) -> AddressSet | None:
 
 def _masquerade(text: NatLineText, names: Names) -> tuple[Masquerade, ...]:
     before = len(names.problems)
-    outgoing, source = zones.resolve(text.outgoing, names), _source(text, names)
+    outgoing, source = zones.resolve(text.outgoing, "out", names), _source(text, names)
     if names.has_errors(before) or not outgoing or (source is not None and not source):
         return ()
     families = tuple(family for family in (4, 6) if source is None or source.of(family))
@@ -129,23 +150,36 @@ def _masquerade(text: NatLineText, names: Names) -> tuple[Masquerade, ...]:
     return (Masquerade(outgoing, source, families, text.span),)
 
 
-def _to(text: NatLineText, names: Names) -> tuple[int, int] | None:
+def _to(text: NatLineText, kind: str, names: Names) -> tuple[int, int] | None:
     """The one address of `to`."""
-    if text.to is None:
+    word = text.to
+    if word is None:
         return None
-    hint = "one address of this network, as in: to: 192.0.2.1"
-    if text.to.text in names.groups:
-        names.error(f"'to' is a group, '{text.to.text}'; it must be one address", text.to.span, hint)
+    hint = _TO_HINTS[kind]
+    if word.text in names.groups:
+        names.error(f"'to' is a group, '{word.text}'; it must be one address", word.span, hint)
         return None
     try:
-        family, first, last = parse_address(text.to.text)
+        family, first, last = packet_address(word.text)
     except AddressError as error:
-        names.error(str(error), text.to.span, error.hint)
+        names.error(str(error), word.span, hint if HOST.match(word.text) else _hint(word.text, kind, error))
         return None
     if first != last:
-        names.error(f"'{text.to.text}' is more than one address", text.to.span, hint)
+        names.error(f"'{word.text}' is more than one address", word.span, hint)
         return None
+    for addresses, what in UNROUTED.items():
+        if (family, first) in of(*addresses):
+            names.error(f"'{word.text}' is {what}: nothing can be translated to it", word.span, hint)
+            return None
     return family, first
+
+
+def _hint(text: str, kind: str, error: AddressError) -> str | None:
+    written = _WITH_PORT.match(text) if kind == "forward" else None
+    if written is None:
+        return error.hint
+    address = f'"{written[1]}"' if ":" in written[1] else written[1]
+    return f"the port is a key of its own: to: {address}, port: {written[2]}"
 
 
 def _has_family(source: AddressSet | None, to: tuple[int, int], text: NatLineText, names: Names) -> bool:
@@ -158,7 +192,8 @@ def _has_family(source: AddressSet | None, to: tuple[int, int], text: NatLineTex
 
 def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
     before = len(names.problems)
-    outgoing, source, to = zones.resolve(text.outgoing, names), _source(text, names), _to(text, names)
+    outgoing, source = zones.resolve(text.outgoing, "out", names), _source(text, names)
+    to = _to(text, "snat", names)
     if names.has_errors(before) or not outgoing or not to or (source is not None and not source):
         return ()
     return (SourceNat(outgoing, source, to, text.span),) if _has_family(source, to, text, names) else ()
@@ -166,7 +201,8 @@ def _snat(text: NatLineText, names: Names) -> tuple[SourceNat, ...]:
 
 def _forward(text: NatLineText, names: Names) -> tuple[PortForward, ...]:
     before = len(names.problems)
-    incoming, source, to = zones.resolve(text.incoming, names), _source(text, names), _to(text, names)
+    incoming, source = zones.resolve(text.incoming, "in", names), _source(text, names)
+    to = _to(text, "forward", names)
     services = names.service(text.services or ())
     if names.has_errors(before) or not incoming or not to or not services:
         return ()

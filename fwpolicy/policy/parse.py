@@ -6,7 +6,7 @@ import re
 
 from fwpolicy.policy import lines
 from fwpolicy.policy.reader import Reader, kind, looks_like_ipv6
-from fwpolicy.policy.syntax import GroupText, NtpText, PolicyText, SectionText, ServiceText, Word
+from fwpolicy.policy.syntax import GroupText, NtpText, PolicyText, RuleText, SectionText, ServiceText, Word
 from fwpolicy.source import Document, Mapping, Node, Scalar, Sequence
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ TOP = (
     "apply",
 )
 HOOKS = ("input", "output", "forward")
+DEFAULTS = ("drop", "reject", "accept")
 GROUP_SOURCES = ("addresses", "file", "hosts", "dynamic")
 HOSTS_KEYS = ("min", "max")
 NTP_KEYS = ("mode", "servers", "serve", "monitors", "daemon", "nts")
@@ -184,7 +185,13 @@ def _members(reader: Reader, node: Node | None) -> tuple[Word, ...]:
     """An empty list is resolve's to judge: an optional group may have one."""
     if isinstance(node, Sequence) and not node.items:
         return ()
-    return reader.words(node, "a group's member") or ()
+    form = "a group of a file or of hosts has a name of its own, and others have it by that name"
+    return reader.words(node, "a group's member", form if _has_mapping(node) else None) or ()
+
+
+def _has_mapping(node: Node | None) -> bool:
+    items = node.items if isinstance(node, Sequence) else []
+    return any(isinstance(item, Mapping) and not looks_like_ipv6(item) for item in items)
 
 
 def _one_source(reader: Reader, node: Mapping, what: str, found: dict[str, Node]) -> None:
@@ -235,13 +242,19 @@ def _ntp(reader: Reader, key: Word, role: Node) -> NtpText:
 
 def _section(reader: Reader, root: Node, hook: str, node: Node) -> SectionText:
     key = reader.key_word(root, hook)
-    found = reader.keys(node, f"'{hook}'", ("default", "allow", "block"))
-    default = reader.choice(found.get("default"), "'default'", ("drop", "reject", "accept"))
-    allow = reader.each(found.get("allow"), "'allow'", lambda item: lines.rule(reader, item, hook, "allow"))
-    block = reader.each(found.get("block"), "'block'", lambda item: lines.rule(reader, item, hook, "block"))
+    said = node.value if isinstance(node, Scalar) and node.value in DEFAULTS else "drop"
+    form = f"write {hook}: {{default: {said}}}"
+    found = reader.keys(node, f"'{hook}'", ("default", "allow", "block"), form=form)
+    default = reader.choice(found.get("default"), "'default'", DEFAULTS)
+    allow, block = (_lines(reader, found.get(kind), hook, kind) for kind in ("allow", "block"))
     return SectionText(
         hook, key, default, allow, block, open=isinstance(node, Mapping) and "default" not in found
     )
+
+
+def _lines(reader: Reader, node: Node | None, hook: str, kind: str) -> tuple[RuleText, ...]:
+    form = f"write {kind}: [{node.value}]" if isinstance(node, Scalar) and node.value else None
+    return reader.each(node, f"'{kind}'", lambda item: lines.rule(reader, item, hook, kind), form)
 
 
 def _apply(reader: Reader, node: Node | None) -> tuple[tuple[tuple[str, Word], ...], tuple[GateText, ...]]:

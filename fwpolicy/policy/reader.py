@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # What YAML 1.1 turns into a boolean or null where it stands without quotes (yaml.org/type/bool.html).
 _YAML_1_1_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""))
 
+_YES = frozenset(("y", "yes", "on", "true"))
+_NO = frozenset(("n", "no", "off", "false"))
 _NOTHING: dict[str, str] = {}
 
 
@@ -36,6 +38,8 @@ _ELSEWHERE = {
     "forward": ("dnat", "redirect", "port-forward"),
     "masquerade": ("masq",),
     "zones": ("interfaces",),
+    "ipv4": ("ip4", "v4", "4"),
+    "ipv6": ("ip6", "inet6", "v6", "6"),
 }
 
 
@@ -84,14 +88,15 @@ class Reader:
         what: str,
         known: tuple[str, ...],
         elsewhere: dict[str, str] = _NOTHING,
+        form: str | None = None,
     ) -> dict[str, Node]:
         """The values of a mapping by key. `elsewhere`: keys that stand in other places of the language, and a
-        hint for each."""
+        hint for each. `form`: how it is written, for what is no mapping."""
         if not isinstance(node, Mapping):
-            self.error(f"{what} must be a mapping (KEY: VALUE), not {kind(node)}", node)
+            self.error(f"{what} must be a mapping (KEY: VALUE), not {kind(node)}", node, form)
             return {}
         found: dict[str, Node] = {}
-        for key, value in node.pairs:
+        for number, (key, value) in enumerate(node.pairs):
             if key.value in known:
                 found[key.value] = value
             elif key.value in elsewhere:
@@ -99,7 +104,8 @@ class Reader:
             elif key.value == "<<":
                 self.error("merge keys ('<<') are not part of the language", key, "write the keys out")
             else:
-                hint = nearest(key.value, known) or f"{what} has: {', '.join(known)}"
+                hint = nearest(key.value, known) or _list_hint(node, number)
+                hint = hint or f"{what} has: {', '.join(known)}"
                 self.error(f"unknown key '{key.value}' in {what}", key, hint)
         return found
 
@@ -111,11 +117,12 @@ class Reader:
     def as_word(self, scalar: Scalar) -> Word:
         return Word(scalar.value, self.text, scalar.place)
 
-    def word(self, node: Node | None, what: str) -> Word | None:
-        """A non-empty word; a YAML 1.1 boolean without quotes is refused."""
+    def word(self, node: Node | None, what: str, form: str | None = None) -> Word | None:
+        """A non-empty word; a YAML 1.1 boolean without quotes is refused. `form`: how a value is written
+        that is no word at all, as a hint."""
         if node.__class__ is Scalar and _is_word(node):
             return Word(node.value, self.text, node.place)
-        word = self.line(node, what)
+        word = self.line(node, what, form)
         if word is None:
             return None
         text = word.text
@@ -128,31 +135,31 @@ class Reader:
             return None
         return word
 
-    def line(self, node: Node | None, what: str) -> Word | None:
+    def line(self, node: Node | None, what: str, form: str | None = None) -> Word | None:
         """A non-empty text."""
         if node is None:
             return None
         if not isinstance(node, Scalar):
-            self._not_a_word(node, what)
+            self._not_a_word(node, what, form)
             return None
         if node.plain and node.value.lower() in _YAML_1_1_WORDS:
             shown = f"'{node.value}', which YAML 1.1 reads as a boolean or null" if node.value else "missing"
             hint = f'quote it if it is meant as a word: "{node.value}"' if node.value else None
-            self.error(f"{what} is {shown}", node, hint)
+            self.error(f"{what} is {shown}", node, form or hint)
             return None
         if not node.value or node.value.isspace():
-            self.error(f"{what} is empty", node)
+            self.error(f"{what} is empty", node, form)
             return None
         return Word(node.value, self.text, node.place)
 
-    def _not_a_word(self, node: Node, what: str) -> None:
+    def _not_a_word(self, node: Node, what: str, form: str | None) -> None:
         text = _ipv6_without_quotes(node)
         if text:
             span = self.text.span(node)
             span = Span(span.file, span.line, span.column, span.column + len(text))
             self.error("an IPv6 address that YAML reads as KEY: VALUE", span, f'quote it: "{text}"')
         else:
-            self.error(f"{what} must be a single value, not {kind(node)}", node)
+            self.error(f"{what} must be a single value, not {kind(node)}", node, form)
 
     def choice(self, node: Node | None, what: str, choices: tuple[str, ...]) -> Word | None:
         if node is None:
@@ -168,7 +175,7 @@ class Reader:
             return False
         if isinstance(node, Scalar) and node.plain and node.value in ("true", "false"):
             return node.value == "true"
-        self.error(f"{what} must be true or false, not {kind(node)}", node)
+        self.error(f"{what} must be true or false, not {kind(node)}", node, boolean_hint(node))
         return False
 
     def comment(self, node: Node | None, what: str) -> Word | None:
@@ -186,8 +193,8 @@ class Reader:
             return None
         return word
 
-    def words(self, node: Node | None, what: str) -> tuple[Word, ...] | None:
-        """A word or a list of words; None where the key is absent."""
+    def words(self, node: Node | None, what: str, form: str | None = None) -> tuple[Word, ...] | None:
+        """A word or a list of words; None where the key is absent. `form`: a hint for what is no word."""
         if node is None:
             return None
         if node.__class__ is Scalar:
@@ -201,7 +208,7 @@ class Reader:
             return (word,) if word else ()
         if not node.items:
             self.error(f"{what} is an empty list", node)
-        words = tuple(word for item in node.items if (word := self.word(item, what)))
+        words = tuple(word for item in node.items if (word := self.word(item, what, form)))
         self._warn_of_repeats(words)
         return words
 
@@ -214,16 +221,15 @@ class Reader:
                 self.warn(f"'{word.text}' is in this list twice", word.span)
             seen.add(word.text)
 
-    def each(self, node: Node | None, what: str, read: Callable[[Node], T | None]) -> tuple[T, ...]:
-        """`read` over the items of a list; absent is empty."""
+    def each(
+        self, node: Node | None, what: str, read: Callable[[Node], T | None], form: str | None = None
+    ) -> tuple[T, ...]:
+        """`read` over the items of a list; absent is empty. `form`: how it is written, for what is none."""
         if node is None:
             return ()
         if not isinstance(node, Sequence):
-            self.error(
-                f"{what} must be a list, not {kind(node)}",
-                node,
-                "a list is written [A, B], or a line each with '- '",
-            )
+            hint = form or "a list is written [A, B], or a line each with '- '"
+            self.error(f"{what} must be a list, not {kind(node)}", node, hint)
             return ()
         return tuple([value for item in node.items if (value := read(item)) is not None])
 
@@ -241,6 +247,28 @@ def _is_word(node: Scalar) -> bool:
     text = node.value
     plain = text.isprintable() and text.strip() == text != ""
     return plain and not (node.plain and text.lower() in _YAML_1_1_WORDS)
+
+
+def boolean_hint(node: Node) -> str | None:
+    """What is written for a word that means yes or no elsewhere."""
+    text = node.value.lower() if isinstance(node, Scalar) else ""
+    if text not in _YES and text not in _NO:
+        return None
+    said = "true" if text in _YES else "false"
+    quoted = isinstance(node, Scalar) and not node.plain
+    return f"leave out the quotes: {said}" if quoted and text == said else f"write {said}"
+
+
+def _list_hint(node: Mapping, number: int) -> str | None:
+    """For a key without a value, which in braces is what follows a comma: `{service: tcp/80,443}`."""
+    (name, first), (key, value) = node.pairs[number - 1], node.pairs[number]
+    plain_key = isinstance(value, Scalar) and value.plain and not value.value
+    if not number or not plain_key or not isinstance(first, Scalar) or not first.value:
+        return None
+    protocol, slash, _ = first.value.partition("/")
+    is_port = slash and protocol.isalpha() and key.value.replace("-", "").isdigit()
+    second = f"{protocol}/{key.value}" if is_port else key.value
+    return f"a list is written in brackets: {name.value}: [{first.value}, {second}]"
 
 
 def kind(node: Node) -> str:

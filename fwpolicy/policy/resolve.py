@@ -264,7 +264,10 @@ def _rule(text: RuleText, hook: str, kind: str, names: Names) -> Rule | None:
     _warn_of_extension_headers(text, match, holes, families, names)
     if holes:
         for written, hole in zip(text.holes, holes, strict=True):
-            warn_of_hole(written.span, hole, match, names)
+            if is_empty(hole):
+                names.warn("this exception excepts nothing: its group is empty", written.span)
+            else:
+                warn_of_hole(written.span, hole, match, names)
         holes = tuple([hole for hole in holes if not is_empty(hole)])
     if not families:
         return None

@@ -130,19 +130,38 @@ def check_conflicts(role: NtpRole, sections: tuple[Section, ...], names: Names) 
             continue
         for rule in section.allow:
             if _always_denied(role, section.hook, rule):
-                _contradiction(
-                    role, rule, names, f"the role ntp ({role.mode}) always denies what this line allows"
-                )
+                message = f"the role ntp ({role.mode}) always denies what this line allows"
+                _contradiction(role, rule, names, message, _role_that_allows(role, section.hook, rule))
         for rule in section.block:
             if _stops_exchange(role, section.hook, rule):
-                _contradiction(
-                    role, rule, names, f"this line blocks the exchange of the role ntp ({role.mode})"
-                )
+                message = f"this line blocks the exchange of the role ntp ({role.mode})"
+                _contradiction(role, rule, names, message, _role_that_is_blocked(section.hook))
 
 
-def _contradiction(role: NtpRole, rule: Rule, names: Names, message: str) -> None:
-    line = names.texts[role.origin.file].line(role.origin.line).strip()
-    names.error(f"{message}; the role is at {role.origin}", rule.origin, f"either this line goes, or: {line}")
+def _contradiction(role: NtpRole, rule: Rule, names: Names, message: str, other: str | None) -> None:
+    hint = f"either this line goes, or {other}" if other else "this line goes: no role opens that"
+    names.error(f"{message}; the role is at {role.origin}", rule.origin, hint)
+
+
+def _role_that_allows(role: NtpRole, hook: str, rule: Rule) -> str | None:
+    """What the role would have to be, as a hint; None where no role allows that."""
+    if hook == "output":
+        if role.mode == "closed":
+            return "the role asks servers: roles: {ntp: client-only}"
+        return "'servers' names its addresses"
+    services = rule.match.services
+    if not _is_only(services, frozenset({(_UDP, NTP), (_TCP, NTS_KE)})):
+        return None
+    nts = "" if _is_only(services, frozenset({(_UDP, NTP)})) else ", nts: true"
+    if role.mode != "server":
+        return f"the role serves: roles: {{ntp: {{mode: server, serve: [WHOM]{nts}}}}}"
+    return "'serve' names its addresses" if role.nts or not nts else "the role has the key nts: true"
+
+
+def _role_that_is_blocked(hook: str) -> str:
+    if hook == "output":
+        return "the role asks nobody: roles: {ntp: closed}"
+    return "'serve' names others, too"
 
 
 def _is_only(services: tuple[Service, ...] | None, owned: frozenset[tuple[int, int]]) -> bool:

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from fwpolicy.addresses import Intervals
 
 _FAMILY = {"icmp": 4, "icmpv6": 6}
+# As ping, nft and iptables call them (IANA's registries of ICMP types), for hints: the language has numbers.
+_TYPES = {
+    "icmp": {
+        "echo-reply": 0, "destination-unreachable": 3, "source-quench": 4, "redirect": 5, "echo-request": 8,
+        "router-advertisement": 9, "router-solicitation": 10, "time-exceeded": 11, "parameter-problem": 12,
+        "timestamp-request": 13, "timestamp-reply": 14, "address-mask-request": 17, "address-mask-reply": 18,
+    },
+    "icmpv6": {
+        "destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3, "parameter-problem": 4,
+        "echo-request": 128, "echo-reply": 129, "router-solicitation": 133, "nd-router-solicit": 133,
+        "router-advertisement": 134, "nd-router-advert": 134, "neighbor-solicitation": 135,
+        "nd-neighbor-solicit": 135, "neighbor-advertisement": 136, "nd-neighbor-advert": 136,
+    },
+}  # fmt: skip
 
 BUILT_IN = {
     "afp": "tcp/548",
@@ -103,6 +117,7 @@ BUILT_IN = {
     "rtsp": "tcp/554",
     "salt-master": "tcp/4505-4506",
     "samba": "tcp/139 tcp/445 udp/137-138",
+    "sieve": "tcp/4190",
     "sip": "udp/5060 tcp/5060",
     "sips": "tcp/5061",
     "smtp": "tcp/25",
@@ -114,6 +129,7 @@ BUILT_IN = {
     "ssh": "tcp/22",
     "stun": "udp/3478 tcp/3478",
     "submission": "tcp/587",
+    "submissions": "tcp/465",
     "syncthing": "tcp/22000 udp/22000 udp/21027",
     "syslog": "udp/514 tcp/514",
     "syslog-tls": "tcp/6514",
@@ -126,6 +142,7 @@ BUILT_IN = {
     "vnc": "tcp/5900-5903",
     "vrrp": "ip/112",
     "whois": "tcp/43",
+    "winrm": "tcp/5985-5986",
     "wireguard": "udp/51820",
     "wsdd": "udp/3702 tcp/5357",
     "xmpp-client": "tcp/5222",
@@ -157,12 +174,15 @@ class ServiceError(ValueError):
         self.hint = hint
 
 
-def number(text: str, low: int, high: int, what: str) -> int:
-    """A decimal number in low..high. Raises ServiceError: YAML 1.1's octal and base 60 among the rest."""
+def number(text: str, low: int, high: int, what: str, hint: str | None = None) -> int:
+    """A decimal number in low..high. Raises ServiceError: YAML 1.1's octal and base 60 among the rest.
+
+    `hint`: what a word stands for perhaps.
+    """
     if not text.isdigit() or not text.isascii():
         if not text:
-            raise ServiceError(f"{what} is missing")
-        raise ServiceError(f"{what} '{text}' is not a number", _number_hint(text))
+            raise ServiceError(f"{what} is missing", hint)
+        raise ServiceError(f"{what} '{text}' is not a number", hint or _number_hint(text))
     if text[0] == "0" and len(text) > 1:
         stripped = text.lstrip("0")
         hint = f"write {stripped}" if stripped else None
@@ -197,14 +217,43 @@ def parse(text: str) -> Service:
     if not slash:
         raise _no_service(text)
     if protocol in WITH_PORTS:
-        return Service(NUMBERS[protocol], (ports(rest),))
+        try:
+            return Service(NUMBERS[protocol], (ports(rest),))
+        except ServiceError as error:
+            raise ServiceError(str(error), _port_hint(protocol, rest) or error.hint) from None
     if protocol in _FAMILY:
-        icmp_type = number(rest, 0, 255, "the ICMP type")
+        icmp_type = number(rest, 0, 255, "the ICMP type", _type_hint(protocol, rest))
         return Service(NUMBERS[protocol], (), (icmp_type,), _FAMILY[protocol])
     if protocol == "ip":
-        protocol_number = number(rest, 0, 255, "the IP protocol")
+        protocol_number = number(rest, 0, 255, "the IP protocol", _protocol_hint(rest))
         return Service(protocol_number, family=4 if protocol_number in EXTENSION_HEADERS else None)
     raise _no_protocol(text, protocol, rest)
+
+
+def _port_hint(protocol: str, word: str) -> str | None:
+    """For what stands in a port's place."""
+    if word.lower() in ("*", "any", "all"):
+        return f"{protocol}/1-65535 is all of {protocol}"
+    if spec := BUILT_IN.get(word.lower()):
+        return f"'{word.lower()}' is a service, and stands alone: {spec.replace(' ', ', ')}"
+    parts = word.replace(",", " ").split()
+    if len(parts) > 1 and all(part.replace("-", "").isdigit() for part in parts):
+        return f"a list is written [{', '.join(f'{protocol}/{part}' for part in parts)}]"
+    return None
+
+
+def _type_hint(protocol: str, word: str) -> str | None:
+    found = _TYPES[protocol].get(word.lower())
+    return None if found is None else f"write {protocol}/{found}"
+
+
+def _protocol_hint(word: str) -> str | None:
+    name = word.lower()
+    if name in NUMBERS:
+        some = f"; some of it is {name}/PORT" if name in WITH_PORTS else ""
+        return f"ip/{NUMBERS[name]} is all of {name}{some}"
+    spec = BUILT_IN.get(name, "")
+    return f"write {spec}" if spec.startswith("ip/") else None
 
 
 def _no_service(text: str) -> ServiceError:
@@ -229,7 +278,9 @@ def _no_protocol(text: str, protocol: str, rest: str) -> ServiceError:
         return ServiceError(f"'{text}' is the wrong way round", f"write {rest}/{protocol}")
     if protocol.isdigit() or protocol == "":
         return ServiceError(f"'{text}' has no protocol", f"write tcp/{rest} or udp/{rest}")
-    if protocol.lower() in (*NUMBERS, "ip"):
+    if protocol[0] == "!":
+        hint = f"an exception is a key of the rule, as in: except: {{service: {text[1:].strip()}}}"
+    elif protocol.lower() in (*NUMBERS, "ip"):
         hint = f"write {protocol.lower()}/{rest}"
     elif protocol in BUILT_IN:
         hint = f"'{protocol}' is a service: it stands alone, without a port"

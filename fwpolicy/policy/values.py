@@ -7,6 +7,7 @@ import re
 from fwpolicy.policy import services
 from fwpolicy.policy.services import ServiceError
 from fwpolicy.record import replace
+from fwpolicy.source import Scalar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LONGEST = 30 * 86400
 MOST = 999_999
 # iptables' LOG takes 29 bytes, and a separator follows.
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,25}[A-Za-z0-9._:/-]?\Z")
+_PERIOD = re.compile(r"([1-9][0-9]{0,5}) *([a-z]+)\Z", re.ASCII)
 _DATE = re.compile(r"(20\d\d)-(\d\d)-(\d\d)\Z", re.ASCII)
 _EPOCH = 719163  # date(1970, 1, 1).toordinal()
 
@@ -37,33 +39,48 @@ def number(reader: Reader, word: Word, low: int, high: int, what: str) -> int | 
 
 
 def count(reader: Reader, node: Node | None, what: str, low: int = 1, high: int = MOST) -> int | None:
-    word = reader.word(node, what)
+    word = reader.word(node, what, "write a number")
     return number(reader, word, low, high, what) if word else None
 
 
 def rate(reader: Reader, node: Node | None, what: str) -> tuple[int, str] | None:
     """`N/second` .. `N/day` as (N, unit)."""
-    word = reader.word(node, what)
+    word = reader.word(node, what, "write 5/minute")
     if word is None:
         return None
     amount, slash, unit = word.text.partition("/")
     if not slash or unit not in UNITS:
-        near = next((known for known in UNITS if unit and known.startswith(unit.rstrip("s"))), "minute")
-        hint = f"write {amount if amount.isdigit() else 5}/{near}"
+        hint = _rate_hint(amount, unit)
         reader.error(f"{what} is '{word.text}'; it must be N/{', N/'.join(UNITS)}", word.span, hint)
         return None
     value = number(reader, replace(word, text=amount), 1, MOST, what)
     return None if value is None else (value, unit)
 
 
+def _rate_hint(amount: str, unit: str) -> str | None:
+    """The same rate in a unit that there is; an example where it cannot be told which is meant."""
+    times, said = found.groups() if (found := _PERIOD.match(unit)) else (None, unit)
+    meant = said.removesuffix("s") if said else "minute"
+    known = next((each for each in UNITS if each.startswith(meant)), None)
+    if known is None:
+        return None
+    if not (amount.isascii() and amount.isdigit() and int(amount[:9])):
+        return f"write 5/{known}"
+    for longer in UNITS[UNITS.index(known) :]:
+        many, rest = divmod(int(amount[:9]) * SECONDS[longer[0]], int(times or 1) * SECONDS[known[0]])
+        if not rest:
+            return f"write {many}/{longer}"
+    return None
+
+
 def duration(reader: Reader, node: Node | None, what: str) -> int | None:
     """`90s`, `30m`, `1h` or `7d` in seconds; `0` for no end."""
-    word = reader.word(node, what)
+    hint = "write 90s, 30m, 1h or 7d; 0 is without end"
+    word = reader.word(node, what, hint)
     if word is None or word.text == "0":
         return None if word is None else 0
     amount, unit = word.text[:-1], word.text[-1]
     if unit not in SECONDS or not (amount.isascii() and amount.isdigit()):
-        hint = "write 90s, 30m, 1h or 7d; 0 is without end"
         reader.error(f"{what} is '{word.text}', not a duration", word.span, hint)
         return None
     value = number(reader, replace(word, text=amount), 1, MOST, what)
@@ -75,7 +92,7 @@ def duration(reader: Reader, node: Node | None, what: str) -> int | None:
 
 def midnight(reader: Reader, node: Node | None, what: str) -> int | None:
     """The first second (Unix time) of a day, `YYYY-MM-DD`, UTC."""
-    word = reader.word(node, what)
+    word = reader.word(node, what, "a date is written 2027-01-31")
     if word is None:
         return None
     found = day(word.text)
@@ -104,6 +121,10 @@ def day_text(second: int) -> str:
 
 def prefix(reader: Reader, node: Node | None, what: str) -> Word | None:
     """What a log line begins with."""
+    if isinstance(node, Scalar) and (bare := node.value.strip()) and bare != node.value:
+        hint = f"leave them out: a log line has '{bare}: '"
+        reader.error(f"{what} has spaces around it: '{node.value}'", node, hint)
+        return None
     word = reader.word(node, what)
     if word and not PREFIX.match(word.text):
         hint = "letters, digits, spaces and . _ : / -, at most 27"

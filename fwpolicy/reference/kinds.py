@@ -170,7 +170,7 @@ KINDS: dict[str, Schema] = {
 GROUP_NAMES: Schema = {"pattern": f"^{_NAME}$", "not": {"enum": [*BUILT_IN_GROUPS, *RESERVED_GROUPS]}}
 SERVICE_NAMES: Schema = {"pattern": f"^{_NAME}$", "not": {"enum": [*BUILT_IN, *RESERVED_SERVICES]}}
 ZONE_NAMES: Schema = {"pattern": f"^{_NAME}$"}
-_INTERFACE = r"""^(?!lo$|\.\.?\*?$)(?=.{1,15}$)[^\s/:"'\\*?\[\]{},;#]+\*?$"""
+_INTERFACE = r"""^(?!lo$|\.\.?\*?$|[-!]|.*\+\*?$)(?=[!-~]{1,15}$)[^/:"'\\*?\[\]{},;#@]+\*?$"""
 INTERFACES = one_or_more(pattern(_INTERFACE, "An interface's name; a trailing '*' stands for any rest."))
 # '+' first: the group of an included file, and more.
 EXTENDED_MEMBERS: Schema = {

@@ -91,9 +91,28 @@ def test_an_optional_group_may_be_empty_and_its_line_is_left_out():
     assert warnings(policy) == ["this line matches nothing: its group is empty"]
 
 
-def test_an_exception_of_an_empty_group_is_no_exception():
-    rule = allowed("{service: ssh, except: {from: app}}", "groups: {app: {optional: true, addresses: []}}\n")
-    assert rule.holes == ()
+@pytest.mark.parametrize("hole", ["from: app", "service: tcp/22, from: app", "from: [app, others]"])
+def test_an_exception_of_empty_groups_is_none_and_warned_of(hole):
+    app, others = "{optional: true, file: app.txt}", "{optional: true, addresses: []}"
+    head = f"{HEAD}groups: {{app: {app}, others: {others}}}\n"
+    line = f"{{service: ssh, except: {{{hole}}}}}"
+    text = f"{head}input: {{default: drop, allow: [{line}, {{service: http, from: others}}]}}\n"
+    policy = read(text, files={"app.txt": "# nobody today\n"})
+    assert policy.input.allow[0].holes == ()
+    assert warnings(policy) == [
+        "this exception excepts nothing: its group is empty",
+        "this line matches nothing: its group is empty",
+    ]
+    place = policy.warnings[0].span
+    assert text.splitlines()[place.line - 1][place.column - 1 :].startswith(f"{{{hole}}}")
+
+
+def test_an_exception_of_a_block_is_warned_of_likewise():
+    text = (
+        "groups: {app: {optional: true, addresses: []}}\n"
+        "input: {default: accept, block: [{from: 192.0.2.0/24, except: {from: app}}]}\n"
+    )
+    assert "this exception excepts nothing: its group is empty" in warnings(read(HEAD + text))
 
 
 def test_an_unused_group_is_warned_of_and_one_used_by_a_group_is_not():
@@ -141,6 +160,16 @@ def test_an_address_that_is_meant_as_every_address():
     assert warned("{from: 0.0.0.0}") == ["IPv4 only", "'0.0.0.0' is one address, not every address"]
     assert warned('{from: "::"}') == ["IPv6 only", "'::' is one address, not every address"]
     assert warned("{from: 0.0.0.0/0}") == ["IPv4 only"]
+
+
+def test_ipv4_in_ipv6_form_is_warned_of():
+    """Lists of addresses that nobody has contain the block: no packet carries one, and IPv4 it is not."""
+    said = "'::ffff:0:0/96' is IPv4 in IPv6 form, which no packet carries: it matches no IPv4 packet"
+    assert warned('{from: "::ffff:0:0/96"}') == ["IPv6 only", said]
+    text = f"{HEAD}groups: {{a: {{file: a.txt}}}}\ninput: {{default: accept, block: [{{from: a}}]}}\n"
+    policy = read(text, files={"a.txt": "10.0.0.0/8\n::ffff:0:0/96\n"})
+    assert warnings(policy) == [said]
+    assert str(policy.warnings[0].span).startswith("a.txt:2:1")
 
 
 # Services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fwpolicy.addresses import EVERYWHERE, AddressSet, of
+from fwpolicy.cli import main
 from fwpolicy.policy.model import (
     DynamicGroup,
     Limit,
@@ -22,6 +23,24 @@ FEB_1 = 1801440000  # 2027-02-01
 
 
 # Keys of a match
+
+
+@pytest.mark.parametrize(
+    "name", ["0", "1", "42", "0x1", "5*", "br-0", "eth0.100", "$b", "a|b", "x+y", "x!", "any"]
+)
+@pytest.mark.parametrize("backends", ["nft", "iptables"])
+def test_what_may_be_an_interface_is_proved(name, backends, tmp_path, capsys):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        f"{HEAD}backends: [{backends}]\nzones: {{wan: '{name}', lan: [eth1, '{name}']}}\n"
+        "input: {default: drop, allow: [{service: ssh, in: wan}], block: [{service: http, in: lan}]}\n"
+        "forward: {default: drop, allow: [{in: wan, out: lan}]}\n"
+    )
+    code = main(["check", str(file)])
+    assert (code, capsys.readouterr().out) == (
+        0,
+        "a: ok and proved, input: default drop, forward: default drop\n",
+    )
 
 
 def test_zones_are_names_of_interfaces():
@@ -176,7 +195,7 @@ def test_logs_of_lines():
     assert allowed("{service: ssh, log: true}").log == ""
     assert allowed("{service: ssh, log: false}").log is None
     assert allowed("{service: ssh, log: ssh from outside}").log == "ssh from outside"
-    assert allowed('{service: ssh, log: "true"}').log == "true"
+    assert allowed('{service: ssh, log: "no entry"}').log == "no entry"
 
 
 def test_lines_that_differ_in_their_label_say_something_new():

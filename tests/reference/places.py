@@ -61,10 +61,10 @@ def known(place: str, monkeypatch) -> set[str] | None:
     found = []
     original = Reader.keys
 
-    def spy(self, node, what, known, elsewhere=None):
+    def spy(self, node, what, known, elsewhere=None, form=None):
         if any(key.value == STRANGE for key, _ in getattr(node, "pairs", ())):
             found.append(set(known))
-        return original(self, node, what, known, elsewhere or {})
+        return original(self, node, what, known, elsewhere or {}, form)
 
     with monkeypatch.context() as patch:
         patch.setattr(Reader, "keys", spy)

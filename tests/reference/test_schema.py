@@ -41,12 +41,14 @@ NOT_OF_FORM = {
     "lines that contradict each other, or leave nothing": [
         "role-clients-blocked", "role-closed-denies-output", "role-denies-allow-of-others",
         "role-denies-allow", "role-denies-other-servers", "role-empty-groups", "role-exchange-blocked",
+        "role-server-without-nts",
         "top-says-nothing", "nat-contradictions", "rule-id-twice",
         "apply-gates-shut", "apply-gates-synchronised-closed", "apply-gates-synchronised-no-daemon",
         "apply-gates-synchronised-no-role",
     ],
     "other files": [
-        "group-file-bad-lines", "group-file-beyond-the-folder", "group-file-is-a-device",
+        "group-beside-an-included", "group-file-bad-lines", "group-file-beyond-the-folder",
+        "group-file-forms", "group-file-is-a-device", "group-file-whole",
         "group-file-is-a-directory", "group-file-missing", "group-file-not-utf8", "merge-differs",
         "merge-same-file-twice", "name not in the stem", "group-extension-of-a-neighbour",
         "include-broken", "include-cycle", "include-itself", "include-no-default", "include-outside",

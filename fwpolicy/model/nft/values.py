@@ -169,8 +169,15 @@ def families(names: Mapping[Any, int]) -> Decode:
 
 
 def interface(member: Json) -> Intervals:
-    """A name, or with a last "*" a prefix; a bare number is an index that no name is known of."""
-    if not isinstance(member, str) or member.isdigit() or not member.isascii():
+    """An interface by its index; a number is one that no name is known of, not a name of digits."""
+    if isinstance(member, str) and member.isdigit():
+        raise Unclear(member)
+    return interface_name(member)
+
+
+def interface_name(member: Json) -> Intervals:
+    """A name, or with a last "*" a prefix."""
+    if not isinstance(member, str) or not member.isascii():
         raise Unclear(member)
     if member.endswith("\\*"):
         ((first, _),) = fields.interface(f"{member[:-2]}*")

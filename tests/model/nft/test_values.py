@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fwpolicy.addresses import merge
+from fwpolicy.model import fields
 from fwpolicy.model.nft import values
 
 
@@ -25,3 +26,13 @@ def test_a_long_list_is_what_its_members_are_one_by_one(length):
     ):
         one_by_one = merge([each for member in members for each in decode(values.unwrapped(member))])
         assert values.many(decode, members) == one_by_one
+
+
+def test_a_number_is_an_interfaces_index_or_its_name():
+    """nft 1.0.6 lists an `iif` that it knows no name of as "42", and so it lists an `iifname` of digits."""
+    assert values.interface_name("42") == fields.interface("42")
+    assert values.interface_name("4*") == fields.interface("4*")
+    with pytest.raises(values.Unclear):
+        values.interface("42")
+    with pytest.raises(values.Unclear):
+        values.interface_name(42)
