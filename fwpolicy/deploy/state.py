@@ -306,6 +306,12 @@ class State:
         }
         self.files.write(self.path("originals.json"), json.dumps(stored, indent=1) + "\n", 0o600)
 
+    def folders(self) -> list[str]:
+        """Those of ours that are there, in which forget() removes something."""
+        inner = [f"generations/{number}" for number in self.numbers()]
+        found = [self.path(name) for name in ("generations", *inner)]
+        return [self.directory, *(path for path in found if self.files.exists(path))]
+
     def forget(self) -> None:
         """Remove everything that we keep, the directory included."""
         for number in self.numbers():

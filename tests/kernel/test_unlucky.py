@@ -15,12 +15,14 @@ from fwpolicy.cli import main
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
+from fwpolicy.deploy.nftrules import NftRules
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.starters import UNIT_PATH
+from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError, InterruptedByError
-from fwpolicy.host.files import Files
+from fwpolicy.host.files import Files, Snapshot
 from fwpolicy.host.lock import locked, whole
 from fwpolicy.host.services import NoServices
 from fwpolicy.policy.load import load
@@ -107,6 +109,46 @@ def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten
     place.services.fail.clear()
     assert remove(place.machine, lambda step: None)
     assert (place.folder / CONFIG[1:]).read_text() == BEFORE
+
+
+def test_a_remove_that_can_write_nothing_leaves_the_rules(netns, tmp_path):
+    """A file system that was remounted read-only after an error."""
+    policy, state = tmp_path / "p.yaml", tmp_path / "state"
+    policy.write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n")
+    host = ("--netns", netns, "--state-dir", str(state))
+    assert main(["apply", *host, "--no-daemon", "--no-persist", str(policy)]) == 0
+    rules = ["ip", "netns", "exec", netns, "nft", "list", "ruleset"]
+    before = subprocess.run(rules, check=True, capture_output=True).stdout
+    script = f'mount --bind {state} {state} && mount -o remount,ro,bind {state} && exec "$@"'
+    remove_it = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-m", "fwpolicy", "remove", *host]
+    done = subprocess.run(remove_it, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "read-only; remount it read-write first" in done.stderr
+    assert subprocess.run(rules, check=True, capture_output=True).stdout == before
+    assert main(["status", *host]) == 0 and main(["remove", *host]) == 0
+
+
+@pytest.mark.parametrize("failing", ["a file", "a service", "the state", "the rules"])
+def test_a_remove_that_fails_leaves_the_host_as_it_was(place, monkeypatch, failing):
+    applied(place, planned(place))
+    tree, rules, units = place.tree(), place.rules(), dict(place.services.units)
+
+    def full(*_):
+        raise HostError("no space left on the device")
+
+    with monkeypatch.context() as patched:
+        if failing == "a file":
+            real, unit = Files.restore, Snapshot(UNIT_PATH, False)
+            patched.setattr(Files, "restore", lambda self, each: full() if each == unit else real(self, each))
+        elif failing == "a service":
+            place.services.fail.add(("restart", "chrony.service"))
+        else:
+            patched.setattr(*((State, "forget") if failing == "the state" else (NftRules, "take_out")), full)
+        with pytest.raises(HostError):
+            remove(place.machine, lambda step: None)
+        place.services.fail.clear()
+    assert (place.rules(), place.services.units) == (rules, units)
+    assert place.tree() == tree
+    assert remove(place.machine, lambda step: None) and place.rules() == ""
 
 
 def test_a_service_that_closed_took_off_is_remembered_over_generations(place):
