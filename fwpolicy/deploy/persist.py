@@ -98,6 +98,9 @@ for table in $tables; do
 done
 opening="$(date -u +%Y-%m-%dT%H:%M:%SZ) $$"
 echo "$opening" > "$state/opened"
+if [ -f "$state/journal/waits" ]; then
+    echo "fwpolicy: when what waits to be confirmed is taken back, the rules before it come back" >&2
+fi
 systemctl stop fwpolicy-close.timer 2>/dev/null
 [ -n "${{1-}}" ] || exit 0
 timer="--quiet --collect --unit=fwpolicy-close --timer-property=AccuracySec=100ms"
