@@ -18,8 +18,8 @@ CLOSER = "fwpolicy-close"
 
 
 def ends(machine: Machine, seconds: int) -> int | None:
-    """In how many seconds an apply that waits to be confirmed ends an opening of so many (0: without end): the
-    rules before it come back then. None where none does."""
+    """In how many seconds an apply that waits to be confirmed ends an opening of `seconds` (0: without end),
+    for the rules before it come back then. None where none does."""
     try:
         entry = pending(State(machine))
     except HostError:

@@ -23,7 +23,7 @@ from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError, InterruptedByError
 from fwpolicy.host.files import Files, Snapshot
-from fwpolicy.host.lock import locked, whole
+from fwpolicy.host.lock import keep_private, locked, whole
 from fwpolicy.host.services import NoServices
 from fwpolicy.policy.load import load
 from tests.golden import cases
@@ -238,6 +238,30 @@ def test_only_one_at_a_time(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     with locked(state):
         pass
+
+
+@pytest.mark.parametrize("inside", ["", "netns", "generations"])
+def test_nobody_else_holds_the_lock(netns, tmp_path, inside, capsys):
+    state, policy = tmp_path / "state", tmp_path / "p.yaml"
+    (state / inside).mkdir(parents=True)
+    state.chmod(0o755)
+    tmp_path.chmod(0o755)
+    policy.write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n")
+    host = ("--netns", netns, "--state-dir", str(state))
+    command = ["apply", *host, "--no-daemon", "--no-persist", str(policy)]
+    assert main(command) == 0 and "0700 now" in capsys.readouterr().out
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert main(command) == 0 and "0700" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_a_states_stays_as_it_is(tmp_path):
+    for name, owner in (("shared", 0), ("somebody's", 65534)):
+        folder = tmp_path / name
+        folder.mkdir(0o755)
+        (folder / ("data" if owner == 0 else "generations")).mkdir()
+        os.chown(folder, owner, -1)
+        assert not keep_private(str(folder)) and folder.stat().st_mode & 0o777 == 0o755
+    assert not keep_private(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("wrong", ["relative", "/a b; touch /tmp/x", "/", "/a/'b"])
