@@ -135,6 +135,14 @@ def test_there_is_no_way_back_to_what_is_damaged(place, by_command, capsys, name
     assert place.rules() == rules
 
 
+def test_nothing_is_said_of_rules_that_are_damaged(place, by_command, capsys):
+    apply(place)
+    assert by_command(["explain", "generation:1", "input tcp/22 from 192.0.2.1"]) == 0
+    empty(kept(place, "generations/1/ruleset.nft"))
+    assert by_command(["explain", "generation:1", "input tcp/22 from 192.0.2.1"]) == 1
+    assert "generations/1/ruleset.nft is damaged" in capsys.readouterr().err
+
+
 def test_what_was_applied_to_an_image_must_be_there_once_it_runs(place):
     image = replace(place.machine, live=False)
     plan = make_plan(policy(), image, Options())
