@@ -76,13 +76,16 @@ def program() -> NoReturn:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
     except OSError:
-        sys.exit(code)  # as Python ends where nobody reads
+        sys.exit(code)  # as Python ends where it cannot write
     os._exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code of docs/cli.md."""
     _open_closed()
+    from fwpolicy.host.readers import tolerate_absence  # noqa: PLC0415
+
+    tolerate_absence()
     for stream in (sys.stdout, sys.stderr):
         # What a terminal's encoding lacks is shown as an escape, never a UnicodeEncodeError.
         if isinstance(stream, TextIOWrapper):
@@ -128,9 +131,6 @@ def _guarded(arguments: list[str]) -> int:
         code = 0 if said else _run(arguments[0], arguments[1:])
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        _close_output()
-        return 0
     except OSError as error:
         _close_output()
         print(f"fwpolicy: {_words(error)}", file=sys.stderr)
@@ -185,8 +185,6 @@ def _run_for_programs(command: ModuleType, options: argparse.Namespace) -> int:
 
     try:
         code: int = command.run(options)
-    except BrokenPipeError:
-        raise
     except (FwpolicyError, OSError) as error:
         if not isinstance(error, FwpolicyError) or not error.told:
             from fwpolicy.commands.operands import print_failure  # noqa: PLC0415
@@ -210,6 +208,10 @@ def _parser(verb: str, command: object) -> argparse.ArgumentParser:
         def error(self, message: str) -> NoReturn:
             self.print_usage(sys.stderr)
             self.exit(USAGE, f"{self.prog}: {message}\n")
+
+        def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+            sys.stdout.flush()  # of help: a full disk is told as anywhere else
+            super().exit(status, message)
 
     def formatter(prog: str) -> argparse.HelpFormatter:
         # With a width of its own argparse does not import shutil and the compression modules: 5 ms.

@@ -115,12 +115,14 @@ def machine_of(options: argparse.Namespace) -> Machine:
 @contextmanager
 def at_work(options: argparse.Namespace, verb: str) -> Iterator[Machine]:
     """The host that the options name, and nobody else changes it while the block runs. Raises HostError."""
-    from fwpolicy.host.lock import locked  # noqa: PLC0415
+    from fwpolicy.host.lock import keep_private, locked  # noqa: PLC0415
     from fwpolicy.host.netns import entered  # noqa: PLC0415
     from fwpolicy.host.privilege import require_root  # noqa: PLC0415
 
     machine = machine_of(options)
     require_root(machine.live, verb)
+    if keep_private(lock_place(machine)):
+        teller(options)(f"{machine.state_dir} could be read by others, who could hold its lock: 0700 now")
     with locked(lock_place(machine)), entered(options.netns):
         yield machine
 

@@ -45,7 +45,7 @@ def save(
 
 def saved_in(operands: list[str]) -> SavedPlan | None:
     """The saved plan that the operands name; None for policies. Raises HostError: beside other operands,
-    damaged, or writable by others."""
+    damaged, or somebody else's."""
     from fwpolicy.deploy.savedplan import is_one, of_text  # noqa: PLC0415
 
     for operand in operands:
@@ -54,10 +54,10 @@ def saved_in(operands: list[str]) -> SavedPlan | None:
             continue
         if len(operands) > 1:
             raise HostError(f"{operand} is a saved plan: it is applied alone")
-        if texts.writable_by_others(name):
-            raise HostError(
-                f"{operand} can be written by others than its owner: nobody knows whose plan it is"
-            )
+        # Its options are believed, its policy is applied: whoever may write it does what root may.
+        data, status = texts.read_with_status(name)
+        if why := texts.not_ours(status):
+            raise HostError(f"{operand} {why}, and is not carried out: make a plan of your own (plan -o)")
         return of_text(name, data)
     return None
 

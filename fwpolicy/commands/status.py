@@ -127,6 +127,7 @@ def _watch(options: argparse.Namespace, machine: Machine) -> int:
     import gc  # noqa: PLC0415
 
     from fwpolicy.host.events import RulesetEvents  # noqa: PLC0415
+    from fwpolicy.host.readers import is_unread  # noqa: PLC0415
 
     gc.enable()  # cli.py turns it off for verbs that are over soon
     watch = _Watch(options, machine)
@@ -135,6 +136,8 @@ def _watch(options: argparse.Namespace, machine: Machine) -> int:
         try:
             while True:
                 watch.look(by)
+                if is_unread():
+                    return watch.code
                 by = events.wait(_LOOK_AGAIN)
         except KeyboardInterrupt:
             return watch.code

@@ -73,6 +73,7 @@ def carry_out(
     _rehearse(plan, machine, tell)
     state = State(machine)
     number = state.next_number()
+    kept = texts(plan, state, plan.current.number if plan.current else None)
     was = plan.rules.as_they_were(plan, machine)
     entry = Entry(new_identity(number), number, plan.policy.name, now, boot(), plan.options.persist)
     with begin(*written_down(plan, machine, state, entry, was)) as journal, Undo() as undo:
@@ -90,7 +91,7 @@ def carry_out(
         _turn_daemons(plan, machine, undo, restarted, tell)
         purged, left = _purge(plan, machine, asked, undo, tell)
         new = generation(plan, state, number, seen, sources, now, asked.by)
-        _persist(plan, machine, state, new, asked, undo, tell)
+        _persist(plan, machine, state, new, kept, asked, undo, tell)
         if asked.seconds:
             _put_off(state, left)
             journal.wait(asked.seconds)
@@ -285,14 +286,21 @@ def _put_off(state: State, flows: tuple[Flow, ...]) -> None:
 
 
 def _persist(
-    plan: Plan, machine: Machine, state: State, new: Generation, asked: Asked, undo: Undo, tell: Tell
+    plan: Plan,
+    machine: Machine,
+    state: State,
+    new: Generation,
+    kept: dict[str, str],
+    asked: Asked,
+    undo: Undo,
+    tell: Tell,
 ) -> None:
-    """Where somebody is asked first the boot goes on loading what it loads."""
+    """`kept`: the texts that a way back writes. Where somebody is asked first the boot loads what it did."""
     undo.then(state.drop, new.number)
     undo.then(machine.files.restore, machine.files.snapshot(state.path("opened")))
     machine.files.remove(state.path("opened"))
     machine.services.never_mind(CLOSER)
-    state.write(new, texts(plan, state, new.before))
+    state.write(new, kept)
     if plan.options.said:
         keep(state, new.number, plan.options.said)
     _remember(plan, machine, undo)

@@ -42,13 +42,8 @@ def history(machine: Machine) -> tuple[Past, ...]:
     entry = pending(state)
     waits = entry.generation if entry else None
     return tuple(
-        past for number in _numbers(state) if (past := _past(state, number, pointers, waits)) is not None
+        past for number in state.numbers() if (past := _past(state, number, pointers, waits)) is not None
     )
-
-
-def _numbers(state: State) -> list[int]:
-    names = (path.rpartition("/")[2] for path in state.files.glob(state.path("generations/*")))
-    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
 
 def _past(state: State, number: int, pointers: dict[str, int | None], waits: int | None) -> Past | None:
@@ -67,8 +62,8 @@ def _past(state: State, number: int, pointers: dict[str, int | None], waits: int
             found.get("again"),
             Provenance(**found["came"]) if found.get("came") else None,
         )
-    except (KeyError, TypeError, ValueError):
-        return None  # an apply died before it was written
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return None  # an apply died before it was written, or it is damaged
 
 
 def _fate(state: State, number: int, pointers: dict[str, int | None], waits: int | None) -> str:
@@ -83,6 +78,6 @@ def _fate(state: State, number: int, pointers: dict[str, int | None], waits: int
 def prune(state: State) -> None:
     """Forget the oldest generations beyond KEPT."""
     kept = set(state.pointers().values())
-    for number in _numbers(state)[KEPT:]:
+    for number in state.numbers()[KEPT:]:
         if number not in kept:
             state.drop(number)

@@ -195,8 +195,11 @@ def pending(state: State) -> Entry | None:
             stored = json.loads(text)
             del stored["format"]
             entry = Entry(**stored)
-        except (KeyError, TypeError, ValueError) as error:
-            raise HostError(f"the state's {name}/manifest.json is damaged: {error!r}") from None
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise HostError(
+                f"{state.path(name)}/manifest.json is damaged: {error!r}; what takes its apply back does "
+                f"without it: sh {state.path(name)}/{SCRIPT} live"
+            ) from None
         return entry if name == OPEN else replace(entry, applied=0.0)
     return None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fwpolicy.deploy.backend import NFT, rules_of
+from fwpolicy.deploy.journal import pending, root_of
 from fwpolicy.deploy.persist import opener
 from fwpolicy.deploy.state import State
 from fwpolicy.errors import HostError
+from fwpolicy.host import boottime
 from fwpolicy.host.guard import watch
 
 TYPE_CHECKING = False
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
     from fwpolicy.deploy.machine import Machine
 
 CLOSER = "fwpolicy-close"
+
+
+def ends(machine: Machine, seconds: int) -> int | None:
+    """In how many seconds an apply that waits to be confirmed ends an opening of `seconds` (0: without end),
+    for the rules before it come back then. None where none does."""
+    try:
+        entry = pending(State(machine))
+    except HostError:
+        return None  # in an emergency nobody asks what is damaged
+    if entry is None or not entry.waits:
+        return None
+    left = max(0, round(entry.deadline - boottime.uptime()))
+    return None if seconds and seconds < left else left
 
 
 def open_up(machine: Machine, seconds: int, now: str) -> bool:
@@ -23,9 +38,7 @@ def open_up(machine: Machine, seconds: int, now: str) -> bool:
     """
     import os  # noqa: PLC0415
 
-    from fwpolicy.deploy.journal import root_of  # noqa: PLC0415
     from fwpolicy.deploy.purge import forget  # noqa: PLC0415
-    from fwpolicy.host import boottime  # noqa: PLC0415
 
     state = State(machine)
     script = opener(machine.state_dir).name

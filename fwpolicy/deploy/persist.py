@@ -32,11 +32,16 @@ if [ -f "$state/journal/undo.sh" ]; then
     fi
 fi
 rm -f "$state/opened"
-[ -e "$state/$first" ] || [ -e "$state/previous" ] || exit 0
+# A link that leads nowhere is a generation that was lost, and not none.
+for link in $first previous; do
+    if [ -e "$state/$link" ] || [ -h "$state/$link" ]; then remembered=yes; fi
+done
+[ "${{remembered-}}" = yes ] || exit 0
+# nft takes a text that is empty, or was cut after its first lines, and loads nothing.
 load() {{
     case "$1" in
     *.v4) sh "$state/rules.sh" load "$state/${{1%.v4}}" ;;
-    *) nft -f "$state/$1" ;;
+    *) nft -f "$state/$1" && nft list tables | grep -q '^table inet fwpolicy$' ;;
     esac
 }}
 for ruleset in $first/ruleset.nft $first/rules.v4 previous/ruleset.nft previous/rules.v4{last}; do
@@ -46,7 +51,7 @@ for ruleset in $first/ruleset.nft $first/rules.v4 previous/ruleset.nft previous/
             if [ $first = current ]; then ln -sfn "$(readlink "$state/current")" "$state/running"; fi
             exit 0
         fi
-        echo "fwpolicy: the current ruleset was refused; loaded $ruleset instead" >&2
+        echo "fwpolicy: the current ruleset is lost, damaged or refused; loaded $ruleset instead" >&2
         exit 1
     fi
 done
@@ -69,6 +74,10 @@ close)
         sh "$state/rules.sh" load "$state/running/rules" || exit
     else
         nft -f "$state/running/ruleset.nft" || exit
+        if ! nft list tables | grep -q '^table inet fwpolicy$'; then
+            echo "fwpolicy: $state/running/ruleset.nft is damaged, and the host still open: apply again" >&2
+            exit 1
+        fi
     fi
     rm -f "$state/opened"
     exit
@@ -89,6 +98,9 @@ for table in $tables; do
 done
 opening="$(date -u +%Y-%m-%dT%H:%M:%SZ) $$"
 echo "$opening" > "$state/opened"
+if [ -f "$state/journal/waits" ]; then
+    echo "fwpolicy: when what waits to be confirmed is taken back, the rules before it come back" >&2
+fi
 systemctl stop fwpolicy-close.timer 2>/dev/null
 [ -n "${{1-}}" ] || exit 0
 timer="--quiet --collect --unit=fwpolicy-close --timer-property=AccuracySec=100ms"

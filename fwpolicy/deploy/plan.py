@@ -143,6 +143,7 @@ class Plan:
             or bool(self.returned or self.revived or self.boot)
             or self.enable_boot
             or self.current is None
+            or bool(self.current.damaged)
             or self.current.policy != self.policy.name
             or self.current.backend != self.rules.name
             or self.current.texts != tuple((each.name, each.text) for each in self.texts)

@@ -61,7 +61,7 @@ def last_seen(machine: Machine) -> Seen | None:
         kinds = [type(each) for each in (seen.sequence, seen.commit, seen.contents, seen.says)]
         if kinds != [int, str, str, str]:
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise HostError(f"{path} is damaged; take it away, and any bundle is taken") from None
     return seen
 

@@ -7,6 +7,7 @@ from binascii import a2b_base64, b2a_base64
 
 from fwpolicy.deploy.journal import OPEN
 from fwpolicy.deploy.state import fields
+from fwpolicy.errors import HostError
 from fwpolicy.host.conntrack import Flow
 from fwpolicy.record import replace
 
@@ -24,10 +25,16 @@ def put_off(state: State, flows: tuple[Flow, ...]) -> None:
 
 
 def waiting_flows(state: State) -> tuple[Flow, ...]:
-    """What put_off() kept."""
-    text = state.files.read(state.path(_FILE))
-    found = (Flow(**stored) for stored in json.loads(text)) if text else ()
-    return tuple(replace(flow, entry=a2b_base64(flow.entry)) for flow in found)
+    """What put_off() kept. Raises HostError."""
+    path = state.path(_FILE)
+    text = state.files.read(path)
+    try:
+        found = [Flow(**stored) for stored in json.loads(text)] if text else []
+        return tuple(replace(flow, entry=a2b_base64(flow.entry)) for flow in found)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise HostError(
+            f"{path} is damaged: {error!r}; take it away, and the connections that it names go on"
+        ) from None
 
 
 def _stored(flow: Flow) -> dict[str, object]:

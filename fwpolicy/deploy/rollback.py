@@ -41,8 +41,13 @@ def target(state: State, number: int | None) -> Generation:
     if wanted is None:
         raise HostError("nothing was applied before this: fwpolicy remove brings back the host without us")
     found = state.generation(f"generations/{wanted}")
-    if found is None or not found.listing:
+    if found is None or not (found.listing or found.damaged):
         raise HostError(f"there is no generation {wanted} to go back to (see: fwpolicy history)")
+    if found.damaged:
+        raise HostError(
+            f"generation {wanted} cannot come back: {found.damaged[0]} is not what was written (another one: "
+            "fwpolicy history)"
+        )
     if found.files and not state.texts(wanted):
         raise HostError(f"generation {wanted} was stored without its files, by an older fwpolicy")
     return found

@@ -8,7 +8,7 @@ from fwpolicy.backends.nft.read import UnknownExpressionError, read, same
 from fwpolicy.backends.nft.render import render
 from fwpolicy.deploy.backend import rules_of
 from fwpolicy.deploy.drifttold import difference, nat, readable
-from fwpolicy.deploy.state import Generation, State, known
+from fwpolicy.deploy.state import Generation, State, known, require_whole
 from fwpolicy.deploy.status import Drift, Status
 from fwpolicy.deploy.survey import Survey, survey
 from fwpolicy.errors import HostError
@@ -55,10 +55,10 @@ def stored_table(generation: Generation) -> Table:
     """Our table as it was read back at the apply. Raises HostError where the state is damaged."""
     try:
         table = read(json.loads(generation.listing), FAMILY, TABLE)
-    except (ValueError, UnknownExpressionError) as error:
-        raise HostError(f"the state's listing.json is damaged: {error}") from None
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError, UnknownExpressionError) as error:
+        raise HostError(f"the state's listing.json is damaged: {error!r}; apply the policy again") from None
     if table is None:
-        raise HostError("the state's listing.json is damaged: it holds no table")
+        raise HostError("the state's listing.json is damaged: it holds no table; apply the policy again")
     return table
 
 
@@ -107,6 +107,7 @@ def put_back(generation: Generation, machine: Machine) -> bool:
     from fwpolicy.host.libnftables import Nftables  # noqa: PLC0415
 
     if not _goes_back(applied, seen, Nftables()):
+        require_whole(generation)
         Nftables().load(generation.ruleset)
     if _differs(applied, _look(generation, machine)):
         raise HostError("the rules were put back, and the kernel lists others")

@@ -39,9 +39,10 @@ def as_they_were(plan: Plan, machine: Machine) -> str:
 
 
 def only_elements(plan: Plan) -> bool:
-    """Is it elements of sets alone that change?"""
+    """Is it elements of sets alone that change, and the generation's own text there to go back to?"""
     return (
         plan.current is not None
+        and not plan.current.damaged
         and plan.loads[:1] != (WHOLE,)
         and not any(way.artifact for way in plan.loads[:1])
     )

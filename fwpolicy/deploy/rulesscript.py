@@ -78,8 +78,21 @@ $name
     return "$left"
 }
 
+# TEXT: a table that was cut would be closed by awk, and rules at its end be missing.
+whole() {
+    case "$1" in
+    *"
+COMMIT" | *"
+# No rule of ours for this family.") return 0 ;;
+    esac
+    echo "fwpolicy: rules of $base are cut short, and not loaded" >&2
+    return 1
+}
+
 load() {
+    base=$1
     text4=$(cat "$1.v4") && text6=$(cat "$1.v6") || return 1
+    whole "$text4" && whole "$text6" || return 1
     there4=$(iptables-save) && there6=$(ip6tables-save) || return 1
     names=$(sets) || return 1
     if [ ! -f "${1%/*}/sets.ipset" ] || ipset restore <"${1%/*}/sets.ipset"; then

@@ -42,7 +42,7 @@ def said(state: State, number: int) -> Said | None:
     text = state.files.read(_path(state, number, _KEPT))
     try:
         return _as_kept_once(state, number) if text is None else _kept(text)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
 
 

@@ -110,11 +110,11 @@ def of_text(name: str, data: bytes) -> SavedPlan:
             _text(found["tool"]),
             tuple(_text(each) for each in found["policy"]),
             _texts(found["sources"]),
-            dict(found["options"]),
+            _options(found["options"]),
             _texts(found["facts"]),
             dict(found["shown"]),
         )
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise HostError(f"{name}: this saved plan is damaged: {error!r}") from None
     if saved.tool != VERSION:
         raise HostError(f"{name} was made by fwpolicy {saved.tool}, this is {VERSION}; make a new plan")
@@ -125,6 +125,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+def _options(value: Any) -> dict[str, str | bool | None]:
+    for each in value.values():
+        if each is not None and not isinstance(each, bool | str):
+            raise TypeError(f"{each!r} is no option's value")
+    return dict(value)
 
 
 def _texts(value: Any) -> dict[str, str]:

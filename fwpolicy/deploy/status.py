@@ -9,7 +9,7 @@ from __future__ import annotations
 from fwpolicy.deploy.backend import rules_of, there
 from fwpolicy.deploy.journal import pending, waiting
 from fwpolicy.deploy.starters import UNIT
-from fwpolicy.deploy.state import Generation, Originals, State, digest
+from fwpolicy.deploy.state import Generation, Originals, State, digest, require_whole
 from fwpolicy.errors import HostError
 from fwpolicy.record import record
 
@@ -72,7 +72,7 @@ def look(machine: Machine, memory: Memory | None = None) -> Status:
     found: tuple[Sequence[Drift], ...] = (
         _unsettled(state),
         rules.drifts,
-        _files(generation.files, machine),
+        [*_files(generation.files, machine), *_stored(generation)],
         _boot(generation, state, machine),
         _services(generation, machine),
     )
@@ -105,8 +105,12 @@ def _unsettled(state: State) -> list[Drift]:
 
 
 def _rules(generation: Generation, state: State, machine: Machine, memory: Memory) -> Status:
-    if not machine.live or not generation.listing:
+    if not generation.is_compared:
+        require_whole(generation)
+    if not machine.live:
         return Status(generation, ())
+    if not generation.listing:
+        return _never_read_back(generation, machine)
     now = _moment()
     # Legacy tables are no part of the ruleset that a moment stands for.
     if now and now in (generation.moment, _seen(generation, state)) and not _may_break_nat(generation):
@@ -118,6 +122,14 @@ def _rules(generation: Generation, state: State, machine: Machine, memory: Memor
     if moment and not found.drifts:
         _remember(generation, state, moment)
     return found
+
+
+def _never_read_back(generation: Generation, machine: Machine) -> Status:
+    """It was applied to the files of an image: nothing is known but that something of ours must be there."""
+    rules = rules_of(generation.backend)
+    if not rules.is_there(machine):
+        return Status(generation, (Drift(f"{rules.place} holds nothing of ours: the boot did not load it"),))
+    return Status(generation, ())
 
 
 def _moment() -> str:
@@ -170,6 +182,13 @@ def _files(written: tuple[tuple[str, str], ...], machine: Machine) -> list[Drift
         elif digest(text) != sha:
             drifts.append(Drift(f"{path} was edited since the apply"))
     return drifts
+
+
+def _stored(generation: Generation) -> list[Drift]:
+    """What the way back loads, where the boot does not load it too (and is looked at there)."""
+    if generation.boot:
+        return []
+    return [Drift(f"{path} was edited since the apply, or is gone") for path in generation.damaged]
 
 
 def _boot(generation: Generation, state: State, machine: Machine) -> list[Drift]:

@@ -279,8 +279,12 @@ def _without_graves(listing: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generation(number: int, machine: Machine) -> Program:
+    from fwpolicy.deploy.state import State  # noqa: PLC0415
     from fwpolicy.model import nft  # noqa: PLC0415
 
+    stored = State(machine).generation(f"generations/{number}")
+    if stored and stored.damaged:
+        raise HostError(f"{stored.damaged[0]} is damaged: it is not what was written at the apply")
     folder = f"{machine.state_dir}/generations/{number}"
     text = machine.files.read(f"{folder}/ruleset.nft")
     if text is not None:

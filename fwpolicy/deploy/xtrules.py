@@ -11,6 +11,7 @@ from fwpolicy.backends.iptables.names import CHAINS, SETS
 from fwpolicy.backends.iptables.render import Texts, render
 from fwpolicy.deploy import rulesscript, xtload, xtproof
 from fwpolicy.deploy.backend import IPTABLES, Wanted, WayBack
+from fwpolicy.deploy.state import require_whole
 from fwpolicy.deploy.xtsurvey import of_listing, of_text, program_of, survey
 from fwpolicy.errors import HostError, PolicyError, Problem
 from fwpolicy.host import xtables
@@ -156,6 +157,7 @@ class XtRules:
 
         if not differs(generation, machine, self._tables):
             return False
+        require_whole(generation)
         texts = tuple(Artifact(*each) for each in generation.texts)
         xtload.load(self._tables, _texts(texts), proved=False)
         if differs(generation, machine, self._tables):
@@ -233,7 +235,7 @@ class XtRules:
 
 def _changed(texts: tuple[Artifact, ...], seen: Survey, current: Generation | None) -> bool:
     """Whether what is there is what was read back when these same texts were applied."""
-    if current is None or current.backend != IPTABLES:
+    if current is None or current.backend != IPTABLES or not current.is_compared:
         return True
     if current.texts != tuple((each.name, each.text) for each in texts):
         return True

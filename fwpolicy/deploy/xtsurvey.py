@@ -143,8 +143,8 @@ def of_text(text: str) -> Ours:
         found = json.loads(text)
         first, second = found["rules"]
         return Ours((first, second), dict(found["sets"]), tuple(found["ahead"]), tuple(found["opening"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise HostError(f"the state's listing.json is damaged: {error!r}") from None
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise HostError(f"the state's listing.json is damaged: {error!r}; apply the policy again") from None
 
 
 def program_of(ours: Ours, where: str) -> Program:

@@ -70,7 +70,7 @@ def read(machine: Machine) -> SyncState:
         state = SyncState(**found)
         if any(type(getattr(state, name)) is not type(getattr(_NEW, name)) for name in found):
             raise ValueError("a wrong value")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise HostError(f"{path} is damaged ({error}); take it away, and sync begins anew") from None
     return state
 

@@ -294,6 +294,17 @@ class Files:
         except OSError as error:
             raise _refused("restore", snapshot.path, error) from error
 
+    def require_changeable(self, path: str) -> None:
+        """HostError where a folder, or the one that a file is in, takes no change: the file system is
+        read-only, or something immutable."""
+        place = self.locate(path)
+        while not place.is_dir():
+            place = place.parent
+        if os.access(place, os.W_OK):
+            return
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        raise _refused("change", path, OSError(errno.EROFS if read_only else errno.EPERM, ""))
+
     def make_directory(self, path: str, mode: int = 0o755) -> tuple[str, ...]:
         """Make the folder and its parents; returns those that were made, the outermost first."""
         made: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import stat
 import time
 from contextlib import contextmanager, suppress
 
@@ -34,6 +35,25 @@ def locked(directory: str) -> Iterator[None]:
         for folder in reversed(made):
             _remove_if_empty(folder)
         os.close(descriptor)
+
+
+# What tells the folder of a state from any other.
+_OURS = frozenset({"generations", "originals.json", "running", "journal", "undoing", "netns", "sync"})
+
+
+def keep_private(directory: str) -> bool:
+    """Whoever may open a folder may hold its lock for ever: one of root's (or ours) that is empty, or holds a
+    state, is its owner's alone from now on. True where it was not."""
+    with suppress(OSError):
+        status = os.lstat(directory)
+        private = not status.st_mode & 0o077
+        if private or not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            return False
+        names = os.listdir(directory)  # noqa: PTH208
+        if not names or _OURS.intersection(names):
+            os.chmod(directory, 0o700)  # noqa: PTH101
+            return True
+    return False
 
 
 def _make(directory: str) -> list[str]:

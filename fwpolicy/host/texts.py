@@ -50,16 +50,22 @@ def shipped(operand: str) -> str | None:
 def read_file(path: str) -> bytes:
     """At most 64 MiB and one byte of a regular file. Raises OSError; a FIFO or device is refused too, and
     what the kernel shows as a file, of which reading can take something away (/proc/kmsg)."""
+    return read_with_status(path)[0]
+
+
+def read_with_status(path: str) -> tuple[bytes, os.stat_result]:
+    """The same, and whose the very file is that was read, whatever has its name by now."""
     if os.path.realpath(path).startswith(_OF_THE_KERNEL):
         raise OSError(None, "is not a regular file", path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as stream:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(None, "is a directory", path)
         if not stat.S_ISREG(mode):
             raise OSError(None, "is not a regular file", path)
-        return stream.read(MAX_BYTES + 1)
+        return stream.read(MAX_BYTES + 1), status
 
 
 def reader(operands: Iterable[str]) -> Callable[[str], bytes]:
@@ -137,8 +143,11 @@ def begins_with(path: str, head: bytes) -> bool:
         return stat.S_ISREG(os.fstat(descriptor).st_mode) and stream.read(len(head)) == head
 
 
-def writable_by_others(path: str) -> bool:
-    return bool(os.stat(path).st_mode & 0o022)  # noqa: PTH116
+def not_ours(status: os.stat_result) -> str:
+    """Why others than root (and we ourselves) say what is in a file; "" where they do not."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to user {status.st_uid}"
+    return "can be written by others than its owner" if status.st_mode & 0o022 else ""
 
 
 def absolute(operand: str) -> str:

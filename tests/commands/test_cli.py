@@ -262,6 +262,40 @@ def test_a_closed_pipe_is_no_traceback(one_rule):
         process.wait()
 
 
+@pytest.mark.parametrize("both", ["", "2>&1"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_reads_nothing_changes_no_result(tmp_path, both, unbuffered):
+    """Not even where nobody reads what is said on the way; `| true` is over before anything is said."""
+    wrong, late, fine = (tmp_path / f"{name}.yaml" for name in ("wrong", "late", "fine"))
+    fine.write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh, ssh]}\n")
+    wrong.write_text("version: 1\nname: p\nnonsense: 1\n")
+    late.write_text(f"{fine.read_text()}tests: [{{deny: ssh, from: 192.0.2.1}}]\n")
+    image = tmp_path / "image"
+    image.mkdir()
+    program = f"{sys.executable} -m fwpolicy"
+    for words, code in {
+        f"test {late}": 3,
+        f"check {wrong}": 1,
+        f"check {fine}": 0,
+        f"apply --root {image} --no-daemon {fine}": 0,
+        f"status --root {image}": 0,
+        f"status --root {tmp_path}": 2,
+        "nonsense": 64,
+        "test --nonsense": 64,
+    }.items():
+        script = f"set -o pipefail; {{ sleep 0.2; {program} {words}; }} {both} | true"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=CHECKOUT,
+            capture_output=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+        assert done.returncode == code, words
+        assert b"Traceback" not in done.stderr and b"roken pipe" not in done.stderr
+    assert (image / "var/lib/fwpolicy/running/ruleset.nft").exists()
+
+
 # Without root
 
 

@@ -6,6 +6,7 @@ is the one in memory. Real service managers and daemons are in tests/hosts.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -76,6 +77,53 @@ def test_the_boot_script_loads_the_current_rules_or_the_ones_before(place):
     done = subprocess.run(boot, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and "previous/ruleset.nft" in done.stderr
     assert "== 0x4" in place.rules()
+
+
+def booted(place):
+    script = place.folder / f"{STATE}/boot.sh"[1:]
+    boot = ["ip", "netns", "exec", place.name, "env", f"FWPOLICY_ROOT={place.folder}", "sh", str(script)]
+    return subprocess.run(boot, check=False, capture_output=True, text=True)
+
+
+def _cut(text):
+    return "".join(text.splitlines(keepends=True)[:3])
+
+
+def _dropped_table(text):
+    return "".join(text.splitlines(keepends=True)[:5])
+
+
+LOST = {
+    "empty": lambda state: (state / "current/ruleset.nft").write_text(""),
+    "its head alone": lambda state: _edit(state / "current/ruleset.nft", _cut),
+    "its table dropped": lambda state: _edit(state / "current/ruleset.nft", _dropped_table),
+    "somebody else's": lambda state: (state / "current/ruleset.nft").write_text("flush ruleset\n"),
+    "no such file": lambda state: (state / "current/ruleset.nft").unlink(),
+    "all generations": lambda state: shutil.rmtree(state / "generations"),
+}
+
+
+def _edit(path, change):
+    path.write_text(change(path.read_text()))
+
+
+@pytest.mark.parametrize("loss", LOST)
+def test_the_boot_falls_back_where_the_rules_are_lost(place, loss):
+    """The fallback of a policy for all, ssh-only: a boot is not open, nor said to be a success."""
+    text = b"version: 1\nname: p\ninput: {default: drop, allow: [ssh, http]}\n"
+    applied(place, make_plan(load((("p.yaml", text),), lambda path: b""), place.machine, Options()))
+    LOST[loss](place.folder / STATE[1:])
+    place.nft("flush ruleset")
+    done = booted(place)
+    assert done.returncode == 1 and "loaded fallback.nft instead" in done.stderr
+    assert "tcp dport 22 accept" in place.rules() and "80" not in place.rules()
+
+
+def test_the_boot_of_a_host_where_nothing_was_applied(place):
+    applied(place, planned(place))
+    (place.folder / f"{STATE}/current"[1:]).unlink()
+    place.nft("flush ruleset")
+    assert booted(place).returncode == 0 and not place.rules()
 
 
 FAILURES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -295,6 +296,28 @@ def test_open_and_closed_again(place, by_command, capsys):
     assert by_command("open") == 0 and place.rules() == ""
     applied(place, planned(place))
     assert place.rules() == rules and look(place.machine).notes == ()
+
+
+def test_an_opening_while_an_apply_waits_says_when_it_ends(place, by_command, capsys):
+    applied(place, planned(place))
+    before = place.rules()
+    apply_asking(place, 4, "ntp-closed", replace=True)
+    assert by_command("open", "--for", "1h") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"for [34] s, until what waits to be confirmed is taken back", said), said
+    assert by_command("open", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] in (3, 4)
+    assert by_command("open", "--for", "1s", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == 1
+    run = ["ip", "netns", "exec", place.name, "env", f"FWPOLICY_ROOT={place.folder}", "sh"]
+    opener = subprocess.run(
+        [*run, str(place.folder / f"{STATE}/open.sh"[1:])], capture_output=True, text=True, check=True
+    )
+    assert "the rules before it come back" in opener.stderr and place.rules() == ""
+    deadline = time.monotonic() + 20
+    while place.rules() != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_open_where_nothing_was_applied(place, by_command, capsys):

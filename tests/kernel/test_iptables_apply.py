@@ -6,6 +6,7 @@ As in test_apply.py the kernel is real, in a namespace of the test's own, and th
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -135,7 +136,7 @@ def broken(how, plan, place, monkeypatch):
         monkeypatch.setattr(applying, "_rehearse", lambda *_: None)
         lossy(place, monkeypatch)
     if how == "script":
-        text = xtrules.rulesscript.loader(STATE).text.replace('text4=$(cat "$1.v4")', 'text4=""')
+        text = xtrules.rulesscript.loader(STATE).text.replace('restore iptables "$text4"', ":")
         monkeypatch.setattr(
             xtrules.rulesscript,
             "loader",
@@ -222,6 +223,28 @@ def test_the_boot_script_loads_the_current_rules_or_the_ones_before_or_the_fallb
     assert done.returncode == 1 and "loaded fallback.v4 instead" in done.stderr
     accepts = [line for line in ours(place) if line.startswith("-A FWPOLICY-INPUT")]
     assert len(accepts) == 10 and sum("--dport 22" in line for line in accepts) == 2
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("lines", [0, 2, -1, -3], ids=["empty", "its head alone", "its end", "more"])
+def test_the_boot_falls_back_where_the_rules_are_cut(place, family, lines):
+    """awk closes a table that was cut: without its last rules it would let through what they drop."""
+    applied(place, site(place))
+    path = place.folder / f"{STATE}/current/rules.v{family}"[1:]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+    flush(place)
+    done = boot(place)
+    assert done.returncode == 1 and "cut short" in done.stderr and "loaded fallback.v4" in done.stderr
+    assert sum("--dport 22" in line for line in ours(place)) == 2
+
+
+def test_the_boot_falls_back_where_all_generations_are_lost(place):
+    applied(place, site(place))
+    shutil.rmtree(place.folder / f"{STATE}/generations"[1:])
+    flush(place)
+    done = boot(place)
+    assert done.returncode == 1 and "loaded fallback.v4" in done.stderr
+    assert sum("--dport 22" in line for line in ours(place)) == 2
 
 
 def test_open_and_closed_again(place, by_command, capsys):

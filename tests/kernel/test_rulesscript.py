@@ -7,10 +7,14 @@ import subprocess
 import pytest
 
 from fwpolicy.backends.iptables import reload
+from fwpolicy.backends.iptables.names import NOTHING
+from fwpolicy.backends.iptables.render import render
 from fwpolicy.deploy import rulesscript, xtload
+from fwpolicy.deploy.script.pieces import piece
 from fwpolicy.deploy.xtrules import FILES, SETS_FILE
 from fwpolicy.host import xtables
 from fwpolicy.host.xtables import XTables
+from fwpolicy.ir.ruleset import FAMILY, TABLE, Ruleset, Table
 from tests.golden import cases
 from tests.kernel.test_iptables_load import COMMANDS, OTHERS, many, members, rules
 from tests.kernel.xtprograms import VARIANTS, variant_path
@@ -160,6 +164,25 @@ def test_it_puts_back_rules_and_sets(script, tmp_path, monkeypatch, variant):
             (folder / name).write_text("")
         assert script("put-back", str(folder)) is not None, script.errors
         assert not xtload.listing(tables).is_ours and not xtables.ipsets()
+
+    netns.call(inside)
+
+
+def test_a_family_without_rules_is_whole_and_one_that_was_cut_is_not(script, tmp_path, monkeypatch):
+    """As what comes over SSH to a host without Python tells it, too."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/awk:{variant_path(tmp_path / 'bin', 'nft')}")
+    base = written(tmp_path / "p", cases.iptables("router"))
+    nothing = render(Ruleset((Table(FAMILY, TABLE, (), ()),)), "p").rules[1].text
+    assert nothing.endswith(f"\n{NOTHING}\n")
+    assert NOTHING in piece("iptables.sh") and NOTHING in rulesscript.loader("").text
+
+    def inside():
+        for text in (nothing, "", nothing[:10], nothing.replace(NOTHING, "")):
+            (tmp_path / "p/rules.v6").write_text(text)
+            done = script("load", base)
+            assert (done is not None) == (text == nothing) and ("cut short" in script.errors) == (
+                done is None
+            )
 
     netns.call(inside)
 

@@ -165,6 +165,9 @@ def test_what_is_no_plan_to_apply(here, monkeypatch):
     here.plan.chmod(0o666)
     assert "can be written by others than its owner" in here.refused()
     here.plan.chmod(0o600)
+    os.chown(here.plan, 65534, -1)
+    assert "belongs to user 65534, and is not carried out" in here.refused()
+    os.chown(here.plan, 0, -1)
     assert "it is applied alone" in here.refused(here.policy)
     text = here.plan.read_text()
     here.plan.write_text(text.replace('"tool": "', '"tool": "9'))
@@ -174,6 +177,13 @@ def test_what_is_no_plan_to_apply(here, monkeypatch):
     for broken in (
         text[:-9],
         text.replace('"sources": {', '"sources": {"a": 5, '),
+        text.replace('"sources": {', '"sources": 5, "else": {'),
+        text.replace('"facts": {', '"facts": 5, "else": {'),
+        text.replace('"policy": [', '"policy": 5, "else": ['),
+        text.replace('"options": {', '"options": [], "else": {'),
+        text.replace('"root": "/"', '"root": 5'),
+        text.replace('"shown": {', '"shown": 5, "else": {'),
+        '{\n "fwpolicy-plan": ' + "[" * 100_000,
         '{\n "fwpolicy-plan": 1}',
     ):
         here.plan.write_text(broken)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fwpolicy.policy.load import load
 from fwpolicy.record import replace
 from tests.golden import cases
 from tests.lab.oracle import verdicts
@@ -21,6 +22,9 @@ from .test_iptables_load import MANY, OTHERS
 pytestmark = pytest.mark.kernel
 
 CLIENT, SERVER, CLOSED = (cases.policy(name) for name in ("ntp-client", "ntp-server", "ntp-closed"))
+POLICED = load(
+    (("p.yaml", b"version: 1\nname: p\ninput: {default: drop, allow: [ssh, http]}\n"),), lambda path: b""
+)
 NOW = ("apply", "--no-confirm")
 
 
@@ -347,6 +351,22 @@ def test_the_boot_loads_what_counts_and_takes_back_what_does_not(one):
     one.tool("boot")
     assert not (one.state / "pending").exists()
     assert one.rules() == rules
+
+
+def test_the_boot_falls_back_where_the_rules_are_lost(one):
+    one.script(POLICED, *NOW)
+    current = one.state / "current"
+    for name in ("backend", "rules.nft" if one.backend == "nft" else "rules.v4"):
+        kept = (current / name).read_text()
+        for text in (None, "", "".join(kept.splitlines(keepends=True)[:2])):
+            (current / name).unlink()
+            if text is not None and name != "backend":
+                (current / name).write_text(text)
+            one.run(*RESTART[one.backend == "nft"])
+            done = one.tool("boot", check=False)
+            assert done.returncode == 1 and "could not be loaded" in done.stderr
+            assert "22" in str(one.rules()), "ssh-only"
+            (current / name).write_text(kept)
 
 
 # A kernel that has just come up.

@@ -273,6 +273,22 @@ def test_watch(netns, tmp_path):
     assert code == 2
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_watches_what_nobody_reads(netns, tmp_path, unbuffered):
+    (tmp_path / "p.yaml").write_text(POLICY)
+    host = ("--netns", netns, "--state-dir", str(tmp_path / "state"))
+    run = [PROGRAM, "apply", "--quiet", "--no-daemon", "--no-persist", *host, str(tmp_path / "p.yaml")]
+    subprocess.run(run, check=True)
+    watch = ["timeout", "30", PROGRAM, "status", "--watch", *host]
+    given = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(watch, stdout=subprocess.PIPE, env=given) as process:
+        while b"what was applied" not in process.stdout.readline():
+            pass
+        process.stdout.close()
+        subprocess.run(["ip", "netns", "exec", netns, "nft", "flush", "ruleset"], check=True)
+        assert process.wait() == 2
+
+
 def test_what_the_journal_hears(netns, tmp_path):
     (tmp_path / "p.yaml").write_text(POLICY)
     host = ("--netns", netns, "--state-dir", str(tmp_path / "state"))

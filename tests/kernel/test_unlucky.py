@@ -17,14 +17,16 @@ from fwpolicy.commands.operands import failure_json
 from fwpolicy.deploy import apply as applying
 from fwpolicy.deploy import journal
 from fwpolicy.deploy.machine import Machine, machine
+from fwpolicy.deploy.nftrules import NftRules
 from fwpolicy.deploy.plan import Options, make_plan
 from fwpolicy.deploy.remove import remove
 from fwpolicy.deploy.ruledrift import heal
 from fwpolicy.deploy.starters import UNIT_PATH
+from fwpolicy.deploy.state import State
 from fwpolicy.deploy.status import look
 from fwpolicy.errors import HostError, InterruptedByError, LeftBehindError, PolicyError
-from fwpolicy.host.files import Files
-from fwpolicy.host.lock import locked, whole
+from fwpolicy.host.files import Files, Snapshot
+from fwpolicy.host.lock import keep_private, locked, whole
 from fwpolicy.host.services import NoServices
 from fwpolicy.policy.load import load
 from tests.golden import cases
@@ -111,6 +113,46 @@ def test_when_undoing_fails_too_the_first_error_is_told_and_nothing_is_forgotten
     place.services.fail.clear()
     assert remove(place.machine, lambda step: None)
     assert (place.folder / CONFIG[1:]).read_text() == BEFORE
+
+
+def test_a_remove_that_can_write_nothing_leaves_the_rules(netns, tmp_path):
+    """A file system that was remounted read-only after an error."""
+    policy, state = tmp_path / "p.yaml", tmp_path / "state"
+    policy.write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n")
+    host = ("--netns", netns, "--state-dir", str(state))
+    assert main(["apply", *host, "--no-daemon", "--no-persist", str(policy)]) == 0
+    rules = ["ip", "netns", "exec", netns, "nft", "list", "ruleset"]
+    before = subprocess.run(rules, check=True, capture_output=True).stdout
+    script = f'mount --bind {state} {state} && mount -o remount,ro,bind {state} && exec "$@"'
+    remove_it = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-m", "fwpolicy", "remove", *host]
+    done = subprocess.run(remove_it, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "read-only; remount it read-write first" in done.stderr
+    assert subprocess.run(rules, check=True, capture_output=True).stdout == before
+    assert main(["status", *host]) == 0 and main(["remove", *host]) == 0
+
+
+@pytest.mark.parametrize("failing", ["a file", "a service", "the state", "the rules"])
+def test_a_remove_that_fails_leaves_the_host_as_it_was(place, monkeypatch, failing):
+    applied(place, planned(place))
+    tree, rules, units = place.tree(), place.rules(), dict(place.services.units)
+
+    def full(*_):
+        raise HostError("no space left on the device")
+
+    with monkeypatch.context() as patched:
+        if failing == "a file":
+            real, unit = Files.restore, Snapshot(UNIT_PATH, False)
+            patched.setattr(Files, "restore", lambda self, each: full() if each == unit else real(self, each))
+        elif failing == "a service":
+            place.services.fail.add(("restart", "chrony.service"))
+        else:
+            patched.setattr(*((State, "forget") if failing == "the state" else (NftRules, "take_out")), full)
+        with pytest.raises(HostError):
+            remove(place.machine, lambda step: None)
+        place.services.fail.clear()
+    assert (place.rules(), place.services.units) == (rules, units)
+    assert place.tree() == tree
+    assert remove(place.machine, lambda step: None) and place.rules() == ""
 
 
 def test_a_service_that_closed_took_off_is_remembered_over_generations(place):
@@ -214,6 +256,30 @@ def test_only_one_at_a_time(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     with locked(state):
         pass
+
+
+@pytest.mark.parametrize("inside", ["", "netns", "generations"])
+def test_nobody_else_holds_the_lock(netns, tmp_path, inside, capsys):
+    state, policy = tmp_path / "state", tmp_path / "p.yaml"
+    (state / inside).mkdir(parents=True)
+    state.chmod(0o755)
+    tmp_path.chmod(0o755)
+    policy.write_text("version: 1\nname: p\ninput: {default: drop, allow: [ssh]}\n")
+    host = ("--netns", netns, "--state-dir", str(state))
+    command = ["apply", *host, "--no-daemon", "--no-persist", str(policy)]
+    assert main(command) == 0 and "0700 now" in capsys.readouterr().out
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert main(command) == 0 and "0700" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_a_states_stays_as_it_is(tmp_path):
+    for name, owner in (("shared", 0), ("somebody's", 65534)):
+        folder = tmp_path / name
+        folder.mkdir(0o755)
+        (folder / ("data" if owner == 0 else "generations")).mkdir()
+        os.chown(folder, owner, -1)
+        assert not keep_private(str(folder)) and folder.stat().st_mode & 0o777 == 0o755
+    assert not keep_private(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("wrong", ["relative", "/a b; touch /tmp/x", "/", "/a/'b"])

@@ -7,6 +7,8 @@ from zlib import crc32
 # Every chain of ours begins with it, and nobody else's.
 CHAINS = "FWPOLICY-"
 SETS = "fwp-"
+# The last line of a text without a table, so that one that was cut is told from it (also in two scripts).
+NOTHING = "# No rule of ours for this family."
 # XT_EXTENSION_MAXNAMELEN and IPSET_MAXNAMELEN, without the zero; a set has a second one beside it (sets.py).
 _LONGEST_CHAIN = 28
 _LONGEST_SET = 29

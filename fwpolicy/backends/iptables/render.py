@@ -86,8 +86,12 @@ class _Family:
     def artifact(self, source: str) -> Artifact:
         header = _HEADER.format(source=_one_line(source), command=_COMMANDS[self._family])
         self._lines = [(line, None) for line in header.splitlines()]
+        head = len(self._lines)
         for table in ("raw", "mangle", "nat", "filter"):
             self._table(table)
+        if len(self._lines) == head:
+            # So that a text which was cut is told from one that has nothing to say.
+            self._write(names.NOTHING)
         text = "\n".join(line for line, _ in self._lines) + "\n"
         origins = tuple((n, span) for n, (_, span) in enumerate(self._lines, 1) if span is not None)
         return Artifact(RULES[self._family], text, 0o600, origins)

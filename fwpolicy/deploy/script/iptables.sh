@@ -81,10 +81,19 @@ xt_load() {
     if [ -s "$1/rules.ipset" ]; then ipset restore < "$1/rules.ipset" || xt_done=1; fi
     for family in $(xt_families); do
         if [ "$xt_done" != 0 ]; then break; fi
-        xt_replace "$family" "$1/rules.v$family" && xt_as_given "$family" "$1/rules.v$family" || xt_done=1
+        xt_whole "$1/rules.v$family" && xt_replace "$family" "$1/rules.v$family" && xt_as_given "$family" "$1/rules.v$family" || xt_done=1
     done
     if [ "$xt_done" = 0 ]; then return 0; fi
     xt_back "$work" || complain "and what was there before could not be put back whole"
+    return 1
+}
+
+# FILE: one that was cut would be closed by awk, and rules at its end be missing.
+xt_whole() {
+    case "$(tail -n 1 "$1")" in
+    COMMIT | '# No rule of ours for this family.') return 0 ;;
+    esac
+    complain "$1 is cut short"
     return 1
 }
 

@@ -160,16 +160,17 @@ boot() {
         take_back "an interrupted rollback"
     fi
     rm -f "$state/opened"
-    if [ ! -f "$force/backend" ] || [ ! -f "$force/persist" ]; then exit 0; fi
+    if [ ! -d "$force" ]; then exit 0; fi
     backend=$(of "$force/backend")
-    if "${backend}_load" "$force"; then exit 0; fi
+    if [ -n "$backend" ] && [ ! -f "$force/persist" ]; then exit 0; fi
+    if [ -n "$backend" ] && "${backend}_load" "$force"; then exit 0; fi
     complain "the rules could not be loaded"
     boot_fallback
     exit 1
 }
 
 boot_fallback() {
-    if [ "$backend" = nft ] && [ -f "$force/fallback.nft" ]; then nft -f "$force/fallback.nft"; fi
+    if [ "$backend" != iptables ] && [ -f "$force/fallback.nft" ]; then nft -f "$force/fallback.nft"; fi
     if [ "$backend" = nft ]; then return; fi
     for family in $(xt_families); do
         if [ -f "$force/fallback.v$family" ]; then xt_replace "$family" "$force/fallback.v$family"; fi
