@@ -12,7 +12,7 @@ from fwpolicy.fleet.unit import Reading, load_unit
 from fwpolicy.model.compare import changes
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
-from fwpolicy.model.program import spoken
+from fwpolicy.model.program import from_time, spoken
 from fwpolicy.policy.load import load
 from fwpolicy.policy.vocabulary import joined, vocabulary
 from fwpolicy.record import record
@@ -87,7 +87,8 @@ def compare(old: Repository, new: Repository, run: Run) -> Comparison:
     def work(number: int) -> bytes:
         host = left[number][0]
         same = before.get(host)
-        told = _of_pair(old, same, new, after[host]) if same else _of_new(new, after[host])
+        unit = after[host]
+        told = _of_pair(old, same, new, unit, run.now) if same else _of_new(new, unit, run.now)
         return json.dumps(told).encode()
 
     for number, data in worked(work, len(left), "policies compared", run.told):
@@ -149,12 +150,14 @@ def _same(
     return frozenset(found)
 
 
-def _of_pair(old: Repository, one: Unit, new: Repository, other: Unit) -> str | list[dict[str, object]]:
-    """Traffic as plain values; why it cannot be told instead."""
+def _of_pair(
+    old: Repository, one: Unit, new: Repository, other: Unit, now: int
+) -> str | list[dict[str, object]]:
+    """Traffic from `now` on as plain values; why it cannot be told instead."""
     try:
         before, after = Reading(old.tree), Reading(new.tree)
-        old_program, old_names = _read(one, old, before)
-        new_program, new_names = _read(other, new, after)
+        old_program, old_names = _read(one, old, before, now)
+        new_program, new_names = _read(other, new, after, now)
         if one.key == other.key and before.seen == after.seen:
             return []
         found = changes(old_program, new_program, joined(new_names, old_names))
@@ -163,7 +166,7 @@ def _of_pair(old: Repository, one: Unit, new: Repository, other: Unit) -> str | 
         return str(error)
 
 
-def _of_new(repository: Repository, unit: Unit) -> str | list[dict[str, object]]:
+def _of_new(repository: Repository, unit: Unit, now: int) -> str | list[dict[str, object]]:
     """The risky traffic that a new host lets in or through, as if it had let in nothing before; why it cannot
     be told instead."""
     try:
@@ -171,16 +174,16 @@ def _of_new(repository: Repository, unit: Unit) -> str | list[dict[str, object]]
         policy, sources = load_unit(unit, repository.inventory, reading)
         passes = policy.forward is not None or policy.nat is not None
         shut = load((("shut", _SHUT + (b"forward: {default: drop}\n" if passes else b"")),), reading.read)
-        found = changes(of_policy(shut), of_policy(policy), vocabulary(sources, reading.read))
+        found = changes(of_policy(shut), from_time(of_policy(policy), now), vocabulary(sources, reading.read))
         told = (_plain(change, reading, reading) for change in found)
         return [each | {"old": [NEW.verdict, NEW.by]} for each in told if each["level"]]
     except FwpolicyError as error:
         return str(error)
 
 
-def _read(unit: Unit, repository: Repository, reading: Reading) -> tuple[Program, Vocabulary]:
+def _read(unit: Unit, repository: Repository, reading: Reading, now: int) -> tuple[Program, Vocabulary]:
     policy, sources = load_unit(unit, repository.inventory, reading)
-    return of_policy(policy), vocabulary(sources, reading.read)
+    return from_time(of_policy(policy), now), vocabulary(sources, reading.read)
 
 
 def _plain(change: Change, before: Reading, after: Reading) -> dict[str, object]:

@@ -135,6 +135,36 @@ def test_what_is_risky(line, level, why):
     assert all(risks(change) == (0, ()) for change in changes(new, old))
 
 
+def test_a_line_that_is_over_opens_nothing_and_its_end_denies_nothing(fleet, capsys):
+    fleet.commit()
+    over = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2020-01-01}\n")
+    fleet.write(policies__base=over)
+    report = diff(capsys, "--risk", "1")
+    assert (report["code"], report["changes"], report["same"]) == (0, [], 5)
+    fleet.commit()
+    fleet.write(policies__base=BASE)
+    assert diff(capsys)["changes"] == []
+
+
+def test_a_line_that_is_not_over_opens(fleet, capsys):
+    fleet.commit()
+    ends = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2090-01-01}\n")
+    fleet.write(policies__base=ends)
+    report = diff(capsys, "--risk", "3")
+    (change,) = report["changes"]
+    assert report["code"] == 3 and "before 2090-01-02" in change["classes"][0]
+
+
+def test_of_a_new_host_what_is_over_is_not_told(fleet, capsys):
+    fleet.commit()
+    fleet.write(
+        policies__over=BASE.replace("allow:", "allow:\n    - {service: tcp/23, expires: 2020-01-01}", 1),
+        inventory=INVENTORY + "        db-03: {fwpolicy_policies: [policies/over.yaml]}\n",
+    )
+    report = diff(capsys, "--risk", "3")
+    assert report["added"] == ["db-03"] and "tcp/23" not in json.dumps(report["changes"])
+
+
 def test_what_goes_out_is_not_risky():
     old = of_policy(read("version: 1\noutput: {default: drop}\n"))
     new = of_policy(read("version: 1\noutput: {default: accept}\n"))
