@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
         print(comment(found, revision, old.inventory, new.inventory), end="")
     if found.wrong:
         return 1
-    if options.risk and any(each.level >= options.risk for each, _ in found.traffic):
+    if options.risk and found.risk >= options.risk:
         return 3
-    return 2 if found.traffic or found.added or found.removed else 0
+    return 2 if found.differs else 0
 
 
 def _revision(operand: str) -> tuple[str, str]:
@@ -82,6 +82,18 @@ def _as_json(found: Comparison, revision: str, new: Repository) -> dict[str, obj
             for each, hosts in found.traffic
         ],
         "wrong": [{"message": message, "hosts": list(hosts)} for message, hosts in found.wrong],
+        "invariants": [
+            {
+                "now": each.now,
+                "text": each.line,
+                "at": each.at,
+                "risk": each.level,
+                "groups": cover(hosts, new.inventory.groups)[0],
+                "hosts": list(hosts),
+            }
+            for each, hosts in found.rules
+        ],
+        "abandoned": list(found.abandoned),
         "added": list(found.added),
         "removed": list(found.removed),
         "same": len(found.same),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from fwpolicy.errors import FwpolicyError
-from fwpolicy.fleet.risk import risks
+from fwpolicy.errors import FwpolicyError, PolicyError
+from fwpolicy.fleet.risk import INTERNET_TO_ADMIN, NONE, risks
+from fwpolicy.fleet.rulechanges import rule_changes
 from fwpolicy.fleet.run import kept_builds, worked
 from fwpolicy.fleet.telling import decider
 from fwpolicy.fleet.unit import Reading, load_unit
@@ -15,7 +16,7 @@ from fwpolicy.model.of_policy import of_policy
 from fwpolicy.model.program import from_time, spoken
 from fwpolicy.policy.load import load
 from fwpolicy.policy.vocabulary import joined, vocabulary
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from fwpolicy.fleet.repository import Repository
+    from fwpolicy.fleet.rulechanges import RuleChange
     from fwpolicy.fleet.run import Run
     from fwpolicy.fleet.unit import Unit
     from fwpolicy.model.compare import Change
@@ -61,14 +63,28 @@ class Traffic:
 
 @record
 class Comparison:
-    """`traffic`: each change with the hosts that it is about, the riskiest first. `wrong`: why hosts could
-    not be compared, with these. `added`, `removed`, `same`: hosts."""
+    """`traffic`: each change with the hosts that it is about, the riskiest first; `rules`: likewise those of
+    the invariants. `wrong`: why hosts could not be compared, with these (without any: their invariants).
+    `added`, `removed`, `same`: hosts; `abandoned`: hosts of the inventory that had policies and have none."""
 
     traffic: tuple[tuple[Traffic, tuple[str, ...]], ...]
     wrong: tuple[tuple[str, tuple[str, ...]], ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
     same: tuple[str, ...]
+    rules: tuple[tuple[RuleChange, tuple[str, ...]], ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+    @property
+    def risk(self) -> int:
+        """Of all of it. What an abandoned host lets through nobody looks at any more; once somebody removes
+        what is in force there it is all."""
+        levels = [each.level for each, _ in self.traffic] + [each.level for each, _ in self.rules]
+        return max(*levels, INTERNET_TO_ADMIN if self.abandoned else NONE, NONE)
+
+    @property
+    def differs(self) -> bool:
+        return any((self.traffic, self.rules, self.abandoned, self.added, self.removed))
 
 
 def compare(old: Repository, new: Repository, run: Run) -> Comparison:
@@ -93,9 +109,17 @@ def compare(old: Repository, new: Repository, run: Run) -> Comparison:
 
     for number, data in worked(work, len(left), "policies compared", run.told):
         found.take(json.loads(data), left[number])
-    removed = tuple(host for host in before if host not in after)
+    gone = [host for host in before if host not in after]
+    left_alone = frozenset(new.inventory.unmanaged)
+    removed = tuple(host for host in gone if host not in left_alone)
     found.same = [host for host in found.same if host in before]
-    return found.comparison({host: place for place, host in enumerate(names)}, added, removed)
+    compared = found.comparison({host: place for place, host in enumerate(names)}, added, removed)
+    abandoned = tuple(host for host in gone if host in left_alone)
+    try:
+        return replace(compared, abandoned=abandoned, rules=rule_changes(old, new, run.now))
+    except PolicyError as error:
+        wrong = (*compared.wrong, (str(error), ()))
+        return replace(compared, abandoned=abandoned, wrong=wrong)
 
 
 def _grouped(hosts: Iterable[str], key: Callable[[str], K]) -> dict[K, list[str]]:

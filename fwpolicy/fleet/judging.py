@@ -60,7 +60,7 @@ def judge_all(repository: Repository, run: Run) -> Judgement:
     """Every invariant for every host that it is about. Policies that are wrong are left out: what is wrong
     with them is build_all's to say. Raises PolicyError for the invariants' own mistakes, HostError."""
     reading = Reading(repository.tree)
-    invariants = _invariants(repository, reading)
+    invariants = invariants_of(repository, reading)
     if not invariants:
         return Judgement(0, ())
     tasks = _tasks(repository, invariants)
@@ -95,7 +95,8 @@ def _key(task: _Task) -> str:
     return f"{task.unit.key} {','.join(map(str, task.numbers))}"
 
 
-def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ...]:
+def invariants_of(repository: Repository, reading: Reading) -> tuple[Invariant, ...]:
+    """The repository's invariants. Raises PolicyError for their own mistakes."""
     inventory = repository.inventory
     known = {*inventory.groups, *(host.name for host in inventory.hosts), *inventory.unmanaged}
     found: list[Invariant] = []
@@ -118,7 +119,7 @@ def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ..
 
 def _managed(invariant: Invariant, inventory: Inventory) -> bool:
     """Whether it is about a host that has policies."""
-    return invariant.hosts is None or any(_concerns(invariant, host) for host in inventory.hosts)
+    return invariant.hosts is None or any(concerns(invariant, host) for host in inventory.hosts)
 
 
 def _about_nobody(invariant: Invariant) -> Problem:
@@ -126,7 +127,8 @@ def _about_nobody(invariant: Invariant) -> Problem:
     return Problem("no host that this line is about has a policy", invariant.origin, None, hint)
 
 
-def _concerns(invariant: Invariant, host: Host) -> bool:
+def concerns(invariant: Invariant, host: Host) -> bool:
+    """Whether a host has to keep an invariant."""
     return invariant.hosts is None or not {host.name, *host.groups}.isdisjoint(invariant.hosts)
 
 
@@ -137,7 +139,7 @@ def _tasks(repository: Repository, invariants: tuple[Invariant, ...]) -> list[_T
     for unit in repository.units:
         by_numbers: dict[tuple[int, ...], list[str]] = {}
         for host in unit.hosts:
-            numbers = tuple(n for n, each in enumerate(invariants) if _concerns(each, by_name[host]))
+            numbers = tuple(n for n, each in enumerate(invariants) if concerns(each, by_name[host]))
             by_numbers.setdefault(numbers, []).append(host)
         tasks += [_Task(unit, numbers, tuple(hosts)) for numbers, hosts in by_numbers.items() if numbers]
     return tasks

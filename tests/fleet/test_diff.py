@@ -349,3 +349,98 @@ def test_usage_of_risk(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["diff", *words])
     assert ended.value.code == 64
+
+
+def test_a_host_that_loses_its_policies_is_the_highest_risk(fleet, capsys):
+    fleet.commit()
+    bare = INVENTORY.replace("      vars: {fwpolicy_policies: [policies/base.yaml, policies/db.yaml]}\n", "")
+    fleet.write(inventory=bare)
+    report = diff(capsys, "--risk", "3")
+    assert report["code"] == 3
+    assert (report["abandoned"], report["removed"], report["same"]) == (["db-01"], [], 4)
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert "**1 host** without a policy from now on.\n" in text and "Hosts removed" not in text
+    assert "Risky: look here first\n\n#### Without a policy from now on: db-01\n\nThey are in" in text
+    # The other way round it is a host that is new.
+    fleet.commit()
+    fleet.write(inventory=INVENTORY)
+    assert diff(capsys)["added"] == ["db-01"]
+
+
+RULES = """\
+version: 1
+groups: {admin: [192.0.2.0/24]}
+never:
+  - {allow: ntp, from: internet}
+  - {allow: ssh, from: any, except: {from: admin}, hosts: db}
+always:
+  - {allow: ssh, from: 192.0.2.7}
+"""
+RULED = "all:\n  vars: {fwpolicy_invariants: [rules.yaml]}\n" + INVENTORY.removeprefix("all:\n")
+
+
+@pytest.fixture
+def ruled(fleet):
+    fleet.write(inventory=RULED, rules=RULES)
+    fleet.commit()
+    return fleet
+
+
+def rules(capsys, *words: str) -> tuple[int, list[tuple[str, str, int, list[str]]]]:
+    report = diff(capsys, *words)
+    found = [(each["now"], each["text"], each["risk"], each["groups"]) for each in report["invariants"]]
+    return report["code"], found
+
+
+def test_an_invariant_that_is_gone_is_risky(ruled, capsys):
+    assert rules(capsys) == (0, [])
+    ruled.write(rules="# moved\n" + RULES)
+    assert rules(capsys) == (0, [])
+    ruled.write(rules=RULES.replace("  - {allow: ntp, from: internet}\n", ""))
+    line = "never: {allow: ntp, from: internet}"
+    assert rules(capsys, "--risk", "3") == (3, [("gone", line, 3, ["all"])])
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert "**1 rule about rules** asked for no longer.\n" in text
+    assert "#### all (5 hosts)\n" in text and f"- asked for no longer: `{line}` (`rules.yaml:4`)\n" in text
+
+
+def test_without_the_variable_all_are_gone(ruled, capsys):
+    ruled.write(inventory=INVENTORY)
+    code, found = rules(capsys, "--risk", "1")
+    assert code == 3 and {each[0] for each in found} == {"gone"} and len(found) == 3
+    assert sorted(groups for *_, groups in found) == [["all"], ["all"], ["db"]]
+
+
+def test_what_others_ask_for_as_well_is_no_risk(ruled, capsys):
+    ruled.write(rules=RULES.replace("ntp, from: internet", "[ntp, dns], from: any"))
+    code, found = rules(capsys, "--risk", "1")
+    assert code == 2 and [each[::2] for each in found] == [("gone", 0), ("new", 0)]
+    ruled.write(rules=RULES.replace("from: internet}", "from: internet, except: {from: 8.8.8.8}}"))
+    code, found = rules(capsys, "--risk", "3")
+    assert code == 3 and [each[::2] for each in found] == [("gone", 3), ("new", 0)]
+    main(["diff", "--all", "git:HEAD"])
+    assert "### Rules about rules\n\n#### all (5 hosts)" in capsys.readouterr().out
+
+
+def test_the_same_words_that_mean_something_else(ruled, capsys):
+    line = "never: {allow: ssh, from: any, except: {from: admin}, hosts: db}"
+    for members, level in (("192.0.2.0/24, 198.51.100.0/24", 3), ("192.0.2.0/25", 0)):
+        ruled.write(rules=RULES.replace("192.0.2.0/24", members))
+        assert rules(capsys)[1] == [("changed", line, level, ["db"])]
+
+
+def test_a_host_that_an_invariant_is_no_longer_about(ruled, capsys):
+    ruled.write(inventory=RULED.replace("        db-02:", "    other:\n      hosts:\n        db-02:"))
+    report = diff(capsys, "--risk", "3")
+    assert (report["code"], report["changes"]) == (3, [])
+    assert [(each["now"], each["hosts"]) for each in report["invariants"]] == [("gone", ["db-02"])]
+
+
+def test_invariants_that_are_wrong_are_not_compared(ruled, capsys):
+    ruled.write(rules=RULES.replace("ntp", "nosuch"))
+    report = diff(capsys)
+    assert report["code"] == 1 and report["wrong"][0]["hosts"] == []
+    main(["diff", "--all", "git:HEAD"])
+    assert "### Not compared: rules about rules\n" in capsys.readouterr().out
