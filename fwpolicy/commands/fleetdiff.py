@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
 
     revision, old_operand = _revision(options.old)
     new = fleet.repository(options.new or ".")
-    old = _old(revision, old_operand or new.tree.inventory)
+    old = _old(revision, old_operand or new.tree.inventory, new)
     progress = Progress(not options.quiet)
     try:
         found = compare(old, new, Run(fleet.store(options), int(time()), True, progress))
@@ -50,12 +50,13 @@ def _revision(operand: str) -> tuple[str, str]:
     return revision, path
 
 
-def _old(revision: str, inventory: str) -> Repository:
+def _old(revision: str, inventory: str, new: Repository) -> Repository:
     from fwpolicy.fleet.repository import open_repository  # noqa: PLC0415
-    from fwpolicy.host.tree import GitTree  # noqa: PLC0415
+    from fwpolicy.host.tree import GitTree, WorkTree  # noqa: PLC0415
 
+    assert isinstance(new.tree, WorkTree)  # noqa: S101  (fleet.repository opens no other)
     try:
-        return open_repository(GitTree(revision, inventory))
+        return open_repository(GitTree(revision, inventory, new.tree.root))
     except FwpolicyError as error:
         raise HostError(f"in {revision}: {error}") from None
 

@@ -86,6 +86,18 @@ def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
     assert bundle.files["artifacts/ruleset.nft"].decode() == text
 
 
+@pytest.mark.parametrize("link", ["policies", "policies/base.yaml"])
+def test_what_is_behind_a_committed_link_is_as_committed(fleet, make, capsys, link):
+    place = fleet.path / link
+    place.rename(fleet.path / "real")
+    place.symlink_to("../real" if "/" in link else "real")
+    assert make("--all") == 0, capsys.readouterr().err
+    base = fleet.path / "policies" / "base.yaml"
+    base.write_text("# another\n" + BASE)
+    assert main(["bundle", "--all", "-o", "out", "--key", "nosuch"]) == 1
+    assert "policies/base.yaml is not as commit" in capsys.readouterr().err
+
+
 def test_scripts_for_hosts_without_python(fleet, make, image, keys, capsys):
     """What compile gives, for each of the policy's backends; where that cannot be, why."""
     fleet.write(

@@ -444,3 +444,53 @@ def test_invariants_that_are_wrong_are_not_compared(ruled, capsys):
     assert report["code"] == 1 and report["wrong"][0]["hosts"] == []
     main(["diff", "--all", "git:HEAD"])
     assert "### Not compared: rules about rules\n" in capsys.readouterr().out
+
+
+def linked(fleet, capsys) -> None:
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    report = diff(capsys)
+    assert (report["code"], report["wrong"], len(report["changes"])) == (2, [], 2)
+
+
+def test_a_link_to_a_file_is_followed(fleet, capsys):
+    (fleet.path / "policies" / "base.yaml").rename(fleet.path / "real.yaml")
+    (fleet.path / "policies" / "base.yaml").symlink_to("../real.yaml")
+    linked(fleet, capsys)
+
+
+def test_a_link_to_a_folder_is_followed(fleet, capsys):
+    (fleet.path / "policies").rename(fleet.path / "q")
+    (fleet.path / "policies").symlink_to("q")
+    linked(fleet, capsys)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("../../outside.yaml", "is a link that leads out of the repository"),
+        ("nothing.yaml", "is a link to what is not in the repository"),
+        ("base.yaml", "is a link that leads back to itself"),
+    ],
+)
+def test_no_other_link_is(fleet, capsys, target, why):
+    base = fleet.path / "policies" / "base.yaml"
+    base.unlink()
+    base.symlink_to(target)
+    fleet.commit()
+    base.unlink()
+    fleet.write(policies__base=BASE)
+    report = diff(capsys)
+    assert report["code"] == 1 and report["not_compared"] == 5
+    assert f"git:HEAD:policies/base.yaml: {why}" in report["wrong"][0]["message"]
+
+
+@pytest.mark.parametrize("where", [".", "policies", ".."])
+def test_the_inventory_by_its_whole_path(fleet, capsys, monkeypatch, where):
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    monkeypatch.chdir(fleet.path / where)
+    for operand in (fleet.path, fleet.path / "inventory.yaml"):
+        assert main(["diff", "--all", "--json", "git:HEAD", str(operand)]) == 2
+        report = json.loads(capsys.readouterr().out)
+        assert (report["wrong"], len(report["changes"])) == ([], 2)
