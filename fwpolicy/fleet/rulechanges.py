@@ -78,7 +78,7 @@ class _Side:
     def own(self, host: Host) -> Own:
         """Those that a host has to keep, by their meaning: without their places and their hosts."""
         own = (each for each in self.invariants if concerns(each, host))
-        return {replace(each, hosts=None, origin=_NOWHERE): each for each in own}
+        return {replace(each, hosts=None, origin=_NOWHERE, zones=()): each for each in own}
 
     def told(self, now: str, invariant: Invariant, level: int) -> RuleChange:
         span = invariant.origin
