@@ -63,7 +63,7 @@ AMPLIFIERS = {
 # services than these it is no accident.
 _NAMED, _BY_ACCIDENT = 1000, 2
 _RTP = tuple(int(port) for port in BUILT_IN["rtp"].removeprefix("udp/").split("-"))
-# More of the Internet than this is no partner's network: a /8, a /32.
+# So much of the Internet, or more, is no partner's network: a /8, a /32.
 _WIDE = {4: 1 << 24, 6: 1 << 96}
 _EVERY = ((0, 65535),)
 _MOST_PORTS = 1 << 15
@@ -108,12 +108,19 @@ def _ports(values: Mapping[str, Intervals], wide: bool) -> Iterator[str]:
     if _most(opened):
         yield "most ports"
         return
+    opened = (*opened, *_asked_for(values))
     found = _administrative(protocols, [each for each in opened if _size(each) <= _NAMED])
     among = _administrative(protocols, [each for each in opened if _size(each) > _NAMED])
     found += among if len(among) > _BY_ACCIDENT else []
     yield from (f"administrative: {name}" for name in dict.fromkeys(found))
     if wide and UDP in protocols:
         yield from (f"amplifier: {name}" for name in _amplifiers(opened) if name not in found)
+
+
+def _asked_for(values: Mapping[str, Intervals]) -> Intervals:
+    """The ports at which a forward takes what it sends on to others: strangers look for the service there."""
+    published = values.get("origport", _EVERY)
+    return () if _most(published) else published
 
 
 def _administrative(protocols: list[int], opened: list[Interval]) -> list[str]:

@@ -135,6 +135,21 @@ def test_what_is_risky(line, level, why):
     assert all(risks(change) == (0, ()) for change in changes(new, old))
 
 
+@pytest.mark.parametrize(
+    ("service", "port", "level"),
+    [("tcp/22", 2222, 3), ("tcp/2222", 22, 3), ("tcp/8080", 80, 2), ("udp/1900", 9, 3), ("udp/9", 1900, 3)],
+)
+def test_a_port_forward_is_rated_by_both_its_ports(service, port, level):
+    text = "version: 1\nzones: {wan: eth0}\nforward: {default: drop}\nnat: {masquerade: [{out: wan}]%s}\n"
+    forward = f", forward: [{{in: wan, service: {service}, to: 10.0.0.40, port: {port}}}]"
+    old, new = of_policy(read(text % "")), of_policy(read(text % forward))
+    assert max(risks(change)[0] for change in changes(old, new)) == level
+    # A line beside one is not about all the ports that it leaves.
+    more = text.replace("{default: drop}", "{default: drop, allow: [{service: tcp/8080, in: wan}]}")
+    old, new = of_policy(read(text % forward)), of_policy(read(more % forward))
+    assert max(risks(change)[0] for change in changes(old, new)) == 2
+
+
 def test_a_line_that_is_over_opens_nothing_and_its_end_denies_nothing(fleet, capsys):
     fleet.commit()
     over = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2020-01-01}\n")
