@@ -86,6 +86,20 @@ def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
     assert bundle.files["artifacts/ruleset.nft"].decode() == text
 
 
+def test_a_bundle_as_a_text_of_another_system(fleet, make, image, keys, capsys):
+    make("web-01")
+    bundle = fleet.path / "out/web-01.fwb"
+    bundle.write_bytes(bundle.read_bytes().replace(b"\n", b"\r\n"))
+    assert verify(bundle, image, keys) == 1
+    assert "the bundle's line ends were made CR LF on the way" in capsys.readouterr().err
+
+
+def test_a_group_is_no_host(fleet, make, capsys):
+    assert make("web") == 1
+    said = "inventory.yaml: 'web' is a group: name its hosts, or --all\n"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("link", ["policies", "policies/base.yaml"])
 def test_what_is_behind_a_committed_link_is_as_committed(fleet, make, capsys, link):
     place = fleet.path / link

@@ -358,6 +358,19 @@ def test_shipped_policies_belong_to_every_repository(repo, capsys):
     assert "1 host of 1 policy" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", [".", "..", "inventory.yaml"])
+def test_the_hint_of_a_fleets_lock_is_of_the_whole_fleet(fleet, monkeypatch, capsys, place):
+    """lock of the policy alone would not know the hosts' own groups."""
+    fleet.write(
+        inventory=INVENTORY.replace("db-01:", "db-01: {fwpolicy_groups: {peer: {hosts: [b.example.org]}}}"),
+        policies__db="version: 1\noutput: {default: drop, allow: [{to: peer}]}\n",
+    )
+    monkeypatch.chdir(fleet.path / ("policies" if place == ".." else "."))
+    assert main(["check", "--all", place]) == 1
+    words = "--all" if place != ".." else "--all ../inventory.yaml"
+    assert f"hint: resolve and commit them: fwpolicy lock {words}\n" in capsys.readouterr().err
+
+
 def test_lock(fleet, monkeypatch, capsys):
     def getaddrinfo(host, port, family, kind):
         return [(family, kind, 0, "", (f"192.0.2.{len(host)}", 0))]
