@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fwpolicy.errors import FwpolicyError, PolicyError
-from fwpolicy.fleet.risk import INTERNET_TO_ADMIN, NONE, risks
+from fwpolicy.fleet.risk import INTERNET_TO_ADMIN, NONE, together
 from fwpolicy.fleet.rulechanges import rule_changes
 from fwpolicy.fleet.run import kept_builds, worked
 from fwpolicy.fleet.telling import decider
@@ -184,8 +184,7 @@ def _of_pair(
         new_program, new_names = _read(other, new, after, now)
         if one.key == other.key and before.seen == after.seen:
             return []
-        found = changes(old_program, new_program, joined(new_names, old_names))
-        return [_plain(change, before, after) for change in found]
+        return _plain(changes(old_program, new_program, joined(new_names, old_names)), before, after)
     except FwpolicyError as error:
         return str(error)
 
@@ -199,7 +198,7 @@ def _of_new(repository: Repository, unit: Unit, now: int) -> str | list[dict[str
         passes = policy.forward is not None or policy.nat is not None
         shut = load((("shut", _SHUT + (b"forward: {default: drop}\n" if passes else b"")),), reading.read)
         found = changes(of_policy(shut), from_time(of_policy(policy), now), vocabulary(sources, reading.read))
-        told = (_plain(change, reading, reading) for change in found)
+        told = _plain(found, reading, reading)
         return [each | {"old": [NEW.verdict, NEW.by]} for each in told if each["level"]]
     except FwpolicyError as error:
         return str(error)
@@ -210,8 +209,16 @@ def _read(unit: Unit, repository: Repository, reading: Reading, now: int) -> tup
     return from_time(of_policy(policy), now), vocabulary(sources, reading.read)
 
 
-def _plain(change: Change, before: Reading, after: Reading) -> dict[str, object]:
-    level, why = risks(change)
+def _plain(changes: Iterable[Change], before: Reading, after: Reading) -> list[dict[str, object]]:
+    """All of one host's."""
+    found = tuple(changes)
+    rated = zip(found, together(found), strict=True)
+    return [_one(change, level, why, before, after) for change, (level, why) in rated]
+
+
+def _one(
+    change: Change, level: int, why: tuple[str, ...], before: Reading, after: Reading
+) -> dict[str, object]:
     return {
         "now": change.what,
         "hook": change.hook,

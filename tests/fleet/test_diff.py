@@ -150,6 +150,37 @@ def test_a_port_forward_is_rated_by_both_its_ports(service, port, level):
     assert max(risks(change)[0] for change in changes(old, new)) == 2
 
 
+def test_many_narrow_lines_are_one_wide_one(fleet, capsys):
+    fleet.commit()
+    lines = [
+        f"    - {{service: tcp/{22 if n % 2 else '20-25'}, from: {n // 2 + 20}.{n % 2 * 128}.0.0/9}}\n"
+        for n in range(60)
+    ]
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(lines[:1]))
+    report = diff(capsys, "--risk", "2")
+    assert (report["code"], max(each["risk"] for each in report["changes"])) == (2, 1)
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(lines))
+    report = diff(capsys, "--risk", "3")
+    opened = [each["risk"] for each in report["changes"] if each["now"] == "allowed"]
+    assert report["code"] == 3 and set(opened) == {3} and len(opened) == 60
+    assert report["changes"][0]["risks"][0] == "from the Internet, with other lines"
+    text = "version: 1\ninput:\n  allow:\n" + "".join(lines)
+    fleet.write(policies__web=text.replace("tcp/20-25", "udp/1900").replace("tcp/22", "udp/1900"))
+    report = diff(capsys, "--risk", "3")
+    assert report["code"] == 3 and "amplifier: ssdp" in report["changes"][0]["risks"]
+    # What is beside them and from nowhere on the Internet is not among them.
+    fleet.write(policies__web=text + "    - {service: ssh, from: 10.0.0.0/8}\n")
+    (own,) = (each for each in diff(capsys)["changes"] if "10.0.0.0/8" in str(each["classes"]))
+    assert own["risk"] == 1
+    # Of different ports none is open to many.
+    narrow = [
+        line.replace("tcp/22", f"udp/{n + 3000}").replace("20-25", f"{n + 3000}")
+        for n, line in enumerate(lines)
+    ]
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(narrow))
+    assert diff(capsys, "--risk", "2")["code"] == 2
+
+
 def test_a_line_that_is_over_opens_nothing_and_its_end_denies_nothing(fleet, capsys):
     fleet.commit()
     over = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2020-01-01}\n")
