@@ -144,6 +144,8 @@ def _wanted(found: Repository, hosts: list[str] | None) -> frozenset[str]:
     known = frozenset(host.name for host in found.inventory.hosts)
     for host in hosts or ():
         if host not in known:
+            if host in found.inventory.groups:
+                raise HostError(f"{found.inventory.text.file}: '{host}' is a group: name its hosts, or --all")
             from fwpolicy.policy.reader import nearest  # noqa: PLC0415
 
             near = nearest(host, tuple(known))

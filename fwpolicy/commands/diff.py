@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     operands.fleet_arguments(parser, policies=False)
     signers_argument(parser)
     parser.add_argument(
-        "--risk", type=int, choices=(1, 2, 3), help="--all: exit with 3 if anything opens at least so much"
+        "--risk", type=int, choices=(1, 2, 3), help="--all: exit with 3 if anything is at least so risky"
     )
     operands.host_arguments(parser)
     operands.offline_argument(parser)

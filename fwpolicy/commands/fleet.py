@@ -80,8 +80,17 @@ def print_failures(found: Repository, units: Sequence[Built], judgement: Judgeme
         print(f"  on {spoken(names, found.inventory.groups)}", file=sys.stderr)
 
 
-def print_warnings(units: Sequence[Built]) -> None:
+def print_warnings(found: Repository, units: Sequence[Built], judgement: Judgement) -> None:
     """Each warning once, on stderr."""
+    from fwpolicy.fleet.naming import spoken  # noqa: PLC0415
+
+    for doubt in judgement.doubts:
+        print(doubt.message, file=sys.stderr)
+        print(f"  on {spoken(doubt.hosts, found.inventory.groups)}", file=sys.stderr)
+    _print_findings(units)
+
+
+def _print_findings(units: Sequence[Built]) -> None:
     found = dict.fromkeys(each.rendered for unit in units for each in unit.outcome.findings)
     for text in tuple(found)[:_WARNINGS]:
         print(text, file=sys.stderr)

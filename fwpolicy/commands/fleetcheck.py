@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         fleet.print_failures(found, units, judgement)
         if not code and not options.quiet:
-            fleet.print_warnings(units)
+            fleet.print_warnings(found, units, judgement)
             print(_sentence(found, units, judgement.number, "ok" if options.no_prove else "ok and proved"))
     return code
 
@@ -56,6 +56,10 @@ def _print_json(found: Repository, units: Sequence[Built], judgement: Judgement,
                     "hosts": list(each.hosts),
                 }
                 for each in judgement.broken
+            ],
+            "warnings": [
+                {"at": operands.place_json(each.origin), "message": each.message, "hosts": list(each.hosts)}
+                for each in judgement.doubts
             ],
         },
         "unmanaged": list(found.inventory.unmanaged),

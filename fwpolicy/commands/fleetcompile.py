@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         fleet.print_failures(found, units, judgement)
         return code
     if not options.quiet:
-        fleet.print_warnings(units)
+        fleet.print_warnings(found, units, judgement)
     written, gone = _write(options.directory, units)
     if not options.quiet:
         total = len(found.inventory.hosts)

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
 
     revision, old_operand = _revision(options.old)
     new = fleet.repository(options.new or ".")
-    old = _old(revision, old_operand or new.tree.inventory)
+    old = _old(revision, old_operand or new.tree.inventory, new)
     progress = Progress(not options.quiet)
     try:
         found = compare(old, new, Run(fleet.store(options), int(time()), True, progress))
@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
         print(comment(found, revision, old.inventory, new.inventory), end="")
     if found.wrong:
         return 1
-    if options.risk and any(each.level >= options.risk for each, _ in found.traffic):
+    if options.risk and found.risk >= options.risk:
         return 3
-    return 2 if found.traffic or found.added or found.removed else 0
+    return 2 if found.differs else 0
 
 
 def _revision(operand: str) -> tuple[str, str]:
@@ -50,12 +50,13 @@ def _revision(operand: str) -> tuple[str, str]:
     return revision, path
 
 
-def _old(revision: str, inventory: str) -> Repository:
+def _old(revision: str, inventory: str, new: Repository) -> Repository:
     from fwpolicy.fleet.repository import open_repository  # noqa: PLC0415
-    from fwpolicy.host.tree import GitTree  # noqa: PLC0415
+    from fwpolicy.host.tree import GitTree, WorkTree  # noqa: PLC0415
 
+    assert isinstance(new.tree, WorkTree)  # noqa: S101  (fleet.repository opens no other)
     try:
-        return open_repository(GitTree(revision, inventory))
+        return open_repository(GitTree(revision, inventory, new.tree.root))
     except FwpolicyError as error:
         raise HostError(f"in {revision}: {error}") from None
 
@@ -82,6 +83,18 @@ def _as_json(found: Comparison, revision: str, new: Repository) -> dict[str, obj
             for each, hosts in found.traffic
         ],
         "wrong": [{"message": message, "hosts": list(hosts)} for message, hosts in found.wrong],
+        "invariants": [
+            {
+                "now": each.now,
+                "text": each.line,
+                "at": each.at,
+                "risk": each.level,
+                "groups": cover(hosts, new.inventory.groups)[0],
+                "hosts": list(hosts),
+            }
+            for each, hosts in found.rules
+        ],
+        "abandoned": list(found.abandoned),
         "added": list(found.added),
         "removed": list(found.removed),
         "same": len(found.same),

@@ -88,14 +88,14 @@ def given(options: argparse.Namespace, machine: Machine, bundle: Bundle | None) 
 
 
 def of_bundle(
-    path: str, bundle: Bundle, machine: Machine, *, older: bool = False, compiled: bool = True
+    path: str, bundle: Bundle, machine: Machine, *, older: bool = False, compiled: bool = True, way: str = ""
 ) -> Given:
-    """What a bundle says that is verified, and not older than the newest that counted. `compiled`: it has
-    what it compiles to. Raises PolicyError, HostError."""
+    """What a bundle says that is verified, and not older than the newest that counted (`way`: what takes one
+    that is). `compiled`: it has what it compiles to. Raises PolicyError, HostError."""
     from fwpolicy.fleet import received  # noqa: PLC0415
 
     if not older:
-        received.require_newer(path, bundle, machine)
+        received.require_newer(path, bundle, machine, way or received.OLDER)
     found = of_files(bundle)
     note = received.require_as_compiled(path, bundle, found.policy) if compiled else None
     digests = {texts.absolute(path): bundle.digest}

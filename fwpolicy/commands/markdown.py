@@ -6,6 +6,7 @@ import re
 
 from fwpolicy.fleet.changes import NEW
 from fwpolicy.fleet.naming import spoken
+from fwpolicy.fleet.rulechanges import CAME, CHANGED, GONE
 from fwpolicy.wording import counted
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.fleet.changes import Comparison, Traffic
     from fwpolicy.fleet.inventory import Inventory
+    from fwpolicy.fleet.rulechanges import RuleChange
 
     Changes = Sequence[tuple[Traffic, tuple[str, ...]]]
 
@@ -31,6 +33,15 @@ _HEADINGS = {
     "denied otherwise": "Denied otherwise",
     "translated otherwise": "Sent elsewhere",
 }
+_RULES = {
+    GONE: "asked for no longer",
+    CAME: "asked for from now on",
+    CHANGED: "means something else in the same words",
+}
+_ABANDONED = (
+    "They are in the inventory still. What is in force there stays, looked at by nobody, and is open where "
+    "somebody removes it."
+)
 
 
 def comment(found: Comparison, revision: str, old: Inventory, new: Inventory) -> str:
@@ -49,16 +60,23 @@ def comment(found: Comparison, revision: str, old: Inventory, new: Inventory) ->
 def _blocks(found: Comparison, old: Inventory, new: Inventory) -> Iterator[str]:
     """Headings, each with what is below it; a block is whole by itself."""
     risky = [item for item in found.traffic if item[0].level]
-    if risky:
+    if found.risk:
         yield "\n### :warning: Risky: look here first"
+        yield from _abandoned(found.abandoned, new)
+        yield from _rules([item for item in found.rules if item[0].level], new)
         yield from _sections(risky, new)
     for now, heading in _HEADINGS.items():
         own = [item for item in found.traffic if item[0].now == now and not item[0].level]
         if own:
             yield f"\n### {heading}"
             yield from _sections(own, new)
+    rules = [item for item in found.rules if not item[0].level]
+    if rules:
+        yield "\n### Rules about rules"
+        yield from _rules(rules, new)
     for message, hosts in found.wrong:
-        yield "\n".join((f"\n### Not compared: {_hosts(hosts, new)}", "", *_fenced(message)))
+        what = _hosts(hosts, new) if hosts else "rules about rules"
+        yield "\n".join((f"\n### Not compared: {what}", "", *_fenced(message)))
     for what, hosts, inventory in (("added", found.added, new), ("removed", found.removed, old)):
         if hosts:
             yield "\n".join((f"\n### Hosts {what}", "", _hosts(hosts, inventory), *_folded(hosts)))
@@ -71,6 +89,10 @@ def _summary(found: Comparison, revision: str) -> Iterator[str]:
     touched = len({host for _, hosts in changed for host in hosts})
     total = touched + len(found.same) + sum(len(hosts) for _, hosts in found.wrong)
     number = len(changed)
+    if found.abandoned:
+        yield f"**{counted(len(found.abandoned), 'host')}** without a policy from now on.\n"
+    if weaker := sum(each.level > 0 for each, _ in found.rules):
+        yield f"**{counted(weaker, 'rule')} about rules** asked for no longer.\n"
     if brought:
         yield f"**{counted(len(brought), 'risky opening')}** of hosts that are new.\n"
     if not number and not found.wrong:
@@ -83,6 +105,23 @@ def _summary(found: Comparison, revision: str) -> Iterator[str]:
         changes = counted(number, "change")
         text = f"Against {code(revision)}: {changes} on {touched:,} of {compared:,} hosts"
         yield f"{text}, **{risky} risky**." if risky else f"{text}, none risky."
+
+
+def _abandoned(hosts: Sequence[str], inventory: Inventory) -> Iterator[str]:
+    if hosts:
+        heading = f"\n#### Without a policy from now on: {_hosts(hosts, inventory)}"
+        yield "\n".join((heading, *_folded(hosts), "", _ABANDONED))
+
+
+def _rules(changes: Sequence[tuple[RuleChange, tuple[str, ...]]], inventory: Inventory) -> Iterator[str]:
+    """By the hosts that they are about, in the order of the changes."""
+    by_hosts: dict[tuple[str, ...], list[RuleChange]] = {}
+    for each, hosts in changes:
+        by_hosts.setdefault(hosts, []).append(each)
+    for hosts, own in by_hosts.items():
+        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), ""))
+        for each in own:
+            yield f"- {_RULES[each.now]}: {code(each.line)} ({code(each.at)})"
 
 
 def _sections(changes: Changes, inventory: Inventory) -> Iterator[str]:

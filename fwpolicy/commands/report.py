@@ -149,7 +149,7 @@ def _numbers(overview: Overview) -> dict[str, object]:
     from fwpolicy.fleet import findings  # noqa: PLC0415
 
     hosts = list(findings.hosts_of(overview))
-    states = [findings.state(overview, host) for host in hosts]
+    states = findings.states(overview)
     of_state = {each: states.count(each) for each in (findings.SAME, findings.DIFFERS, findings.UNKNOWN)}
     postures = findings.ntp(overview)
     return {

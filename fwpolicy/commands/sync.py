@@ -264,7 +264,9 @@ class _Sync:
 
         with operands.at_work(self.options, "sync") as machine:
             require_settled(machine, self.tell)
-            given = of_bundle(news.name, news.bundle, machine, compiled=news.signed_apart)
+            # sync itself goes only forward.
+            way = "apply --older takes a bundle by hand" if self.config.bundles else "it needs more commits"
+            given = of_bundle(news.name, news.bundle, machine, compiled=news.signed_apart, way=way)
             plan = self._planned(given, machine)
             if plan.changed or plan.refusals:
                 generation = self._apply(news, plan, machine)

@@ -95,10 +95,14 @@ def _newer(came: Provenance, last: Seen | None) -> Seen:
 def of_another_host(before: Provenance | None, now: Provenance | None) -> tuple[str, ...]:
     """Why not, where both are known and of two hosts: all hosts of a fleet may call their policies alike."""
     one, other = (came.host if came else "" for came in (before, now))
-    # A name up to its first dot is the same host's.
-    if not one or not other or one in (other, other.partition(".")[0]) or other == one.partition(".")[0]:
+    if not one or not other or same_host(one, other):
         return ()
     return (f"the policy in force here is host {one}'s, not {other}'s; --replace puts this one in its place",)
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two names are one host's, whole or up to the first dot."""
+    return one in (other, other.partition(".")[0]) or other == one.partition(".")[0]
 
 
 def sentence(came: Provenance) -> str:
@@ -116,4 +120,5 @@ def as_json(came: Provenance | None) -> dict[str, object] | None:
         "author": came.author or None,
         "time": came.time or None,
         "signer": came.signer,
+        "host": came.host or None,
     }

@@ -90,6 +90,9 @@ def _apart(data: bytes) -> tuple[bytes, bytes]:
     if len(data) > MOST_BYTES:
         raise HostError(_TOO_LARGE)
     first, newline, _ = data[:_LONGEST_LINE].partition(b"\n")
+    if newline and first + newline == FIRST_LINE.replace(b"\n", b"\r\n"):
+        hint = "what was signed is there no more; copy it as it is, in binary"
+        raise HostError(f"the bundle's line ends were made CR LF on the way: {hint}")
     if data.startswith(BUNDLE) and newline and first + newline != FIRST_LINE:
         raise HostError("the bundle is of another version of the program: upgrade it")
     start = len(FIRST_LINE)
@@ -122,4 +125,4 @@ def _is(bundle: Bundle, last: Seen) -> bool:
 
 
 def _replay(number: int, why: str) -> HostError:
-    return HostError(f"the bundle is number {number}, {why}: --older takes it all the same")
+    return HostError(f"the bundle is number {number}, {why}")

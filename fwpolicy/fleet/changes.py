@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 
-from fwpolicy.errors import FwpolicyError
-from fwpolicy.fleet.risk import risks
+from fwpolicy.errors import FwpolicyError, PolicyError
+from fwpolicy.fleet.risk import INTERNET_TO_ADMIN, NONE, together
+from fwpolicy.fleet.rulechanges import rule_changes
 from fwpolicy.fleet.run import kept_builds, worked
 from fwpolicy.fleet.telling import decider
 from fwpolicy.fleet.unit import Reading, load_unit
 from fwpolicy.model.compare import changes
 from fwpolicy.model.concrete import to_packet
 from fwpolicy.model.of_policy import of_policy
-from fwpolicy.model.program import spoken
+from fwpolicy.model.program import from_time, spoken
 from fwpolicy.policy.load import load
 from fwpolicy.policy.vocabulary import joined, vocabulary
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from fwpolicy.fleet.repository import Repository
+    from fwpolicy.fleet.rulechanges import RuleChange
     from fwpolicy.fleet.run import Run
     from fwpolicy.fleet.unit import Unit
     from fwpolicy.model.compare import Change
@@ -61,14 +63,28 @@ class Traffic:
 
 @record
 class Comparison:
-    """`traffic`: each change with the hosts that it is about, the riskiest first. `wrong`: why hosts could
-    not be compared, with these. `added`, `removed`, `same`: hosts."""
+    """`traffic`: each change with the hosts that it is about, the riskiest first; `rules`: likewise those of
+    the invariants. `wrong`: why hosts could not be compared, with these (without any: their invariants).
+    `added`, `removed`, `same`: hosts; `abandoned`: hosts of the inventory that had policies and have none."""
 
     traffic: tuple[tuple[Traffic, tuple[str, ...]], ...]
     wrong: tuple[tuple[str, tuple[str, ...]], ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
     same: tuple[str, ...]
+    rules: tuple[tuple[RuleChange, tuple[str, ...]], ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+    @property
+    def risk(self) -> int:
+        """Of all of it. What an abandoned host lets through nobody looks at any more; once somebody removes
+        what is in force there it is all."""
+        levels = [each.level for each, _ in self.traffic] + [each.level for each, _ in self.rules]
+        return max(*levels, INTERNET_TO_ADMIN if self.abandoned else NONE, NONE)
+
+    @property
+    def differs(self) -> bool:
+        return any((self.traffic, self.rules, self.abandoned, self.added, self.removed))
 
 
 def compare(old: Repository, new: Repository, run: Run) -> Comparison:
@@ -87,14 +103,23 @@ def compare(old: Repository, new: Repository, run: Run) -> Comparison:
     def work(number: int) -> bytes:
         host = left[number][0]
         same = before.get(host)
-        told = _of_pair(old, same, new, after[host]) if same else _of_new(new, after[host])
+        unit = after[host]
+        told = _of_pair(old, same, new, unit, run.now) if same else _of_new(new, unit, run.now)
         return json.dumps(told).encode()
 
     for number, data in worked(work, len(left), "policies compared", run.told):
         found.take(json.loads(data), left[number])
-    removed = tuple(host for host in before if host not in after)
+    gone = [host for host in before if host not in after]
+    left_alone = frozenset(new.inventory.unmanaged)
+    removed = tuple(host for host in gone if host not in left_alone)
     found.same = [host for host in found.same if host in before]
-    return found.comparison({host: place for place, host in enumerate(names)}, added, removed)
+    compared = found.comparison({host: place for place, host in enumerate(names)}, added, removed)
+    abandoned = tuple(host for host in gone if host in left_alone)
+    try:
+        return replace(compared, abandoned=abandoned, rules=rule_changes(old, new, run.now))
+    except PolicyError as error:
+        wrong = (*compared.wrong, (str(error), ()))
+        return replace(compared, abandoned=abandoned, wrong=wrong)
 
 
 def _grouped(hosts: Iterable[str], key: Callable[[str], K]) -> dict[K, list[str]]:
@@ -149,21 +174,22 @@ def _same(
     return frozenset(found)
 
 
-def _of_pair(old: Repository, one: Unit, new: Repository, other: Unit) -> str | list[dict[str, object]]:
-    """Traffic as plain values; why it cannot be told instead."""
+def _of_pair(
+    old: Repository, one: Unit, new: Repository, other: Unit, now: int
+) -> str | list[dict[str, object]]:
+    """Traffic from `now` on as plain values; why it cannot be told instead."""
     try:
         before, after = Reading(old.tree), Reading(new.tree)
-        old_program, old_names = _read(one, old, before)
-        new_program, new_names = _read(other, new, after)
+        old_program, old_names = _read(one, old, before, now)
+        new_program, new_names = _read(other, new, after, now)
         if one.key == other.key and before.seen == after.seen:
             return []
-        found = changes(old_program, new_program, joined(new_names, old_names))
-        return [_plain(change, before, after) for change in found]
+        return _plain(changes(old_program, new_program, joined(new_names, old_names)), before, after)
     except FwpolicyError as error:
         return str(error)
 
 
-def _of_new(repository: Repository, unit: Unit) -> str | list[dict[str, object]]:
+def _of_new(repository: Repository, unit: Unit, now: int) -> str | list[dict[str, object]]:
     """The risky traffic that a new host lets in or through, as if it had let in nothing before; why it cannot
     be told instead."""
     try:
@@ -171,20 +197,28 @@ def _of_new(repository: Repository, unit: Unit) -> str | list[dict[str, object]]
         policy, sources = load_unit(unit, repository.inventory, reading)
         passes = policy.forward is not None or policy.nat is not None
         shut = load((("shut", _SHUT + (b"forward: {default: drop}\n" if passes else b"")),), reading.read)
-        found = changes(of_policy(shut), of_policy(policy), vocabulary(sources, reading.read))
-        told = (_plain(change, reading, reading) for change in found)
+        found = changes(of_policy(shut), from_time(of_policy(policy), now), vocabulary(sources, reading.read))
+        told = _plain(found, reading, reading)
         return [each | {"old": [NEW.verdict, NEW.by]} for each in told if each["level"]]
     except FwpolicyError as error:
         return str(error)
 
 
-def _read(unit: Unit, repository: Repository, reading: Reading) -> tuple[Program, Vocabulary]:
+def _read(unit: Unit, repository: Repository, reading: Reading, now: int) -> tuple[Program, Vocabulary]:
     policy, sources = load_unit(unit, repository.inventory, reading)
-    return of_policy(policy), vocabulary(sources, reading.read)
+    return from_time(of_policy(policy), now), vocabulary(sources, reading.read)
 
 
-def _plain(change: Change, before: Reading, after: Reading) -> dict[str, object]:
-    level, why = risks(change)
+def _plain(changes: Iterable[Change], before: Reading, after: Reading) -> list[dict[str, object]]:
+    """All of one host's."""
+    found = tuple(changes)
+    rated = zip(found, together(found), strict=True)
+    return [_one(change, level, why, before, after) for change, (level, why) in rated]
+
+
+def _one(
+    change: Change, level: int, why: tuple[str, ...], before: Reading, after: Reading
+) -> dict[str, object]:
     return {
         "now": change.what,
         "hook": change.hook,

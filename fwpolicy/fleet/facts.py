@@ -31,8 +31,8 @@ PROBE_AGE = 31 * DAY
 
 @record
 class Status:
-    """`drift`: (what differs, lines below it). `commit` and `sequence` are those of the bundle that it came
-    in: "" and None where none was told."""
+    """`drift`: (what differs, lines below it). `commit`, `sequence` and `host` are those of the bundle that
+    it came in: "" and None where none was told."""
 
     applied: bool
     policy: str
@@ -42,6 +42,7 @@ class Status:
     notes: tuple[str, ...]
     commit: str
     sequence: int | None
+    host: str = ""
 
 
 @record
@@ -188,6 +189,7 @@ def _status(report: Mapping[str, Any]) -> Status:
         _texts(report["notes"]),
         _text(came.get("commit")),
         None if came.get("sequence") is None else _is(int, came["sequence"]),
+        _text(came.get("host")),
     )
 
 

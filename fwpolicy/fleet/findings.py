@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from fwpolicy.fleet.facts import DAY, applied_at
+from fwpolicy.deploy.provenance import same_host
+from fwpolicy.fleet.facts import DAY, MISSING, applied_at
 from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fwpolicy.fleet.facts import Heard, Probed
+    from fwpolicy.fleet.facts import Heard, Probed, Status
     from fwpolicy.fleet.flows import Flow
     from fwpolicy.fleet.looked import Line
     from fwpolicy.fleet.openings import Opening
     from fwpolicy.fleet.overview import Overview, Seen
 
+    Difference = tuple[str, tuple[str, ...]]
+
 SAME, DIFFERS, UNKNOWN = "as applied", "differs", "not known"
 SOON, LATER = 30, 90
 NOT_APPLIED = "nothing was ever applied"
+ANOTHER_POLICY, OF_ANOTHER = "another policy is in force", "another host's policy is in force"
 # How counters of lines are called, which others (defaults, roles) are not (compiler/names.py).
 _OF_LINES = ("allow_", "block_")
 
@@ -57,12 +61,36 @@ class Posture:
     unknown: tuple[tuple[str, str], ...]
 
 
-def state(overview: Overview, host: str) -> str:
-    """SAME, DIFFERS or UNKNOWN."""
+def state(overview: Overview, unit: Seen, host: str) -> str:
+    """SAME, DIFFERS or UNKNOWN, of a host of the unit."""
+    if overview.facts_of(host).status.said is None:
+        return UNKNOWN
+    return DIFFERS if _differences(overview, unit, host) else SAME
+
+
+def states(overview: Overview) -> list[str]:
+    """Every host's."""
+    return [state(overview, unit, host) for unit in overview.units for host in unit.hosts]
+
+
+def _differences(overview: Overview, unit: Seen, host: str) -> tuple[Difference, ...]:
+    """What the host said of itself, and what that is not which its policies would make it; () also where
+    nothing is known."""
     said = overview.facts_of(host).status.said
     if said is None:
-        return UNKNOWN
-    return DIFFERS if said.drift or not said.applied else SAME
+        return ()
+    if not said.applied:
+        return said.drift or ((NOT_APPLIED, ()),)
+    return (*_misplaced(said, unit, host), *said.drift)
+
+
+def _misplaced(said: Status, unit: Seen, host: str) -> tuple[Difference, ...]:
+    """Whether what was applied is this host's at all."""
+    if said.host and not same_host(said.host, host):
+        return ((OF_ANOTHER, (f"the bundle in force there is {said.host}'s",)),)
+    if unit.looked is not None and said.policy != unit.looked.policy:
+        return ((ANOTHER_POLICY, (f"{said.policy or 'one without a name'}, not {unit.looked.policy}",)),)
+    return ()
 
 
 def hosts_of(overview: Overview) -> Iterator[str]:
@@ -77,11 +105,9 @@ def unread(overview: Overview) -> int:
 def drifted(overview: Overview) -> list[Drifted]:
     """Every difference, those of the most hosts first."""
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for host in hosts_of(overview):
-        said = overview.facts_of(host).status.said
-        if said is not None:
-            differences = said.drift if said.applied or said.drift else ((NOT_APPLIED, ()),)
-            for difference in differences:
+    for unit in overview.units:
+        for host in unit.hosts:
+            for difference in _differences(overview, unit, host):
                 found.setdefault(difference, []).append(host)
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     return [Drifted(what, detail, tuple(hosts)) for (what, detail), hosts in ordered]
@@ -142,7 +168,7 @@ def unused(overview: Overview) -> list[Unused]:
     idle: dict[tuple[str, str], dict[str, int | None]] = {}
     silent: dict[tuple[str, str], int] = {}
     for unit in overview.units:
-        known = {host: dict(_packets(overview.facts_of(host).counters)) for host in unit.hosts}
+        known = {host: dict(_packets(_counters(overview, unit, host))) for host in unit.hosts}
         keys = {key for packets in known.values() for key in packets}
         for key in keys:
             silent[key] = silent.get(key, 0) + sum(key not in packets for packets in known.values())
@@ -156,6 +182,13 @@ def unused(overview: Overview) -> list[Unused]:
         if key not in met
     ]
     return sorted(found, key=lambda each: (-(each.seconds or 0), each.at))
+
+
+def _counters(overview: Overview, unit: Seen, host: str) -> Heard:
+    """Those of the host's own policy: another's say nothing of its lines."""
+    facts = overview.facts_of(host)
+    said = facts.status.said
+    return MISSING.counters if said is not None and _misplaced(said, unit, host) else facts.counters
 
 
 def _packets(heard: Heard) -> Iterator[tuple[tuple[str, str], int]]:

@@ -10,8 +10,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A host's name becomes a folder's: no slash, and nothing that begins with a dot or a dash.
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
+# A host's name becomes a folder's: no slash, and nothing that begins with a dot or a dash. It also becomes a
+# file's, with ".fwb.new" behind it while it is written, and a file system has room for 255 characters.
+LONGEST = 255 - len(".fwb.new")
+NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST - 1}}}\Z")
+# What `compile --all` keeps beside the hosts' folders, whole and while it is written.
+TAKEN = ("fleet.json", "fleet.json.new")
 _RANGE = re.compile(r"\[([^\[\]]*)\]")
 MOST = 100_000
 NARROWER = "write a narrower range"
@@ -35,11 +39,18 @@ def expand(text: str) -> tuple[str, ...]:
     if number > MOST:
         raise HostNameError(f"'{text}' is more than {MOST:,} hosts", NARROWER)
     found = tuple("".join(_woven(parts[::2], chosen)) for chosen in product(*ranges))
-    wrong = next((name for name in found if not NAME.match(name)), None)
+    wrong = next((name for name in found if not NAME.match(name) or name in TAKEN), None)
     if wrong is not None:
-        hint = "letters, digits, '.', '_' and '-'; ranges are written web-[01:20]"
-        raise HostNameError(f"'{wrong}' cannot name a host", hint)
+        raise HostNameError(f"'{wrong}' cannot name a host", _hint(wrong))
     return found
+
+
+def _hint(wrong: str) -> str:
+    if wrong in TAKEN:
+        return "compile --all keeps a list of its own under that name"
+    if len(wrong) > LONGEST:
+        return f"at most {LONGEST} characters, and this has {len(wrong):,}: it becomes a file's name"
+    return "letters, digits, '.', '_' and '-'; ranges are written web-[01:20]"
 
 
 def _woven(texts: list[str], chosen: Iterable[str]) -> Iterable[str]:

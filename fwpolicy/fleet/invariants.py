@@ -44,7 +44,7 @@ class Invariant:
     """What hosts never let through, or (`always`) always: packets of `hook` that match, and no hole does.
 
     `everything`: whatever the service, but for what every policy lets through. `hosts`: names of groups and
-    hosts that it is about, None for all.
+    hosts that it is about, None for all. `zones`: those that it names, with their interfaces.
     """
 
     always: bool
@@ -54,6 +54,7 @@ class Invariant:
     everything: bool
     hosts: tuple[str, ...] | None
     origin: Span
+    zones: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @record
@@ -191,7 +192,14 @@ def _resolved(line: _Line, names: Names, known: Collection[str]) -> Invariant | 
         )
         return None
     everything = any(word.text == ANY for word in line.what)
-    return Invariant(line.always, line.hook, match, holes, everything, hosts, line.match.span)
+    zones = _zones(line, names)
+    return Invariant(line.always, line.hook, match, holes, everything, hosts, line.match.span, zones)
+
+
+def _zones(line: _Line, names: Names) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    texts = (line.match, *(text for _, text in line.holes))
+    named = {word.text for text in texts for word in (*(text.incoming or ()), *(text.outgoing or ()))}
+    return tuple((name, tuple(each.text for each in names.zones[name].interfaces)) for name in sorted(named))
 
 
 def _meaning(text: MatchText, names: Names) -> Match:

@@ -6,6 +6,8 @@ read the same of what is left.
 
 from __future__ import annotations
 
+import posixpath
+
 from fwpolicy.errors import MAX_PROBLEMS, PolicyError, Span
 from fwpolicy.fleet import hostnames, inventorytext
 from fwpolicy.fleet.ancestry import Ancestry, Value
@@ -188,7 +190,7 @@ class _Reading:
         """The policies of one value; read once for all its hosts."""
         if id(value) not in self.policies:
             before = len(self.reader.problems)
-            words = self.reader.words(value.node, f"'{POLICIES}'") or ()
+            words = self._files(value, POLICIES)
             if not words and len(self.reader.problems) == before:
                 self.reader.error(f"'{POLICIES}' is {kind(value.node)}", value.span)
             self.policies[id(value)] = words
@@ -203,7 +205,28 @@ class _Reading:
 
     def _invariants(self) -> tuple[Word, ...]:
         value = self.tree.of_groups.get(ALL, {}).get(INVARIANTS)
-        return self.reader.words(value.node, f"'{INVARIANTS}'") or () if value else ()
+        return self._files(value, INVARIANTS) if value else ()
+
+    def _files(self, value: Value, variable: str) -> tuple[Word, ...]:
+        """Files that a variable names, none of them twice."""
+        before = len(self.reader.problems)
+        words = self.reader.words(value.node, f"'{variable}'") or ()
+        # What is a warning of other lists is said below of files, whatever they are called.
+        self.reader.problems[before:] = [
+            each for each in self.reader.problems[before:] if each.severity == "error"
+        ]
+        known: dict[str, Word] = {}
+        for word in words:
+            first = known.setdefault(_file(word.text), word)
+            if first is not word:
+                same = None if first.text == word.text else f"it is the file '{first.text}'"
+                self.reader.error(f"'{word.text}' is in this list twice", word.span, same)
+        return words
+
+
+def _file(text: str) -> str:
+    """The same for all names of a file; a bare word is a shipped policy's (texts.shipped)."""
+    return posixpath.join(".", posixpath.normpath(text)) if "/" in text or "." in text else text
 
 
 def is_null(node: Node) -> bool:

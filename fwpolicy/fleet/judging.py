@@ -15,6 +15,8 @@ from fwpolicy.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fwpolicy.errors import Span
     from fwpolicy.fleet.invariants import Invariant
     from fwpolicy.fleet.inventory import Host, Inventory
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from fwpolicy.fleet.repository import Repository
     from fwpolicy.fleet.run import Run
     from fwpolicy.fleet.unit import Unit
+    from fwpolicy.policy.syntax import Sources
 
 _DAY = 86400
 _HELD = b"held"
@@ -40,11 +43,22 @@ class Broken:
 
 
 @record
+class Doubt:
+    """A warning about an invariant, rendered, and the hosts that it is about."""
+
+    origin: Span
+    message: str
+    hosts: tuple[str, ...]
+
+
+@record
 class Judgement:
-    """`number` invariants were asked for; `broken`: those that do not hold."""
+    """`number` invariants were asked for; `broken`: those that do not hold; `doubts`: of others, why they may
+    say less than they seem to."""
 
     number: int
     broken: tuple[Broken, ...]
+    doubts: tuple[Doubt, ...] = ()
 
 
 @record
@@ -60,7 +74,7 @@ def judge_all(repository: Repository, run: Run) -> Judgement:
     """Every invariant for every host that it is about. Policies that are wrong are left out: what is wrong
     with them is build_all's to say. Raises PolicyError for the invariants' own mistakes, HostError."""
     reading = Reading(repository.tree)
-    invariants = _invariants(repository, reading)
+    invariants = invariants_of(repository, reading)
     if not invariants:
         return Judgement(0, ())
     tasks = _tasks(repository, invariants)
@@ -69,20 +83,29 @@ def judge_all(repository: Repository, run: Run) -> Judgement:
     today = run.now // _DAY
     left = [task for task in tasks if kept.get(_key(task)) not in (_HELD, _held_on(today))]
     found: dict[tuple[int, str, str, str], list[str]] = {}
+    doubtful: dict[tuple[int, str], list[str]] = {}
 
     def work(number: int) -> bytes:
         task = left[number]
         own = Reading(repository.tree)
-        ends, broken = _of_task(task, invariants, repository, own, today * _DAY)
-        if ends is not None and not broken:
+        ends, broken, doubts = _of_task(task, invariants, repository, own, today * _DAY)
+        if ends is not None and not broken and not doubts:
             kept.put(_key(task), own.seen, _held_on(today) if ends else _HELD)
-        return json.dumps(broken).encode()
+        return json.dumps([broken, doubts]).encode()
 
     for number, data in worked(work, len(left), "policies held against the invariants", run.told):
-        for which, packet, by, message in json.loads(data):
+        broken, doubts = json.loads(data)
+        for which, packet, by, message in broken:
             found.setdefault((which, packet, by, message), []).extend(left[number].hosts)
+        for which, message in doubts:
+            doubtful.setdefault((which, message), []).extend(left[number].hosts)
     return Judgement(
-        len(invariants), tuple(_broken(invariants, key, hosts) for key, hosts in sorted(found.items()))
+        len(invariants),
+        tuple(_broken(invariants, key, hosts) for key, hosts in sorted(found.items())),
+        tuple(
+            Doubt(invariants[which].origin, message, tuple(hosts))
+            for (which, message), hosts in sorted(doubtful.items())
+        ),
     )
 
 
@@ -95,7 +118,8 @@ def _key(task: _Task) -> str:
     return f"{task.unit.key} {','.join(map(str, task.numbers))}"
 
 
-def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ...]:
+def invariants_of(repository: Repository, reading: Reading) -> tuple[Invariant, ...]:
+    """The repository's invariants. Raises PolicyError for their own mistakes."""
     inventory = repository.inventory
     known = {*inventory.groups, *(host.name for host in inventory.hosts), *inventory.unmanaged}
     found: list[Invariant] = []
@@ -118,7 +142,7 @@ def _invariants(repository: Repository, reading: Reading) -> tuple[Invariant, ..
 
 def _managed(invariant: Invariant, inventory: Inventory) -> bool:
     """Whether it is about a host that has policies."""
-    return invariant.hosts is None or any(_concerns(invariant, host) for host in inventory.hosts)
+    return invariant.hosts is None or any(concerns(invariant, host) for host in inventory.hosts)
 
 
 def _about_nobody(invariant: Invariant) -> Problem:
@@ -126,7 +150,8 @@ def _about_nobody(invariant: Invariant) -> Problem:
     return Problem("no host that this line is about has a policy", invariant.origin, None, hint)
 
 
-def _concerns(invariant: Invariant, host: Host) -> bool:
+def concerns(invariant: Invariant, host: Host) -> bool:
+    """Whether a host has to keep an invariant."""
     return invariant.hosts is None or not {host.name, *host.groups}.isdisjoint(invariant.hosts)
 
 
@@ -137,7 +162,7 @@ def _tasks(repository: Repository, invariants: tuple[Invariant, ...]) -> list[_T
     for unit in repository.units:
         by_numbers: dict[tuple[int, ...], list[str]] = {}
         for host in unit.hosts:
-            numbers = tuple(n for n, each in enumerate(invariants) if _concerns(each, by_name[host]))
+            numbers = tuple(n for n, each in enumerate(invariants) if concerns(each, by_name[host]))
             by_numbers.setdefault(numbers, []).append(host)
         tasks += [_Task(unit, numbers, tuple(hosts)) for numbers, hosts in by_numbers.items() if numbers]
     return tasks
@@ -149,21 +174,43 @@ def _held_on(day: int) -> bytes:
 
 def _of_task(
     task: _Task, invariants: tuple[Invariant, ...], repository: Repository, reading: Reading, now: int
-) -> tuple[bool | None, list[tuple[int, str, str, str]]]:
+) -> tuple[bool | None, list[tuple[int, str, str, str]], list[tuple[int, str]]]:
     """(whether it may be otherwise on another day, None where the policy is wrong; of each invariant that
-    does not hold its number, a packet, who decides, the message)."""
+    does not hold its number, a packet, who decides, the message; number and message of what is doubtful)."""
     chosen = [invariants[number] for number in task.numbers]
     try:
-        policy, _ = load_unit(task.unit, repository.inventory, reading)
+        policy, sources = load_unit(task.unit, repository.inventory, reading)
     except PolicyError:
-        return None, []
+        return None, [], []
+    doubts = [
+        (number, located(problem, reading))
+        for number, each in zip(task.numbers, chosen, strict=True)
+        for problem in _other_zones(each, sources)
+    ]
     try:
         found = list(violations(policy, chosen, now))
     except FwpolicyError as error:
-        return True, [(task.numbers[0], "", "", str(error))]
-    return expires(policy), [
-        _told(task.numbers[each.number], chosen[each.number], each, reading) for each in found
-    ]
+        return True, [(task.numbers[0], "", "", str(error))], doubts
+    broken = [_told(task.numbers[each.number], chosen[each.number], each, reading) for each in found]
+    return expires(policy), broken, doubts
+
+
+def _other_zones(invariant: Invariant, sources: Sources) -> Iterator[Problem]:
+    """Interfaces that a host has in a zone and the invariant has not in its own of that name: it says nothing
+    of what comes by them."""
+    zones = {zone.name.text: zone for each in sources.files for zone in each.zones}
+    for name, own in invariant.zones:
+        theirs = [word.text for word in zones[name].interfaces] if name in zones else []
+        others = [each for each in theirs if not any(_covers(mine, each) for mine in own)]
+        if others:
+            message = f"zone '{name}' is {', '.join(own)} here, and {', '.join(theirs)} on these hosts"
+            hint = f"zones: {{{name}: [{', '.join((*own, *others))}]}}   makes the line about all of them"
+            yield Problem(message, invariant.origin, None, hint, "warning")
+
+
+def _covers(interface: str, other: str) -> bool:
+    stem = interface.removesuffix("*")
+    return other.startswith(stem) if stem != interface else other == interface
 
 
 def _told(

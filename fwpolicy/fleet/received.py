@@ -51,14 +51,18 @@ def _opened(
         raise HostError(f"{path}: refused: {error}") from None
 
 
-def require_newer(path: str, bundle: Bundle, machine: Machine) -> None:
-    """Raises HostError for one that is older than the newest that counted here, or another of its number."""
+OLDER = "--older takes it all the same"
+
+
+def require_newer(path: str, bundle: Bundle, machine: Machine, way: str = OLDER) -> None:
+    """Raises HostError for one that is older than the newest that counted here, or another of its number;
+    `way`: what takes it."""
     last = last_seen(machine)
     try:
         if last is not None:
             refuse_replay(bundle, last)
     except HostError as error:
-        raise HostError(f"{path}: refused: {error}") from None
+        raise HostError(f"{path}: refused: {error}: {way}") from None
 
 
 def require_as_compiled(path: str, bundle: Bundle, policy: Policy) -> str | None:

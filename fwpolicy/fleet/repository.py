@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+from fwpolicy import source
 from fwpolicy.errors import HostError, PolicyError, Span
 from fwpolicy.fleet import inventory
+from fwpolicy.fleet.inventory import MAX_DEPTH
+from fwpolicy.fleet.inventorytext import OURS
 from fwpolicy.fleet.unit import units
 from fwpolicy.host.files import printable
 from fwpolicy.record import record
-from fwpolicy.source import Text
+from fwpolicy.source import Mapping, Sequence, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +21,9 @@ if TYPE_CHECKING:
     from fwpolicy.errors import Problem
     from fwpolicy.fleet.inventory import Inventory
     from fwpolicy.fleet.unit import Tree, Unit
+    from fwpolicy.source import Node, Scalar
 
-_OURS = re.compile(rb"^\s*[\"']?(fwpolicy_\w+)[\"']?\s*:", re.MULTILINE)
+_OURS = re.compile(rb"^[\s?{]*[\"']?(fwpolicy_\w+)[\"']?\s*(?::|$)", re.MULTILINE)
 
 
 @record
@@ -53,12 +57,40 @@ def _elsewhere(tree: Tree) -> Iterator[Problem]:
         except (OSError, ValueError):  # the latter of a name that is none
             continue
         shown = printable(name)
-        for match in _OURS.finditer(data):
-            text = Text(shown, data.decode("utf-8", "replace"))
-            line = data.count(b"\n", 0, match.start(1)) + 1
-            column = match.start(1) - data.rfind(b"\n", 0, match.start(1))
-            word = match[1].decode()
-            span = Span(shown, line, column, column + len(word))
+        try:
+            text, spans = _variables(shown, data)
+        except PolicyError:  # nor does Ansible read it, or it is a YAML of which we read less
+            text, spans = _lines(shown, data)
+        for word, span in spans:
             yield text.problem(
                 f"'{word}' is read from the inventory only", span, f"say it in {tree.inventory}"
             )
+
+
+def _variables(shown: str, data: bytes) -> tuple[Text, list[tuple[str, Span]]]:
+    """Our variables among those of a file. Raises PolicyError where it cannot be parsed."""
+    document = source.load(shown, data, tagged=True)
+    keys = _keys(document.root) if document.root is not None else ()
+    own = [key for key in keys if key.value.startswith(OURS)]
+    return document.text, [(key.value, document.text.span(key)) for key in own]
+
+
+def _keys(node: Node, depth: int = 0) -> Iterator[Scalar]:
+    """Those of a mapping, and of what is merged into it."""
+    if isinstance(node, Mapping):
+        for key, value in node.pairs:
+            yield key
+            if key.value == "<<" and depth < MAX_DEPTH:
+                for each in value.items if isinstance(value, Sequence) else (value,):
+                    yield from _keys(each, depth + 1)
+
+
+def _lines(shown: str, data: bytes) -> tuple[Text, list[tuple[str, Span]]]:
+    """What looks like one of our variables at the beginning of a line."""
+    found = []
+    for match in _OURS.finditer(data):
+        line = data.count(b"\n", 0, match.start(1)) + 1
+        column = match.start(1) - data.rfind(b"\n", 0, match.start(1))
+        word = match[1].decode()
+        found.append((word, Span(shown, line, column, column + len(word))))
+    return Text(shown, data.decode("utf-8", "replace")), found

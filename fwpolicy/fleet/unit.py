@@ -12,7 +12,7 @@ from fwpolicy.fleet.inventory import GROUPS
 from fwpolicy.policy.load import gather
 from fwpolicy.policy.parse import parse
 from fwpolicy.policy.resolve import resolve
-from fwpolicy.record import record
+from fwpolicy.record import record, replace
 from fwpolicy.source import Document, Mapping, Scalar
 
 TYPE_CHECKING = False
@@ -100,7 +100,12 @@ def gather_unit(unit: Unit, inventory: Inventory, reading: Reading, now: int | N
     if problems:
         raise PolicyError(tuple(problems))
     given = (_given(unit, inventory),) if unit.given else ()
-    return gather(tuple(texts), reading.read, now, given)
+    from fwpolicy.host.tree import INVENTORIES  # noqa: PLC0415
+
+    # The lock file has the groups of all hosts whose first policy is the same.
+    file = inventory.text.file
+    locked_by = "--all" if file == INVENTORIES[0] else f"--all {file}"
+    return replace(gather(tuple(texts), reading.read, now, given), locked_by=locked_by)
 
 
 def load_unit(

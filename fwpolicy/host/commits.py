@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fwpolicy.errors import HostError
-from fwpolicy.host.git import run
+from fwpolicy.host.git import run, show
 from fwpolicy.record import record
 
 
@@ -46,9 +46,9 @@ def _described(root: str, number: int) -> Commit:
 
 
 def committed(root: str, path: str) -> bytes | None:
-    """The file's bytes in the commit that is checked out; None where it is not there."""
+    """The file's bytes in the commit that is checked out, by links too; None where it is not there."""
     try:
-        return _git(root, "cat-file", "blob", f"HEAD:{path}")
+        return show("HEAD", path, root)
     except HostError:
         return None
 

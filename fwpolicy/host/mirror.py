@@ -17,20 +17,17 @@ import subprocess
 from hashlib import sha256
 
 from fwpolicy.errors import HostError
-from fwpolicy.host import texts
+from fwpolicy.host import git, texts
 from fwpolicy.host.commits import Commit
 from fwpolicy.host.files import printable
 from fwpolicy.host.programs import ENVIRONMENT, started
 from fwpolicy.host.tree import BESIDE
-from fwpolicy.source import MAX_BYTES
 
 INCOMING, GOOD = "refs/fwpolicy/incoming", "refs/fwpolicy/good"
 _ASK_SECONDS = 60.0
 # The server is not trusted with this host's disk and memory: of the mirror, and of a file that git writes to
 # it; of a git, threads of which would each take some more.
 MOST_BYTES, _MOST_MEMORY = 1 << 30, 2 << 30
-# What `git cat-file --batch-check` says of a file.
-_BLOB = re.compile(rb"([0-9a-f]{40,64}) blob (\d+)\n\Z")
 # Its tree and its parents, with which a commit begins.
 _PLACE = re.compile(rb"tree [0-9a-f]+\n(?:parent [0-9a-f]+\n)*")
 # Headers of a commit, each with the lines that go on with it.
@@ -225,15 +222,8 @@ class Mirror:
         if "\n" in path or path.startswith(("/", "../")):
             raise OSError(None, "is outside of the repository", path)
         asked = f"{commit}:{path}\n".encode("utf-8", "surrogateescape")
-        found = self._run("cat-file", "--batch-check", "--follow-symlinks", input=asked).stdout
-        if found.startswith(b"symlink "):
-            raise OSError(None, "is a link that leads out of the repository", path)
-        blob = _BLOB.match(found)
-        if not blob:
-            raise FileNotFoundError(2, "is not in the repository", path)
-        if int(blob[2]) > MAX_BYTES:
-            raise OSError(None, "is larger than 64 MiB", path)
-        return self._run("cat-file", "blob", blob[1].decode()).stdout
+        found = git.blob(self._run(*git.FOLLOW, input=asked).stdout, path)
+        return self._run("cat-file", "blob", found).stdout
 
     def names(self, commit: str, folders: tuple[str, ...]) -> list[str]:
         """The files below the folders. Raises HostError."""

@@ -6,7 +6,6 @@ import os
 import posixpath
 
 from fwpolicy.host import git, texts
-from fwpolicy.source import MAX_BYTES
 
 INVENTORIES = ("inventory.yaml", "inventory.yml")
 # What Ansible keeps beside an inventory.
@@ -42,9 +41,7 @@ class WorkTree:
 
     def inside(self, name: str) -> str:
         """The file's path below the root, by the names on the way to it."""
-        here = os.path.dirname(self.inventory)  # noqa: PTH120
-        start = os.path.relpath(os.path.realpath(here or "."), self.root)
-        return posixpath.normpath(posixpath.join(start, os.path.relpath(name, here or ".")))
+        return _inside(name, self.inventory, self.root)
 
     def beside(self) -> list[str]:
         """The files in which Ansible looks for more variables of the inventory's hosts, sorted."""
@@ -58,26 +55,34 @@ class WorkTree:
 
 
 class GitTree:
-    """The same files in `revision`; `inventory` from the current folder."""
+    """The same files in `revision` of the repository at `root`, each read once; `inventory` from the current
+    folder."""
 
-    def __init__(self, revision: str, inventory: str) -> None:
-        self.revision = revision
-        self.inventory = inventory
+    def __init__(self, revision: str, inventory: str, root: str) -> None:
+        self.revision, self.inventory, self.root = revision, inventory, root
+        self._known: dict[str, bytes] = {}
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file of the revision, or of a shipped policy. Raises OSError."""
-        if name.startswith("/"):
-            if texts.is_shipped(name):
-                return texts.read_file(name)
-            raise OSError(None, "is outside of the repository", name)
-        data = git.read(self.revision, posixpath.normpath(name))
-        if len(data) > MAX_BYTES:
-            raise OSError(None, "is larger than 64 MiB", name)
-        return data
+        """The bytes of a file of the revision, or of a shipped policy. Raises OSError, also for one that is
+        outside of the repository, itself or where a symbolic link leads."""
+        if name.startswith("/") and texts.is_shipped(name):
+            return texts.read_file(name)
+        place = _inside(name, self.inventory, self.root)
+        if place.startswith("../"):
+            raise OSError(None, f"is outside of the repository ({self.root})", name)
+        if place not in self._known:
+            self._known[place] = git.read(self.revision, place, self.root)
+        return self._known[place]
 
     def beside(self) -> list[str]:
         """Nothing: what is in force now decides what a revision may be compared with."""
         return []
+
+
+def _inside(name: str, inventory: str, root: str) -> str:
+    here = os.path.dirname(inventory) or "."  # noqa: PTH120
+    start = os.path.relpath(os.path.realpath(here), root)
+    return posixpath.normpath(posixpath.join(start, os.path.relpath(name, here)))
 
 
 def _inventory_of(operand: str) -> str:

@@ -12,7 +12,7 @@ from fwpolicy.record import record, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from fwpolicy.addresses import Interval, Intervals
 
@@ -303,11 +303,25 @@ def _with_fields(expr: Expr, names: Mapping[str, str]) -> Expr:
 
 def with_literal(program: Program, field: str, instead: Expr) -> Program:
     """The program with `instead` in the place of every condition on `field`."""
+    return _with_literals(program, field, lambda _: instead)
 
+
+def from_time(program: Program, now: int) -> Program:
+    """A program that does the same from `now` (Unix time) on, and in which nothing is left of what is over by
+    then: a condition on a time counts as far as it reaches beyond."""
+
+    def ahead(literal: Lit) -> Expr:
+        intervals = tuple(each for each in literal.intervals if each[1] >= now)
+        return Lit("time", intervals) if intervals else Or(())
+
+    return _with_literals(program, "time", ahead)
+
+
+def _with_literals(program: Program, field: str, instead: Callable[[Lit], Expr]) -> Program:
     def changed(expr: Expr) -> Expr:
         match expr:
             case Lit(own):
-                return instead if own == field else expr
+                return instead(expr) if own == field else expr
             case And(parts):
                 return And(tuple(map(changed, parts)))
             case Or(parts):

@@ -115,7 +115,8 @@ def locked(group: GroupText, names: Names) -> AddressSet:
     if group.hosts is None:
         return AddressSet()
     policy = names.sources.tops[0]
-    path, refresh = path_beside(policy), f"resolve and commit them: fwpolicy lock {policy}"
+    refresh = f"resolve and commit them: fwpolicy lock {names.sources.locked_by or policy}"
+    path = path_beside(policy)
     span, name = group.name.span, group.name.text
     try:
         entry = _read(path, names).get(name)

@@ -172,10 +172,12 @@ class Sources:
     """The files that make one policy: `files` in order, an including one before what it includes.
 
     `tops`: the names of those that no other brought in. `reach`: which files each includes, over any
-    number of steps. `now`: the time (Unix), None where nothing depends on it.
+    number of steps. `now`: the time (Unix), None where nothing depends on it. `locked_by`: what is given to
+    `fwpolicy lock` for the lock file, where that is not the policy.
     """
 
     files: tuple[PolicyText, ...]
     tops: tuple[str, ...]
     reach: dict[str, frozenset[str]]
     now: int | None = None
+    locked_by: str = ""

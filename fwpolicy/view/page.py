@@ -103,7 +103,7 @@ def _came(overview: Overview) -> Content:
 
 def _tiles(overview: Overview) -> Iterator[Markup]:
     hosts = list(findings.hosts_of(overview))
-    states = [findings.state(overview, host) for host in hosts]
+    states = findings.states(overview)
     yield _wrong(overview)
     yield _risky(overview)
     differs, unknown = states.count(DIFFERS), states.count(UNKNOWN)

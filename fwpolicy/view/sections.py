@@ -151,7 +151,7 @@ def _unit(unit: Seen, overview: Overview) -> Markup:
 def _states(unit: Seen, overview: Overview) -> Markup:
     found: dict[str, int] = {}
     for host in unit.hosts:
-        state = findings.state(overview, host)
+        state = findings.state(overview, unit, host)
         found[state] = found.get(state, 0) + 1
     parts = [
         badge(f"{found[each]:,} {each}", _KINDS[each]) for each in (DIFFERS, UNKNOWN, SAME) if each in found
@@ -175,7 +175,8 @@ def _others(unit: Seen, overview: Overview) -> Iterator[tuple[str, int]]:
 
 def drift(overview: Overview) -> Markup:
     said = (
-        "What on the hosts is not as it was applied, as they said last; and of which hosts nothing is known."
+        "What on the hosts is not as it was applied, or is another policy than theirs, as they said last; "
+        "and of which hosts nothing is known."
     )
     found = findings.drifted(overview)
     rows = [

@@ -86,6 +86,32 @@ def test_the_policy_in_it_is_the_repositorys(fleet, make, image, keys):
     assert bundle.files["artifacts/ruleset.nft"].decode() == text
 
 
+def test_a_bundle_as_a_text_of_another_system(fleet, make, image, keys, capsys):
+    make("web-01")
+    bundle = fleet.path / "out/web-01.fwb"
+    bundle.write_bytes(bundle.read_bytes().replace(b"\n", b"\r\n"))
+    assert verify(bundle, image, keys) == 1
+    assert "the bundle's line ends were made CR LF on the way" in capsys.readouterr().err
+
+
+def test_a_group_is_no_host(fleet, make, capsys):
+    assert make("web") == 1
+    said = "inventory.yaml: 'web' is a group: name its hosts, or --all\n"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("link", ["policies", "policies/base.yaml"])
+def test_what_is_behind_a_committed_link_is_as_committed(fleet, make, capsys, link):
+    place = fleet.path / link
+    place.rename(fleet.path / "real")
+    place.symlink_to("../real" if "/" in link else "real")
+    assert make("--all") == 0, capsys.readouterr().err
+    base = fleet.path / "policies" / "base.yaml"
+    base.write_text("# another\n" + BASE)
+    assert main(["bundle", "--all", "-o", "out", "--key", "nosuch"]) == 1
+    assert "policies/base.yaml is not as commit" in capsys.readouterr().err
+
+
 def test_scripts_for_hosts_without_python(fleet, make, image, keys, capsys):
     """What compile gives, for each of the policy's backends; where that cannot be, why."""
     fleet.write(

@@ -135,6 +135,82 @@ def test_what_is_risky(line, level, why):
     assert all(risks(change) == (0, ()) for change in changes(new, old))
 
 
+@pytest.mark.parametrize(
+    ("service", "port", "level"),
+    [("tcp/22", 2222, 3), ("tcp/2222", 22, 3), ("tcp/8080", 80, 2), ("udp/1900", 9, 3), ("udp/9", 1900, 3)],
+)
+def test_a_port_forward_is_rated_by_both_its_ports(service, port, level):
+    text = "version: 1\nzones: {wan: eth0}\nforward: {default: drop}\nnat: {masquerade: [{out: wan}]%s}\n"
+    forward = f", forward: [{{in: wan, service: {service}, to: 10.0.0.40, port: {port}}}]"
+    old, new = of_policy(read(text % "")), of_policy(read(text % forward))
+    assert max(risks(change)[0] for change in changes(old, new)) == level
+    # A line beside one is not about all the ports that it leaves.
+    more = text.replace("{default: drop}", "{default: drop, allow: [{service: tcp/8080, in: wan}]}")
+    old, new = of_policy(read(text % forward)), of_policy(read(more % forward))
+    assert max(risks(change)[0] for change in changes(old, new)) == 2
+
+
+def test_many_narrow_lines_are_one_wide_one(fleet, capsys):
+    fleet.commit()
+    lines = [
+        f"    - {{service: tcp/{22 if n % 2 else '20-25'}, from: {n // 2 + 20}.{n % 2 * 128}.0.0/9}}\n"
+        for n in range(60)
+    ]
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(lines[:1]))
+    report = diff(capsys, "--risk", "2")
+    assert (report["code"], max(each["risk"] for each in report["changes"])) == (2, 1)
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(lines))
+    report = diff(capsys, "--risk", "3")
+    opened = [each["risk"] for each in report["changes"] if each["now"] == "allowed"]
+    assert report["code"] == 3 and set(opened) == {3} and len(opened) == 60
+    assert report["changes"][0]["risks"][0] == "from the Internet, with other lines"
+    text = "version: 1\ninput:\n  allow:\n" + "".join(lines)
+    fleet.write(policies__web=text.replace("tcp/20-25", "udp/1900").replace("tcp/22", "udp/1900"))
+    report = diff(capsys, "--risk", "3")
+    assert report["code"] == 3 and "amplifier: ssdp" in report["changes"][0]["risks"]
+    # What is beside them and from nowhere on the Internet is not among them.
+    fleet.write(policies__web=text + "    - {service: ssh, from: 10.0.0.0/8}\n")
+    (own,) = (each for each in diff(capsys)["changes"] if "10.0.0.0/8" in str(each["classes"]))
+    assert own["risk"] == 1
+    # Of different ports none is open to many.
+    narrow = [
+        line.replace("tcp/22", f"udp/{n + 3000}").replace("20-25", f"{n + 3000}")
+        for n, line in enumerate(lines)
+    ]
+    fleet.write(policies__web="version: 1\ninput:\n  allow:\n" + "".join(narrow))
+    assert diff(capsys, "--risk", "2")["code"] == 2
+
+
+def test_a_line_that_is_over_opens_nothing_and_its_end_denies_nothing(fleet, capsys):
+    fleet.commit()
+    over = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2020-01-01}\n")
+    fleet.write(policies__base=over)
+    report = diff(capsys, "--risk", "1")
+    assert (report["code"], report["changes"], report["same"]) == (0, [], 5)
+    fleet.commit()
+    fleet.write(policies__base=BASE)
+    assert diff(capsys)["changes"] == []
+
+
+def test_a_line_that_is_not_over_opens(fleet, capsys):
+    fleet.commit()
+    ends = BASE.replace("  allow:\n", "  allow:\n    - {service: ssh, from: any, expires: 2090-01-01}\n")
+    fleet.write(policies__base=ends)
+    report = diff(capsys, "--risk", "3")
+    (change,) = report["changes"]
+    assert report["code"] == 3 and "before 2090-01-02" in change["classes"][0]
+
+
+def test_of_a_new_host_what_is_over_is_not_told(fleet, capsys):
+    fleet.commit()
+    fleet.write(
+        policies__over=BASE.replace("allow:", "allow:\n    - {service: tcp/23, expires: 2020-01-01}", 1),
+        inventory=INVENTORY + "        db-03: {fwpolicy_policies: [policies/over.yaml]}\n",
+    )
+    report = diff(capsys, "--risk", "3")
+    assert report["added"] == ["db-03"] and "tcp/23" not in json.dumps(report["changes"])
+
+
 def test_what_goes_out_is_not_risky():
     old = of_policy(read("version: 1\noutput: {default: drop}\n"))
     new = of_policy(read("version: 1\noutput: {default: accept}\n"))
@@ -319,3 +395,148 @@ def test_usage_of_risk(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["diff", *words])
     assert ended.value.code == 64
+
+
+def test_a_host_that_loses_its_policies_is_the_highest_risk(fleet, capsys):
+    fleet.commit()
+    bare = INVENTORY.replace("      vars: {fwpolicy_policies: [policies/base.yaml, policies/db.yaml]}\n", "")
+    fleet.write(inventory=bare)
+    report = diff(capsys, "--risk", "3")
+    assert report["code"] == 3
+    assert (report["abandoned"], report["removed"], report["same"]) == (["db-01"], [], 4)
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert "**1 host** without a policy from now on.\n" in text and "Hosts removed" not in text
+    assert "Risky: look here first\n\n#### Without a policy from now on: db-01\n\nThey are in" in text
+    # The other way round it is a host that is new.
+    fleet.commit()
+    fleet.write(inventory=INVENTORY)
+    assert diff(capsys)["added"] == ["db-01"]
+
+
+RULES = """\
+version: 1
+groups: {admin: [192.0.2.0/24]}
+never:
+  - {allow: ntp, from: internet}
+  - {allow: ssh, from: any, except: {from: admin}, hosts: db}
+always:
+  - {allow: ssh, from: 192.0.2.7}
+"""
+RULED = "all:\n  vars: {fwpolicy_invariants: [rules.yaml]}\n" + INVENTORY.removeprefix("all:\n")
+
+
+@pytest.fixture
+def ruled(fleet):
+    fleet.write(inventory=RULED, rules=RULES)
+    fleet.commit()
+    return fleet
+
+
+def rules(capsys, *words: str) -> tuple[int, list[tuple[str, str, int, list[str]]]]:
+    report = diff(capsys, *words)
+    found = [(each["now"], each["text"], each["risk"], each["groups"]) for each in report["invariants"]]
+    return report["code"], found
+
+
+def test_an_invariant_that_is_gone_is_risky(ruled, capsys):
+    assert rules(capsys) == (0, [])
+    ruled.write(rules="# moved\n" + RULES)
+    assert rules(capsys) == (0, [])
+    ruled.write(rules=RULES.replace("  - {allow: ntp, from: internet}\n", ""))
+    line = "never: {allow: ntp, from: internet}"
+    assert rules(capsys, "--risk", "3") == (3, [("gone", line, 3, ["all"])])
+    assert main(["diff", "--all", "git:HEAD"]) == 2
+    text = capsys.readouterr().out
+    assert "**1 rule about rules** asked for no longer.\n" in text
+    assert "#### all (5 hosts)\n" in text and f"- asked for no longer: `{line}` (`rules.yaml:4`)\n" in text
+
+
+def test_without_the_variable_all_are_gone(ruled, capsys):
+    ruled.write(inventory=INVENTORY)
+    code, found = rules(capsys, "--risk", "1")
+    assert code == 3 and {each[0] for each in found} == {"gone"} and len(found) == 3
+    assert sorted(groups for *_, groups in found) == [["all"], ["all"], ["db"]]
+
+
+def test_what_others_ask_for_as_well_is_no_risk(ruled, capsys):
+    ruled.write(rules=RULES.replace("ntp, from: internet", "[ntp, dns], from: any"))
+    code, found = rules(capsys, "--risk", "1")
+    assert code == 2 and [each[::2] for each in found] == [("gone", 0), ("new", 0)]
+    ruled.write(rules=RULES.replace("from: internet}", "from: internet, except: {from: 8.8.8.8}}"))
+    code, found = rules(capsys, "--risk", "3")
+    assert code == 3 and [each[::2] for each in found] == [("gone", 3), ("new", 0)]
+    main(["diff", "--all", "git:HEAD"])
+    assert "### Rules about rules\n\n#### all (5 hosts)" in capsys.readouterr().out
+
+
+def test_the_same_words_that_mean_something_else(ruled, capsys):
+    line = "never: {allow: ssh, from: any, except: {from: admin}, hosts: db}"
+    for members, level in (("192.0.2.0/24, 198.51.100.0/24", 3), ("192.0.2.0/25", 0)):
+        ruled.write(rules=RULES.replace("192.0.2.0/24", members))
+        assert rules(capsys)[1] == [("changed", line, level, ["db"])]
+
+
+def test_a_host_that_an_invariant_is_no_longer_about(ruled, capsys):
+    ruled.write(inventory=RULED.replace("        db-02:", "    other:\n      hosts:\n        db-02:"))
+    report = diff(capsys, "--risk", "3")
+    assert (report["code"], report["changes"]) == (3, [])
+    assert [(each["now"], each["hosts"]) for each in report["invariants"]] == [("gone", ["db-02"])]
+
+
+def test_invariants_that_are_wrong_are_not_compared(ruled, capsys):
+    ruled.write(rules=RULES.replace("ntp", "nosuch"))
+    report = diff(capsys)
+    assert report["code"] == 1 and report["wrong"][0]["hosts"] == []
+    main(["diff", "--all", "git:HEAD"])
+    assert "### Not compared: rules about rules\n" in capsys.readouterr().out
+
+
+def linked(fleet, capsys) -> None:
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    report = diff(capsys)
+    assert (report["code"], report["wrong"], len(report["changes"])) == (2, [], 2)
+
+
+def test_a_link_to_a_file_is_followed(fleet, capsys):
+    (fleet.path / "policies" / "base.yaml").rename(fleet.path / "real.yaml")
+    (fleet.path / "policies" / "base.yaml").symlink_to("../real.yaml")
+    linked(fleet, capsys)
+
+
+def test_a_link_to_a_folder_is_followed(fleet, capsys):
+    (fleet.path / "policies").rename(fleet.path / "q")
+    (fleet.path / "policies").symlink_to("q")
+    linked(fleet, capsys)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("../../outside.yaml", "is a link that leads out of the repository"),
+        ("nothing.yaml", "is a link to what is not in the repository"),
+        ("base.yaml", "is a link that leads back to itself"),
+    ],
+)
+def test_no_other_link_is(fleet, capsys, target, why):
+    base = fleet.path / "policies" / "base.yaml"
+    base.unlink()
+    base.symlink_to(target)
+    fleet.commit()
+    base.unlink()
+    fleet.write(policies__base=BASE)
+    report = diff(capsys)
+    assert report["code"] == 1 and report["not_compared"] == 5
+    assert f"git:HEAD:policies/base.yaml: {why}" in report["wrong"][0]["message"]
+
+
+@pytest.mark.parametrize("where", [".", "policies", ".."])
+def test_the_inventory_by_its_whole_path(fleet, capsys, monkeypatch, where):
+    fleet.commit()
+    fleet.write(policies__web=WEB.replace("https", "http"))
+    monkeypatch.chdir(fleet.path / where)
+    for operand in (fleet.path, fleet.path / "inventory.yaml"):
+        assert main(["diff", "--all", "--json", "git:HEAD", str(operand)]) == 2
+        report = json.loads(capsys.readouterr().out)
+        assert (report["wrong"], len(report["changes"])) == ([], 2)

@@ -13,9 +13,10 @@ NOW = 1_790_000_000
 NOTHING = Heard(None, None, "none")
 
 
-def status(days: int = 3, *drift: str, applied: bool = True) -> Heard:
+def status(days: int = 3, *drift: str, applied: bool = True, policy: str = "p", host: str = "") -> Heard:
     time = "2026-09-18T14:13:20Z" if days == 3 else "2026-09-20T14:13:20Z"
-    return Heard(Status(applied, "p", 1, time, tuple((each, ()) for each in drift), (), "", None), NOW)
+    differs = tuple((each, ()) for each in drift)
+    return Heard(Status(applied, policy, 1, time, differs, (), "", None, host), NOW)
 
 
 def counters(*counts: tuple[str, int, int | None]) -> Heard:
@@ -37,12 +38,34 @@ def facts(status: Heard = NOTHING, counters: Heard = NOTHING, probe: Heard = NOT
 
 def test_states():
     found = overview(a=facts(status()), b=facts(status(3, "rules")))
-    assert [state(found, host) for host in "abc"] == [SAME, DIFFERS, UNKNOWN]
-    assert state(overview(a=facts(status(applied=False))), "a") == DIFFERS
+    assert [state(found, found.units[0], host) for host in "abc"] == [SAME, DIFFERS, UNKNOWN]
+    found = overview(a=facts(status(applied=False)))
+    assert state(found, found.units[0], "a") == DIFFERS
     assert [each.what for each in drifted(overview(a=facts(status(applied=False))))] == [
         "nothing was ever applied"
     ]
     assert silent(overview(a=facts(status()))) == {"no status was collected": ["b", "c"]}
+
+
+def test_what_another_host_said_is_not_taken_for_its_own():
+    found = overview(
+        a=facts(status(policy="q")),
+        b=facts(status(3, "rules", host="web-01")),
+        c=facts(status(host="c.example.org"), counters(("allow_1", 1, 0))),
+    )
+    assert [state(found, found.units[0], host) for host in "abc"] == [DIFFERS, DIFFERS, SAME]
+    assert [(each.what, each.detail, each.hosts) for each in drifted(found)] == [
+        ("another host's policy is in force", ("the bundle in force there is web-01's",), ("b",)),
+        ("another policy is in force", ("q, not p",), ("a",)),
+        ("rules", (), ("b",)),
+    ]
+    # Nor are its counters.
+    both = overview(
+        a=facts(status(policy="q"), counters(("allow_1", 1, 5))),
+        b=facts(status(), counters(("allow_1", 1, 0))),
+    )
+    ((each),) = unused(both)
+    assert (each.hosts, each.silent) == (("b",), 2)
 
 
 def test_drift_of_the_most_hosts_comes_first():

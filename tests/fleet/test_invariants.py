@@ -342,3 +342,25 @@ def test_what_is_proved_is_so_packet_by_packet():
 
     run()
     assert met["shown"] > 200 and met["held"] > 200, met
+
+
+def test_a_zone_of_other_interfaces_is_a_warning(fleet, capsys):
+    """What the line says of `wan` it does not say of the host's."""
+    rules = "version: 1\nzones: {wan: eth0}\nnever: {allow: tcp/3389, from: any, in: wan}\n"
+    inventory = "all:\n  vars: {fwpolicy_invariants: rules.yaml}\n" + INVENTORY.removeprefix("all:\n")
+    inventory = inventory.replace("web-[01:03]:", "web-[01:03]: {fwpolicy_zones: {wan: ens3}}")
+    web = "version: 1\ninput: {allow: [{service: tcp/3389, in: wan}]}\n"
+    fleet.write(inventory=inventory, rules=rules, policies__web=web)
+    for _ in range(2):  # what is doubtful is not kept as if it held
+        assert main(["check", "--all"]) == 0
+        assert "rules.yaml:3:8: warning: zone 'wan' is eth0 here, and ens3 on these hosts\n" in (
+            said := capsys.readouterr().err
+        )
+        assert "hint: zones: {wan: [eth0, ens3]}" in said and "  on web (3 hosts)\n" in said
+    assert main(["check", "--all", "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["invariants"]["warnings"]
+    assert warning["hosts"] == ["web-01", "web-02", "web-03"]
+    for zone in ("[eth0, ens3]", "e*"):
+        fleet.write(rules=rules.replace("{wan: eth0}", f"{{wan: {zone}}}"))
+        assert main(["check", "--all"]) == 3
+        assert "warning" not in capsys.readouterr().err

@@ -127,6 +127,21 @@ def test_ansible_reads_the_same(tmp_path):
         ("all: {hosts: [a, b]}", ["1:14-20: 'hosts' must be a mapping (NAME: VALUE), not a list"]),
         ("all: {hosts: {../b: }}", ["1:15-19: '../b' cannot name a host"]),
         ("all: {hosts: {-rf: }}", ["1:15-18: '-rf' cannot name a host"]),
+        ("all: {hosts: {fleet.json: }}", ["1:15-25: 'fleet.json' cannot name a host"]),
+        (f"all: {{hosts: {{{'a' * 248}: }}}}", [f"1:15-263: '{'a' * 248}' cannot name a host"]),
+        (
+            "all: {hosts: {a: }, vars: {fwpolicy_policies: [p.yaml, p.yaml, ./p.yaml, q/../p.yaml, p, p]}}",
+            [
+                "1:56-62: 'p.yaml' is in this list twice",
+                "1:64-72: './p.yaml' is in this list twice",
+                "1:74-85: 'q/../p.yaml' is in this list twice",
+                "1:90-91: 'p' is in this list twice",
+            ],
+        ),
+        (
+            "all: {hosts: {a: }, vars: {fwpolicy_invariants: [p.yaml, p.yaml]}}",
+            ["1:58-64: 'p.yaml' is in this list twice"],
+        ),
         ("all: {hosts: {'w[2:1]': }}", ["1:15-23: '[2:1]' in 'w[2:1]' is no range"]),
         (
             "all: {hosts: {'w[0:999999]': }}",

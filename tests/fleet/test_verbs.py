@@ -326,10 +326,49 @@ def test_variables_in_files_that_only_ansible_reads_are_refused(fleet, capsys):
     assert main(["check", "--all", "--quiet"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("all.yml", "{fwpolicy_beside_nat: true}\n", "1:2"),
+        ("all.json", '{\n\t"a": [1],\n\t"fwpolicy_beside_nat": true}\n', "3:2"),
+        ("all", '{"fwpolicy_beside_nat": true}', "1:2"),
+        ("all.yml", "? fwpolicy_beside_nat\n: true\n", "1:3"),
+        ("all.yml", "x: &a {fwpolicy_beside_nat: true}\n<<: *a\n", "1:8"),
+        ("all.yml", "x: &a\n  fwpolicy_beside_nat: true\n<<: [*a, {b: c}]\n", "2:3"),
+        ("all.yml", "s: !vault |\n  1234\nfwpolicy_beside_nat: true\n", "3:1"),
+        # What we cannot parse: by its lines.
+        ("all.yml", "a: b: c\nfwpolicy_beside_nat: true\n", "2:1"),
+        ("all.yml", "? [a]\n: b\n? fwpolicy_beside_nat\n: true\n", "3:3"),
+    ],
+)
+def test_however_they_are_written(fleet, capsys, name, text, place):
+    fleet.file(f"group_vars/{name}", text)
+    assert main(["check", "--all"]) == 1
+    assert f"group_vars/{name}:{place}: error: 'fwpolicy_beside_nat' is read" in capsys.readouterr().err
+
+
+def test_what_is_no_variable_may_be_called_like_one(fleet, capsys):
+    fleet.file("group_vars/all.yml", "x: {fwpolicy_zones: 1}\ny: |\n  fwpolicy_zones: {a: b}\n")
+    assert main(["check", "--all"]) == 0, capsys.readouterr().err
+
+
 def test_shipped_policies_belong_to_every_repository(repo, capsys):
     repo.write(inventory="all: {hosts: {a: {fwpolicy_policies: ntp-client}}}\n")
     assert main(["check", "--all"]) == 0
     assert "1 host of 1 policy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [".", "..", "inventory.yaml"])
+def test_the_hint_of_a_fleets_lock_is_of_the_whole_fleet(fleet, monkeypatch, capsys, place):
+    """lock of the policy alone would not know the hosts' own groups."""
+    fleet.write(
+        inventory=INVENTORY.replace("db-01:", "db-01: {fwpolicy_groups: {peer: {hosts: [b.example.org]}}}"),
+        policies__db="version: 1\noutput: {default: drop, allow: [{to: peer}]}\n",
+    )
+    monkeypatch.chdir(fleet.path / ("policies" if place == ".." else "."))
+    assert main(["check", "--all", place]) == 1
+    words = "--all" if place != ".." else "--all ../inventory.yaml"
+    assert f"hint: resolve and commit them: fwpolicy lock {words}\n" in capsys.readouterr().err
 
 
 def test_lock(fleet, monkeypatch, capsys):

@@ -87,6 +87,7 @@ def test_it_is_applied_and_says_where_it_comes_from(here, fleet, make):
         "author": "Ada Example <ada@example.org>",
         "time": 1767268800,
         "signer": "release@example.org",
+        "host": "web-01",
     }
     assert json.loads(here("status", "--json"))["provenance"] == wanted
     (past,) = json.loads(here("history", "--json"))["generations"]

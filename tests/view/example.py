@@ -106,7 +106,8 @@ def write_facts(folder: Path, now: float) -> None:
         for key in counted:
             if any(word in key[2] for word in ("legacy-mysql", "tftp", "vendor")):
                 counted[key] = 0
-        reports = [status(at, days, drift=drift), counters(at, counted)]
+        policy = "office-router" if host == "gw-berlin" else "base"
+        reports = [status(at, days, policy, drift=drift), counters(at, counted)]
         (folder / f"{host}.json").write_text("\n".join(json.dumps(each, indent=1) for each in reports))
     for host in HOSTS:
         if host in ("pbx-01", "mon-01"):
