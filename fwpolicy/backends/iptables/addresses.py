@@ -113,9 +113,6 @@ def _covers(pattern: str, name: str) -> bool:
 
 
 def _name(name: str) -> str:
-    """A name that ends in "+" means a prefix to iptables, and old versions take "!" for a negation."""
-    if name[0] in "!-":
-        raise CannotSayError(f"to iptables '{name}' is no interface")
-    if name.endswith("+"):
-        raise CannotSayError(f"to iptables '{name}' is every interface that begins with '{name[:-1]}'")
+    """A last "+" means a prefix to iptables; no name in a policy ends in one, or begins with "!"
+    (policy/zones.py)."""
     return f"{name[:-1]}+" if name.endswith("*") else name

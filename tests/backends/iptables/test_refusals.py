@@ -26,8 +26,6 @@ CASES = (
     ("'expires' ends in January 2038", "{service: ssh, expires: 2039-01-01}", ""),
     ("ICMP type 255 is every type", "{service: icmp/255}", ""),
     ("protocol 0 is every protocol", "{service: ip/0}", ""),
-    ("to iptables 'eth+' is every interface", "{service: ssh, in: odd}", 'zones: {odd: "eth+"}'),
-    ("to iptables '!eth' is no interface", "{service: ssh, in: odd}", 'zones: {odd: "!eth"}'),
     (
         "'max' would be counted twice",
         "{service: https, max: 5, per: source, published: true}",
