@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from fwpolicy.model.atoms import Atoms
 
-    Edges = Sequence[tuple[int, int]]
-    Meeting = tuple[int, int, int]
+    Edges = tuple[tuple[int, int], ...]
 
 NO, YES, NEXT = 0, 1, 2
 # More outcomes than any ruleset has; each may be a rule of its own.
@@ -32,11 +31,13 @@ _FEW = 4
 _HASHED = 60
 
 
-def _met(one: Edges, other: Edges) -> list[Meeting]:
-    """(child of one, child of other, atoms) wherever the two meet. Nodes of thousands of edges, most of them
-    for an atom or two, are met in one pass: not each edge with each."""
+def _met(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """(child of one, child of other, atoms) wherever the two meet, one at a time: all of 10,000 lines' are
+    65 MiB. Nodes of thousands of edges, most of them for an atom or two, are met in one pass: not each
+    edge with each."""
     if len(one) * len(other) <= _FEW * (len(one) + len(other)):
-        return _each_with_each(one, other)
+        yield from _each_with_each(one, other)
+        return
     owners: dict[int, int] = {}
     large = []
     for mate, mates in other:
@@ -45,17 +46,17 @@ def _met(one: Edges, other: Edges) -> list[Meeting]:
         else:
             for atom in _atoms_of(mates):
                 owners[atom] = mate
-    met: list[Meeting] = []
     for child, mask in one:
         if mask.bit_count() > _FEW:
-            met += _each_with_each(((child, mask),), other)
+            yield from _each_with_each(((child, mask),), other)
             continue
         found = {owners.get(atom, -1) for atom in _atoms_of(mask)}
         if len(found) == 1 and -1 not in found:
-            met.append((child, found.pop(), mask))
+            yield child, found.pop(), mask
+        elif found == {-1}:
+            yield from _each_with_each(((child, mask),), large)
         else:
-            met += _each_with_each(((child, mask),), large if found == {-1} else other)
-    return met
+            yield from _each_with_each(((child, mask),), other)
 
 
 def _atoms_of(mask: int) -> Iterator[int]:
@@ -65,17 +66,20 @@ def _atoms_of(mask: int) -> Iterator[int]:
         mask ^= lowest
 
 
-def _each_with_each(one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]) -> list[Meeting]:
-    met = []
+def _each_with_each(
+    one: Sequence[tuple[int, int]], other: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, int]]:
     for child, mask in one:
         left = mask
         for mate, mates in other:
             if both := left & mates:
-                met.append((child, mate, both))
+                if both == left == mask:
+                    yield child, mate, mask
+                    break
+                yield child, mate, both
                 left ^= both
                 if not left:
                     break
-    return met
 
 
 def _hash_of(level: int, edges: Edges) -> int:
