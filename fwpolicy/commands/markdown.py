@@ -12,12 +12,14 @@ from fwpolicy.wording import counted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeVar
 
     from fwpolicy.fleet.changes import Comparison, Traffic
     from fwpolicy.fleet.inventory import Inventory
     from fwpolicy.fleet.rulechanges import RuleChange
 
     Changes = Sequence[tuple[Traffic, tuple[str, ...]]]
+    Told = TypeVar("Told")
 
 # More classes than these of one change are counted, not shown: --json has them all.
 _SHOWN = 6
@@ -114,25 +116,28 @@ def _abandoned(hosts: Sequence[str], inventory: Inventory) -> Iterator[str]:
 
 
 def _rules(changes: Sequence[tuple[RuleChange, tuple[str, ...]]], inventory: Inventory) -> Iterator[str]:
-    """By the hosts that they are about, in the order of the changes."""
-    by_hosts: dict[tuple[str, ...], list[RuleChange]] = {}
-    for each, hosts in changes:
-        by_hosts.setdefault(hosts, []).append(each)
-    for hosts, own in by_hosts.items():
-        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), ""))
+    for heading, own in _by_hosts(changes, inventory):
+        yield heading
         for each in own:
             yield f"- {_RULES[each.now]}: {code(each.line)} ({code(each.at)})"
 
 
 def _sections(changes: Changes, inventory: Inventory) -> Iterator[str]:
-    """By the hosts that they are about, in the order of the changes."""
-    by_hosts: dict[tuple[str, ...], list[Traffic]] = {}
+    for heading, own in _by_hosts(changes, inventory):
+        yield heading
+        for each in own:
+            yield "\n".join(_change(each))
+
+
+def _by_hosts(
+    changes: Sequence[tuple[Told, tuple[str, ...]]], inventory: Inventory
+) -> Iterator[tuple[str, list[Told]]]:
+    """(the hosts that they are about, as a heading; what is told of those), in the order of the changes."""
+    by_hosts: dict[tuple[str, ...], list[Told]] = {}
     for each, hosts in changes:
         by_hosts.setdefault(hosts, []).append(each)
     for hosts, own in by_hosts.items():
-        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), ""))
-        for each in own:
-            yield "\n".join(_change(each))
+        yield "\n".join(("", f"#### {_hosts(hosts, inventory)}", *_folded(hosts), "")), own
 
 
 def _change(each: Traffic) -> Iterator[str]:

@@ -303,7 +303,7 @@ def _with_fields(expr: Expr, names: Mapping[str, str]) -> Expr:
 
 def with_literal(program: Program, field: str, instead: Expr) -> Program:
     """The program with `instead` in the place of every condition on `field`."""
-    return _with_literals(program, field, lambda _: instead)
+    return with_literals(program, lambda literal: instead if literal.field == field else literal)
 
 
 def from_time(program: Program, now: int) -> Program:
@@ -311,17 +311,21 @@ def from_time(program: Program, now: int) -> Program:
     then: a condition on a time counts as far as it reaches beyond."""
 
     def ahead(literal: Lit) -> Expr:
+        if literal.field != "time":
+            return literal
         intervals = tuple(each for each in literal.intervals if each[1] >= now)
         return Lit("time", intervals) if intervals else Or(())
 
-    return _with_literals(program, "time", ahead)
+    return with_literals(program, ahead)
 
 
-def _with_literals(program: Program, field: str, instead: Callable[[Lit], Expr]) -> Program:
+def with_literals(program: Program, instead: Callable[[Lit], Expr]) -> Program:
+    """The program with `instead(literal)` in the place of every literal of its conditions."""
+
     def changed(expr: Expr) -> Expr:
         match expr:
-            case Lit(own):
-                return instead(expr) if own == field else expr
+            case Lit():
+                return instead(expr)
             case And(parts):
                 return And(tuple(map(changed, parts)))
             case Or(parts):

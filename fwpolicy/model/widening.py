@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 
 from fwpolicy.model.fields import YES
-from fwpolicy.model.program import And, Lit, Not, Or, Tuples, used_fields
-from fwpolicy.record import replace
+from fwpolicy.model.program import And, Lit, Not, Or, used_fields, with_literals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,25 +104,11 @@ def _is_limiter(part: Expr) -> bool:
 
 def _opened(program: Program, within: Mapping[str, Lit]) -> Program:
     """The program where each of these limiters also holds where the other one does."""
-    if not within:
-        return program
 
-    def changed(expr: Expr) -> Expr:
-        match expr:
-            case Lit(field, intervals) if field in within:
-                either = Or((Lit(field, YES), within[field]))
-                return either if intervals == YES else Not(either)
-            case And(parts):
-                return And(tuple(map(changed, parts)))
-            case Or(parts):
-                return Or(tuple(map(changed, parts)))
-            case Not(part):
-                return Not(changed(part))
-            case Lit() | Tuples():
-                return expr
+    def either(literal: Lit) -> Expr:
+        if literal.field not in within:
+            return literal
+        both = Or((Lit(literal.field, YES), within[literal.field]))
+        return both if literal.intervals == YES else Not(both)
 
-    chains = {
-        name: replace(chain, rules=tuple(replace(rule, guard=changed(rule.guard)) for rule in chain.rules))
-        for name, chain in program.chains.items()
-    }
-    return replace(program, chains=chains)
+    return with_literals(program, either) if within else program
